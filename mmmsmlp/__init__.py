@@ -1,0 +1,26 @@
+"""MS-MLP backbones for mmdet, mmsegmentation and mmpretrain.
+
+Importing this package registers the backbones by name (``type='mmmsmlp.MSMLP'``)
+and loads nothing heavy; the classes themselves load on first use.
+"""
+
+from importlib import import_module
+
+from . import registry  # noqa: F401  its child registries make the names resolvable
+from .version import __version__
+
+_LAZY = {
+    'MSMLP': 'mmmsmlp.models',
+}
+
+__all__ = ['__version__', *_LAZY]
+
+
+def __getattr__(name: str):
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})

@@ -1,0 +1,30 @@
+"""Patch embedding: what reduces the resolution in front of a stage."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .norm import LayerNorm2d
+
+
+class PatchEmbed(nn.Module):
+    """A convolution with kernel = stride = ``patch_size``, then LayerNorm (A13).
+
+    Any input size: the map is zero-padded at the right and bottom to a multiple of
+    the patch, so (N, in_channels, H, W) becomes
+    (N, out_channels, ceil(H / patch_size), ceil(W / patch_size)).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, patch_size: int):
+        super().__init__()
+        self.patch_size = patch_size
+        self.proj = nn.Conv2d(in_channels, out_channels, patch_size, patch_size)
+        self.norm = LayerNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.proj(pad_to_multiple(x, self.patch_size)))
+
+
+def pad_to_multiple(x: Tensor, divisor: int) -> Tensor:
+    """Zero-pad (N, C, H, W) at the right and bottom to a multiple of ``divisor``."""
+    right, bottom = -x.shape[-1] % divisor, -x.shape[-2] % divisor
+    return F.pad(x, (0, right, 0, bottom)) if right or bottom else x

@@ -1,0 +1,72 @@
+"""The public mix-shift function: what it computes and what it accepts."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from .reference import mix_shift_reference
+
+ORDERS = ('mix_shift', 'shift_mix')
+
+
+def mix_shift(
+    x: Tensor,
+    weights_h: Sequence[Tensor],
+    biases_h: Sequence[Tensor],
+    weights_v: Sequence[Tensor],
+    biases_v: Sequence[Tensor],
+    shift_dist: Sequence[int],
+    order: str = 'mix_shift',
+) -> Tensor:
+    """Regional mixing and circular shifting along both axes, summed (Eq. 2, Fig. 2).
+
+    Channels fall into S groups, in order; group n has ``c_n`` channels, a horizontal
+    and a vertical filter of size ``r_n`` and a distance ``d_n``.
+
+    Args:
+        x: Feature map (N, C, H, W), any memory format; channels_last is the fast one.
+        weights_h: S filters (c_n, 1, r_n, r_n), or (c_n, c_n, r_n, r_n) for a full
+            convolution inside the group (Table 13), of the branch shifted along W.
+        biases_h: S biases (c_n,) of that branch.
+        weights_v: S filters of the branch shifted along H, shaped as ``weights_h``.
+        biases_v: S biases (c_n,) of that branch.
+        shift_dist: S distances in tokens, taken modulo the map's size.
+        order: ``'mix_shift'``, the paper's: mix, then roll by ``-d``; ``'shift_mix'``,
+            the released code's: roll by ``+d``, then mix.
+
+    Returns:
+        Tensor (N, C, H, W).
+
+    Raises:
+        ValueError: Lists of unequal length, filters that do not add up to C or are of
+            even size, or an unknown order.
+    """
+    _check(x, weights_h, biases_h, weights_v, biases_v, shift_dist, order)
+    return mix_shift_reference(
+        x, weights_h, biases_h, weights_v, biases_v, shift_dist, order
+    )
+
+
+def _check(x, weights_h, biases_h, weights_v, biases_v, shift_dist, order):
+    if order not in ORDERS:
+        raise ValueError(f'order must be one of {ORDERS}, got {order!r}')
+    lengths = [len(weights_h), len(biases_h), len(weights_v), len(biases_v)]
+    if any(length != len(shift_dist) for length in lengths):
+        raise ValueError(
+            'every group needs two filters, two biases and a distance, got '
+            f'{lengths} filters and biases for {len(shift_dist)} distances'
+        )
+    if x.dim() != 4:
+        raise ValueError(f'x must be (N, C, H, W), got shape {tuple(x.shape)}')
+    channels = sum(weight.shape[0] for weight in weights_h)
+    if channels != x.shape[1]:
+        raise ValueError(
+            f'the groups hold {channels} channels but x has {x.shape[1]}; '
+            'give filters whose first dimensions add up to the channels of x'
+        )
+    for weight_h, weight_v in zip(weights_h, weights_v, strict=True):
+        if weight_h.shape != weight_v.shape or weight_h.shape[-1] % 2 == 0:
+            raise ValueError(
+                'the two filters of a group must share one odd square shape, got '
+                f'{tuple(weight_h.shape)} and {tuple(weight_v.shape)}'
+            )
