@@ -23,8 +23,8 @@ _RULES = {
 _MIX_WEIGHT = re.compile(r'(^|\.)mix\.(horizontal|vertical)\.\d+\.')
 
 
-def encode_geometry(geometry, shift_dist=None):
-    """Encode a geometry as the mark that a state dict carries.
+def resolve_geometry(geometry, shift_dist=None):
+    """Settle the distances of a geometry.
 
     Args:
         geometry (str): 'paper' or 'released'.
@@ -32,10 +32,11 @@ def encode_geometry(geometry, shift_dist=None):
             pixels of the feature map. Defaults to the geometry's own.
 
     Returns:
-        torch.Tensor: int64, ``[code, d_1, ..., d_S]``.
+        tuple[str, tuple[int, ...]]: The geometry's name and the distances.
 
     Raises:
-        ValueError: On an unknown geometry or a distance that is no integer.
+        ValueError: On an unknown geometry, a distance that is no integer, or a
+            negative one in the paper's geometry.
     """
     if geometry not in _NAMES:
         raise ValueError(
@@ -43,12 +44,32 @@ def encode_geometry(geometry, shift_dist=None):
         )
     if shift_dist is None:
         shift_dist = DEFAULT_SHIFT_DIST[geometry]
-    shift_dist = list(shift_dist)
+    shift_dist = tuple(shift_dist)
     if not shift_dist or any(int(d) != d for d in shift_dist):
-        raise ValueError(f'shift_dist must be whole numbers, got {shift_dist}')
-    return torch.tensor(
-        [_NAMES.index(geometry), *(int(d) for d in shift_dist)], dtype=torch.int64
-    )
+        raise ValueError(f'shift_dist must be whole numbers, got {list(shift_dist)}')
+    if geometry == 'paper' and min(shift_dist) < 0:
+        raise ValueError(
+            f"geometry='paper' counts distances from 0 up, got {list(shift_dist)}; "
+            "signed distances belong to geometry='released'"
+        )
+    return geometry, tuple(int(d) for d in shift_dist)
+
+
+def encode_geometry(geometry, shift_dist=None):
+    """Encode a geometry as the mark that a state dict carries.
+
+    Args:
+        geometry (str): As in :func:`resolve_geometry`.
+        shift_dist (Sequence[int], optional): As in :func:`resolve_geometry`.
+
+    Returns:
+        torch.Tensor: int64, ``[code, d_1, ..., d_S]``.
+
+    Raises:
+        ValueError: As :func:`resolve_geometry`.
+    """
+    geometry, shift_dist = resolve_geometry(geometry, shift_dist)
+    return torch.tensor([_NAMES.index(geometry), *shift_dist], dtype=torch.int64)
 
 
 def decode_geometry(mark):

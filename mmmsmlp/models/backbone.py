@@ -20,8 +20,8 @@ class PyramidBackbone(BaseModule):
         stages: Stages 1-4, with stage 0 at stride 2 in front or not; stage 0 is
             never an output (C8).
         widths: Channels of each of ``stages``.
-        geometry: The mark of the mix-shift blocks' geometry, kept in the state dict
-            (:func:`mmmsmlp.checkpoints.encode_geometry`); None without such blocks.
+        geometry: Name and distances of the mix-shift blocks, kept in the state dict
+            as a mark; None without such blocks.
         in_channels: Channels of the input image.
         out_indices: Stages to output, counted from 0, ascending. Only these carry a
             norm, and nothing behind the last of them is built, so that every
@@ -41,7 +41,7 @@ class PyramidBackbone(BaseModule):
         self,
         stages: Sequence[Stage],
         widths: Sequence[int],
-        geometry: Tensor | None = None,
+        geometry: tuple[str, tuple[int, ...]] | None = None,
         in_channels: int = 3,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
@@ -50,7 +50,9 @@ class PyramidBackbone(BaseModule):
     ):
         super().__init__(init_cfg)
         _check_indices(out_indices, frozen_stages)
-        self.register_buffer('geometry', geometry)
+        self._geometry = geometry
+        mark = checkpoints.encode_geometry(*geometry) if geometry else None
+        self.register_buffer('geometry', mark)
         self.in_channels = in_channels
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
@@ -98,8 +100,9 @@ class PyramidBackbone(BaseModule):
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         # Here, because every way of loading weights ends here.
-        if self.geometry is not None:
-            checkpoints.check_geometry(self.geometry, state_dict, prefix)
+        if self._geometry:
+            expected = checkpoints.encode_geometry(*self._geometry)
+            checkpoints.check_geometry(expected, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def train(self, mode: bool = True):

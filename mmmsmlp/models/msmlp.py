@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from torch import Tensor
-
-from ..checkpoints.geometry import decode_geometry, encode_geometry
+from ..checkpoints.geometry import resolve_geometry
 from ..registry import MODELS
 from .arch import resolve_arch
 from .backbone import PyramidBackbone
@@ -66,16 +64,16 @@ class MSMLP(PyramidBackbone):
             arch['embed_dims'], arch['depths'], patch_size, in_channels, drop_path_rate
         )
         stage0_sizes = arch['mix_sizes'][:1] * (len(plans) - 4)
-        mark = encode_geometry(geometry, shift_dist)
+        geometry = resolve_geometry(geometry, shift_dist)
         super().__init__(
             [
-                ms_stage(plan, sizes, mark, layer_scale_init_value, with_cp)
+                ms_stage(plan, sizes, geometry, layer_scale_init_value, with_cp)
                 for plan, sizes in zip(
                     plans, stage0_sizes + arch['mix_sizes'], strict=True
                 )
             ],
             widths=[plan.channels for plan in plans],
-            geometry=mark,
+            geometry=geometry,
             in_channels=in_channels,
             out_indices=out_indices,
             frozen_stages=frozen_stages,
@@ -88,18 +86,18 @@ class MSMLP(PyramidBackbone):
 def ms_stage(
     plan: StagePlan,
     mix_sizes: Sequence[int],
-    mark: Tensor,
+    geometry: tuple[str, tuple[int, ...]],
     layer_scale_init_value: float,
     with_cp: bool,
 ) -> Stage:
-    """A patch embedding and MS-blocks of the geometry that ``mark`` encodes."""
-    geometry, shift_dist = decode_geometry(mark)
+    """A patch embedding and MS-blocks; ``geometry`` is a name and its distances."""
+    name, shift_dist = geometry
     blocks = [
         MSBlock(
             plan.channels,
             mix_sizes,
             shift_dist,
-            ORDERS[geometry],
+            ORDERS[name],
             drop,
             layer_scale_init_value,
         )
