@@ -1,0 +1,135 @@
+"""Is the package light, layered as the design says, and packed with its configs?"""
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+PACKAGE = REPO / 'mmmsmlp'
+
+TOOLBOXES = {'mmdet', 'mmseg', 'mmpretrain', 'timm', 'torchvision'}
+
+
+def run_python(code):
+    """Runs code in a fresh interpreter that sees this checkout first."""
+    script = f'import sys; sys.path.insert(0, {str(REPO)!r})\n{code}'
+    return subprocess.run(
+        [sys.executable, '-c', script], capture_output=True, text=True, timeout=120
+    )
+
+
+def imported_modules(path):
+    """Absolute dotted names of every module that a source file names in imports."""
+    package = list(path.relative_to(REPO).parts[:-1])
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            base = '.'.join([*base, *([node.module] if node.module else [])])
+            names.update(f'{base}.{alias.name}' for alias in node.names)
+    return names
+
+
+def offenders(folder, forbidden):
+    """'file imports module' for every import under folder that is forbidden."""
+    return [
+        f'{path.relative_to(REPO)} imports {name}'
+        for path in sorted(folder.rglob('*.py'))
+        for name in sorted(imported_modules(path))
+        if any(name == module or name.startswith(module + '.') for module in forbidden)
+    ]
+
+
+@pytest.mark.parametrize('use', ['', 'mmmsmlp.MSMLP', 'import mmmsmlp.ops'])
+def test_import_loads_nothing_heavy(use):
+    heavy = sorted({*TOOLBOXES, 'triton', 'mmcv.ops'})
+    result = run_python(
+        f'import mmmsmlp\n{use}\n'
+        f'print([name for name in {heavy} if name in sys.modules])'
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == '[]'
+
+
+def test_import_runs_the_code_of_this_checkout():
+    result = run_python('import mmmsmlp; print(mmmsmlp.__file__, mmmsmlp.__version__)')
+    assert result.stdout.split() == [str(PACKAGE / '__init__.py'), '0.1.0']
+
+
+def test_ops_import_torch_only():
+    assert offenders(PACKAGE / 'ops', ['mmengine', 'mmcv', 'mmmsmlp.models']) == []
+
+
+def test_blocks_do_not_know_the_models():
+    blocks = PACKAGE / 'models' / 'blocks'
+    models = [
+        f'mmmsmlp.models.{path.stem}'
+        for path in (PACKAGE / 'models').glob('*.py')
+        if path.stem != '__init__'
+    ]
+    assert models
+    assert offenders(blocks, models) == []
+
+
+def test_no_model_imports_a_toolbox():
+    for folder in ('models', 'ops', 'checkpoints'):
+        assert offenders(PACKAGE / folder, sorted(TOOLBOXES)) == []
+
+
+def test_imported_modules_resolves_relative_imports(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], 'REPO', tmp_path)
+    source = tmp_path / 'pkg' / 'sub' / 'file.py'
+    source.parent.mkdir(parents=True)
+    source.write_text('from ..models import net\nfrom . import near\nimport mmdet.x\n')
+    assert imported_modules(source) == {'pkg.models.net', 'pkg.sub.near', 'mmdet.x'}
+    assert offenders(source.parent, ['mmdet', 'pkg.models']) == [
+        'pkg/sub/file.py imports mmdet.x',
+        'pkg/sub/file.py imports pkg.models.net',
+    ]
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    """The names in a wheel built from a copy: building writes beside the sources."""
+    pytest.importorskip('wheel')
+    copy = tmp_path_factory.mktemp('checkout')
+    sources = ['setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'mmmsmlp',
+               'configs', 'tools']  # fmt: skip
+    for name in [*sources, 'README.md', 'model-index.yml']:
+        if (REPO / name).exists():
+            subprocess.run(['cp', '-r', REPO / name, copy], check=True)
+    out = tmp_path_factory.mktemp('wheel')
+    command = [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-index',
+               '--no-build-isolation', '-w', out, copy]  # fmt: skip
+    subprocess.run(command, check=True, timeout=120)
+    (built,) = out.glob('mmmsmlp-0.1.0-*.whl')
+    return zipfile.ZipFile(built)
+
+
+def test_wheel_holds_the_package_and_its_configs(wheel):
+    names = set(wheel.namelist())
+    modules = {str(path.relative_to(REPO)) for path in PACKAGE.rglob('*.py')}
+    assert modules <= names
+    for folder in ('configs', 'tools'):
+        expected = {
+            f'mmmsmlp/.mim/{path.relative_to(REPO)}'
+            for path in (REPO / folder).rglob('*.py')
+        }
+        assert expected and expected <= names
+
+
+def test_wheel_requires_no_toolbox(wheel):
+    metadata = wheel.read('mmmsmlp-0.1.0.dist-info/METADATA').decode()
+    required = [
+        line.split(':', 1)[1].strip()
+        for line in metadata.splitlines()
+        if line.startswith('Requires-Dist:') and 'extra ==' not in line
+    ]
+    assert required == ['torch>=2.0', 'numpy']
+    assert 'Requires-Python: >=3.10' in metadata
