@@ -1,0 +1,1 @@
+"""What the tools share: config loading, checks, switches, launching, weights."""

@@ -1,0 +1,143 @@
+"""How does a tool read its command line and config, and end on bad input?"""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from ..checkpoints import CheckpointError
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+EXIT_BAD_INPUT = 2
+
+
+class BadInput(Exception):
+    """Something the user gave cannot be used; the message says what and the cure."""
+
+
+class DictOptions(DictAction):
+    """``--cfg-options``: as mmengine's, but a malformed pair is a usage error."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (AssertionError, SyntaxError, ValueError) as error:
+            parser.error(
+                f'{option_string} takes KEY=VALUE pairs, got {" ".join(values)!r} '
+                f'({error})'
+            )
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that training and testing share."""
+    parser.add_argument(
+        '--work-dir', metavar='DIR', help='run folder; default work_dirs/CONFIG_NAME'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictOptions,
+        metavar='KEY=VALUE',
+        help='override entries of the config, such as train_cfg.max_epochs=1',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='who started the processes; dist_*.sh and slurm_*.sh set it',
+    )
+    # Older launchers pass the local rank as an argument instead of a variable.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def run_tool(main: Callable[[], None]) -> None:
+    """Run a tool; end with ``error: ...`` and exit code 2 on bad input.
+
+    Only process 0 speaks, so that eight processes do not print one error eight
+    times. ``MMMSMLP_TRACEBACK=1`` shows where the error was raised.
+    """
+    try:
+        main()
+    except (BadInput, CheckpointError) as error:
+        if os.environ.get('MMMSMLP_TRACEBACK') == '1':
+            traceback.print_exc()
+        if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
+            sys.stdout.flush()
+            print(f'error: {error}', file=sys.stderr, flush=True)
+        sys.exit(EXIT_BAD_INPUT)
+
+
+def find_config(name: str) -> Path:
+    """Find a config relative to the caller's directory, or else to the checkout.
+
+    Raises:
+        BadInput: There is none; names near ones.
+    """
+    for path in (Path(name).expanduser(), CHECKOUT / name):
+        if path.is_file():
+            return path
+    folder = CHECKOUT / 'configs'
+    known = {path.stem: path.relative_to(CHECKOUT) for path in folder.rglob('*.py')}
+    near = get_close_matches(Path(name).stem, known, n=3, cutoff=0.5)
+    hint = 'Did you mean ' + ' or '.join(str(known[stem]) for stem in near) + '?'
+    raise BadInput(
+        f'config {name} does not exist. '
+        + (hint if near else f'The configs are in {folder}.')
+    )
+
+
+def load_config(name: str, options: dict | None = None) -> Config:
+    """Read a config and apply ``--cfg-options``.
+
+    Raises:
+        BadInput: The file does not exist, does not run, or an option does not fit.
+    """
+    path = find_config(name)
+    try:
+        cfg = Config.fromfile(str(path))
+    except Exception as error:  # a config is a program: it can raise anything
+        raise BadInput(f'config {path} cannot be read: {_first_line(error)}') from error
+    try:
+        if options:
+            cfg.merge_from_dict(options)
+    except Exception as error:
+        raise BadInput(
+            f'--cfg-options {options} does not fit {path}: {_first_line(error)}'
+        ) from error
+    return cfg
+
+
+def set_work_dir(cfg: Config, work_dir: str | None) -> None:
+    """Set ``cfg.work_dir``: the argument, else the config's, else its name."""
+    if work_dir:
+        cfg.work_dir = work_dir
+    elif not cfg.get('work_dir'):
+        cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename).stem)
+
+
+def build_runner(cfg: Config):
+    """Build the Runner and its model.
+
+    Raises:
+        BadInput: The config describes something that cannot be built.
+    """
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    try:
+        return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    except (AssertionError, ImportError, KeyError, TypeError, ValueError) as error:
+        raise BadInput(
+            f'{cfg.filename} cannot be built: {_first_line(error)} '
+            '(MMMSMLP_TRACEBACK=1 shows where)'
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or ['']
+    return f'{type(error).__name__}: {lines[0]}'

@@ -1,0 +1,92 @@
+"""What do the switches of tools/test.py change in a config or a Runner?"""
+
+import json
+import os
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import master_only
+from mmengine.registry import METRICS
+from mmengine.runner import Runner
+
+from .cli import BadInput
+
+_INTERVAL_ALL = 1
+
+
+def use_tta(cfg: Config) -> None:
+    """``--tta``: evaluate with the config's test-time augmentation.
+
+    Raises:
+        BadInput: The config has no ``tta_model`` or no ``tta_pipeline``.
+    """
+    missing = [key for key in ('tta_model', 'tta_pipeline') if not cfg.get(key)]
+    if missing:
+        raise BadInput(
+            f'--tta: {cfg.filename} has no {" and no ".join(missing)}; evaluate '
+            'without --tta, or add them to the config'
+        )
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    dataset.pipeline = cfg.tta_pipeline
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+
+
+def use_visualization(cfg: Config, show: bool, show_dir: str | None) -> None:
+    """``--show`` and ``--show-dir``: draw every test image.
+
+    Raises:
+        BadInput: The config has no visualization hook, or nothing can be shown.
+    """
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if not hook or not cfg.get('visualizer'):
+        raise BadInput(
+            f'--show and --show-dir need default_hooks.visualization and a visualizer '
+            f'in the config; {cfg.filename} lacks one'
+        )
+    if show and not os.environ.get('DISPLAY'):
+        raise BadInput('--show needs a display; write files with --show-dir DIR')
+    folder = os.path.abspath(show_dir) if show_dir else None
+    hook.show = show
+    hook.interval = _INTERVAL_ALL
+    # Each toolbox's hook spells the switch and the folder its own way.
+    if cfg.get('default_scope') == 'mmpretrain':
+        hook.update(enable=True, out_dir=folder)
+    else:
+        hook.draw = True
+    if cfg.get('default_scope') == 'mmdet' and folder:
+        hook.test_out_dir = folder
+    if cfg.get('default_scope') == 'mmseg' and folder:
+        cfg.visualizer.save_dir = folder
+
+
+def check_out_file(out: str) -> None:
+    """Refuse a name for ``--out`` before the evaluation has run for hours.
+
+    Raises:
+        BadInput: It does not end with .pkl or .pickle.
+    """
+    if not out.endswith(('.pkl', '.pickle')):
+        raise BadInput(f'--out writes a pickle; end its name with .pkl, got {out}')
+
+
+def dump_predictions(runner: Runner, out: str) -> None:
+    """``--out``: write every prediction to a pickle beside the metrics."""
+    os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
+    in_mmdet = runner.cfg.get('default_scope') == 'mmdet'
+    dump = dict(type='DumpDetResults' if in_mmdet else 'DumpResults', out_file_path=out)
+    runner.test_evaluator.metrics.append(METRICS.build(dump))
+
+
+@master_only
+def write_metrics(metrics: dict, path: str) -> None:
+    """``--metrics``: write the metrics as one JSON object, name to number."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    plain = {name: _plain(value) for name, value in metrics.items()}
+    target.write_text(json.dumps(plain, indent=1) + '\n')
+
+
+def _plain(value):
+    return value.item() if hasattr(value, 'item') else value

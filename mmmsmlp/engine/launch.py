@@ -1,0 +1,132 @@
+"""How do several processes become one run, also on a machine without CUDA?
+
+With CUDA everything is left to mmengine. Without it mmengine's launcher would call
+``torch.cuda.set_device`` and wrap the model with ``device_ids``, so the process group
+is set up here, on gloo, before the Runner looks for one.
+"""
+
+import os
+import subprocess
+from datetime import timedelta
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from torch import distributed
+
+from .cli import BadInput
+
+_SYNC_BN = {'SyncBN': 'BN', 'MMSyncBN': 'BN', 'SyncBatchNorm': 'BN'}
+
+
+def set_up_processes(cfg: Config, launcher: str, local_rank: int = 0) -> list[str]:
+    """Join the process group where mmengine cannot, and fit the config to it.
+
+    Args:
+        cfg: Config; ``launcher``, ``model_wrapper_cfg`` and norm types may change.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+        local_rank: Taken where the launcher sets no ``LOCAL_RANK``.
+
+    Returns:
+        Lines for the log that say what was changed.
+
+    Raises:
+        BadInput: More processes than GPUs, or no launcher in the environment.
+    """
+    cfg.launcher = launcher
+    on_cpu = get_device() == 'cpu'
+    if launcher != 'none':
+        os.environ.setdefault('LOCAL_RANK', str(local_rank))
+        _export_rank(launcher)
+        if on_cpu:
+            _join_gloo(cfg)
+        else:
+            _check_gpu_count()
+    notices = []
+    if on_cpu or launcher == 'none':
+        replaced = replace_sync_bn(cfg)
+        if replaced:
+            why = 'it needs a GPU' if on_cpu else 'there is one process'
+            notices.append(f'SyncBN became BN in {replaced} places: {why}')
+    return notices
+
+
+def replace_sync_bn(cfg: Config) -> int:
+    """Make every SyncBN of the model a BN, which has the same weights.
+
+    Returns:
+        How many entries changed.
+    """
+    count = int(bool(cfg.pop('sync_bn', None)))
+    stack = [cfg.get('model')]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            if node.get('type') in _SYNC_BN:
+                node['type'] = _SYNC_BN[node['type']]
+                count += 1
+            stack.extend(node.values())
+        elif isinstance(node, (list, tuple)):
+            stack.extend(node)
+    return count
+
+
+def _export_rank(launcher: str) -> None:
+    """Write the launcher's variables under the names that torch reads."""
+    env = os.environ
+    try:
+        if launcher == 'slurm':
+            env['RANK'] = env['SLURM_PROCID']
+            env['WORLD_SIZE'] = env['SLURM_NTASKS']
+            env['LOCAL_RANK'] = env['SLURM_LOCALID']
+            env.setdefault('MASTER_ADDR', _first_slurm_host(env['SLURM_NODELIST']))
+            # Two jobs on one node must not meet: the port comes from the job.
+            job = int(env.get('SLURM_JOB_ID', 0)) + int(env.get('SLURM_STEP_ID', 0))
+            env.setdefault('MASTER_PORT', str(20000 + job % 20000))
+        elif launcher == 'mpi':
+            env['RANK'] = env['OMPI_COMM_WORLD_RANK']
+            env['WORLD_SIZE'] = env['OMPI_COMM_WORLD_SIZE']
+            env['LOCAL_RANK'] = env['OMPI_COMM_WORLD_LOCAL_RANK']
+            env.setdefault('MASTER_ADDR', '127.0.0.1')
+            env.setdefault('MASTER_PORT', '29500')
+        for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
+            env[name]
+    except KeyError as error:
+        raise BadInput(
+            f'--launcher {launcher} needs the variable {error} that its launcher '
+            'sets; start through tools/dist_*.sh or tools/slurm_*.sh, or leave '
+            '--launcher out'
+        ) from error
+
+
+def _first_slurm_host(nodes: str) -> str:
+    found = subprocess.run(
+        ['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True
+    ).stdout.split()
+    return found[0] if found else '127.0.0.1'
+
+
+def _join_gloo(cfg: Config) -> None:
+    if not distributed.is_initialized():
+        dist_cfg = cfg.get('env_cfg', {}).get('dist_cfg', {})
+        timeout = timedelta(seconds=dist_cfg.get('timeout', 1800))
+        distributed.init_process_group('gloo', timeout=timeout)
+    wrapper = cfg.get('model_wrapper_cfg') or dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+    # An explicit None keeps the Runner from filling in [LOCAL_RANK].
+    cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+
+
+def _check_gpu_count() -> None:
+    if not torch.cuda.is_available():
+        return  # another accelerator: mmengine knows
+    rank, count = int(os.environ['LOCAL_RANK']), torch.cuda.device_count()
+    if rank >= count:
+        raise BadInput(
+            f'process {rank} of this machine has no GPU: {count} are visible. Start '
+            f'at most {count} processes on it, or set CUDA_VISIBLE_DEVICES=-1 to run '
+            'on the CPU.'
+        )

@@ -1,0 +1,58 @@
+"""How do mmengine's own readers load a checkpoint without running what is in it?
+
+mmengine tries a safe read and falls back to plain unpickling, which runs any code
+that a file names. The tools therefore put the reader below in its place for local
+files: ``load_from``, ``--resume``, ``Pretrained`` and the inferencers then all go
+through :func:`mmmsmlp.checkpoints.read_checkpoint`.
+"""
+
+import numpy
+import torch
+from mmengine.logging.history_buffer import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
+
+from ..checkpoints import read_checkpoint
+
+
+def install_safe_loader() -> None:
+    """Make mmengine read local checkpoints, and only these, through the check."""
+    CheckpointLoader.register_scheme('', loader=load_vetted, force=True)
+
+
+def load_vetted(filename: str, map_location=None) -> dict:
+    """Read a checkpoint; a training state comes back as training left it.
+
+    Args:
+        filename: Local file.
+        map_location: As in ``torch.load``.
+
+    Returns:
+        The content. Configs that a foreign file pickled are inert stand-ins.
+
+    Raises:
+        CheckpointError: Missing, damaged, foreign, or it would run code.
+    """
+    content = read_checkpoint(filename)
+    if not hasattr(torch.serialization, 'safe_globals'):  # torch < 2.5
+        # Every name in the file has just been found on the list of harmless ones.
+        return torch.load(filename, map_location=map_location, weights_only=False)
+    try:
+        with torch.serialization.safe_globals(_training_state_globals()):
+            return torch.load(filename, map_location=map_location, weights_only=True)
+    except Exception:  # it names a config class, whose stand-in is in `content`
+        return content
+
+
+def _training_state_globals() -> list:
+    """What the log buffers of a Runner's checkpoint name."""
+    core = getattr(numpy, '_core', None) or numpy.core
+    kinds = (numpy.float32, numpy.float64, numpy.int32, numpy.int64, numpy.uint32)
+    return [
+        HistoryBuffer,
+        getattr,
+        core.multiarray._reconstruct,
+        core.multiarray.scalar,
+        numpy.dtype,
+        numpy.ndarray,
+        *(type(numpy.dtype(kind)) for kind in kinds),
+    ]

@@ -1,0 +1,25 @@
+"""Imported by a tool before the package: a checkout's tools run its own package.
+
+Two clones side by side then never run each other's code, and nothing is installed.
+"""
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+_root = Path(__file__).resolve().parents[1]
+if (_root / 'mmmsmlp' / '__init__.py').is_file():
+    sys.path.insert(0, str(_root))
+    # Processes that a tool starts (data loader workers, tasks) need it too.
+    _paths = [str(_root), os.environ.get('PYTHONPATH', '')]
+    os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, _paths))
+
+_missing = [name for name in ('torch', 'mmengine', 'mmcv') if find_spec(name) is None]
+if _missing:
+    print(
+        f'error: {sys.executable} has no {", ".join(_missing)}; activate the '
+        'environment that has them (bash tools/env.sh makes one and prints its python)',
+        file=sys.stderr,
+    )
+    sys.exit(2)

@@ -1,0 +1,146 @@
+#!/usr/bin/env python
+"""Draw a model's predictions on one image, a folder of images, or a glob."""
+
+import argparse
+from collections.abc import Callable
+from glob import glob
+from pathlib import Path
+
+import _checkout  # noqa: F401  before the package is imported
+from mmengine.device import get_device
+
+from mmmsmlp.checkpoints import CheckpointError, read_checkpoint
+from mmmsmlp.engine import cli
+from mmmsmlp.engine.launch import replace_sync_bn
+from mmmsmlp.engine.safe_loading import install_safe_loader
+from mmmsmlp.engine.weights import check_whole
+
+SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('input', help="an image, a folder, or a quoted glob: 'a/*.jpg'")
+    parser.add_argument('config', help='such as configs/retinanet_msmlp_t_1x.py')
+    parser.add_argument('weights', help='checkpoint of the whole model')
+    parser.add_argument('--out-dir', default='outputs', help='default: %(default)s')
+    parser.add_argument(
+        '--score-thr', type=float, default=0.3, help='draw and count boxes above it'
+    )
+    parser.add_argument('--device', help='such as cuda:0 or cpu; default: the GPU')
+    parser.add_argument(
+        '--no-save-pred', action='store_true', help='draw only, write no predictions'
+    )
+    return parser.parse_args()
+
+
+def find_images(source: str) -> list[str]:
+    """List the images that a path, a folder or a glob stands for.
+
+    Raises:
+        BadInput: There is none, or two would be drawn to one file.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+    elif path.is_file():
+        found = [path]
+    else:
+        found = sorted(Path(name) for name in glob(str(path), recursive=True))
+        found = [p for p in found if p.is_file()]
+    if not found:
+        raise cli.BadInput(f'there is no image at {source}')
+    if len({p.name for p in found}) < len(found):
+        raise cli.BadInput(
+            f'{source} finds images of the same name in several folders, which would '
+            'be drawn over each other; run it on one folder at a time'
+        )
+    return [str(p) for p in found]
+
+
+def detector(cfg, args) -> Callable[[str], str]:
+    from mmdet.apis import DetInferencer
+
+    inferencer = DetInferencer(cfg, args.weights, args.device, show_progress=False)
+    check_whole(inferencer.model, args.weights)
+
+    def draw(image: str) -> str:
+        found = inferencer(
+            image,
+            out_dir=args.out_dir,
+            pred_score_thr=args.score_thr,
+            no_save_pred=args.no_save_pred,
+        )['predictions'][0]
+        count = sum(score >= args.score_thr for score in found['scores'])
+        return f'{count} boxes'
+
+    return draw
+
+
+def segmentor(cfg, args) -> Callable[[str], str]:
+    from mmseg.apis import MMSegInferencer
+
+    # MMSegInferencer would name Cityscapes' classes in its place.
+    if not read_checkpoint(args.weights).get('meta', {}).get('dataset_meta'):
+        raise CheckpointError(
+            f'{args.weights} does not say which classes it knows (meta.dataset_meta); '
+            'use a checkpoint as tools/train.py writes it'
+        )
+    inferencer = MMSegInferencer(
+        cfg, args.weights, device=args.device, show_progress=False
+    )
+    check_whole(inferencer.model, args.weights)
+    names = inferencer.model.dataset_meta['classes']
+    folder = dict(pred_out_dir='' if args.no_save_pred else 'pred')
+
+    def draw(image: str) -> str:
+        result = inferencer(
+            image, out_dir=args.out_dir, return_datasamples=True, **folder
+        )
+        present = result.pred_sem_seg.data.unique().tolist()
+        return f'{len(present)} classes: ' + ', '.join(names[i] for i in present)
+
+    return draw
+
+
+def classifier(cfg, args) -> Callable[[str], str]:
+    from mmpretrain.apis import ImageClassificationInferencer
+
+    inferencer = ImageClassificationInferencer(cfg, args.weights, args.device)
+    check_whole(inferencer.model, args.weights)
+    folder = Path(args.out_dir) / 'vis'
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def draw(image: str) -> str:
+        best = inferencer(image, show_dir=str(folder))[0]
+        name = best.get('pred_class', best['pred_label'])
+        return f'{name} ({best["pred_score"]:.3f})'
+
+    return draw
+
+
+INFERENCERS = {'mmdet': detector, 'mmseg': segmentor, 'mmpretrain': classifier}
+
+
+def main() -> None:
+    args = parse_args()
+    args.device = args.device or get_device()
+    cfg = cli.load_config(args.config)
+    scope = cfg.get('default_scope')
+    if scope not in INFERENCERS:
+        raise cli.BadInput(
+            f'{cfg.filename} has default_scope={scope!r}; the demo draws for '
+            + ', '.join(INFERENCERS)
+        )
+    images = find_images(args.input)
+    read_checkpoint(args.weights)
+    install_safe_loader()
+    replace_sync_bn(cfg)
+    draw = INFERENCERS[scope](cfg, args)
+    for image in images:
+        print(f'{image}: {draw(image)}', flush=True)
+    print(f'drawn into {Path(args.out_dir) / "vis"}')
+
+
+if __name__ == '__main__':
+    cli.run_tool(main)

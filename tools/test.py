@@ -1,0 +1,58 @@
+#!/usr/bin/env python
+"""Evaluate a checkpoint with the test data and metrics of its config."""
+
+import argparse
+
+import _checkout  # noqa: F401  before the package is imported
+
+from mmmsmlp.checkpoints import read_checkpoint
+from mmmsmlp.engine import cli, evaluation
+from mmmsmlp.engine.data_paths import check_data_paths
+from mmmsmlp.engine.launch import set_up_processes
+from mmmsmlp.engine.safe_loading import install_safe_loader
+from mmmsmlp.engine.switches import collate_for_scope
+from mmmsmlp.engine.weights import check_whole
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='such as configs/retinanet_msmlp_t_1x.py')
+    parser.add_argument('checkpoint', help='weights of the whole model')
+    cli.add_common_arguments(parser)
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    parser.add_argument('--out', metavar='FILE.pkl', help='write every prediction')
+    parser.add_argument('--metrics', metavar='FILE.json', help='write the metrics')
+    parser.add_argument('--show-dir', metavar='DIR', help='write drawn test images')
+    parser.add_argument('--show', action='store_true', help='show them in a window')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = cli.load_config(args.config, args.cfg_options)
+    cli.set_work_dir(cfg, args.work_dir)
+    install_safe_loader()
+    if args.out:
+        evaluation.check_out_file(args.out)
+    if args.tta:
+        evaluation.use_tta(cfg)
+    if args.show or args.show_dir:
+        evaluation.use_visualization(cfg, args.show, args.show_dir)
+    collate_for_scope(cfg)
+    check_data_paths(cfg, ('test',))
+    read_checkpoint(args.checkpoint)
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    notices = set_up_processes(cfg, args.launcher, args.local_rank)
+    runner = cli.build_runner(cfg)
+    check_whole(runner.model, args.checkpoint)
+    for notice in notices:
+        runner.logger.info(notice)
+    if args.out:
+        evaluation.dump_predictions(runner, args.out)
+    metrics = runner.test()
+    if args.metrics:
+        evaluation.write_metrics(metrics, args.metrics)
+
+
+if __name__ == '__main__':
+    cli.run_tool(main)

@@ -1,0 +1,65 @@
+#!/usr/bin/env python
+"""Train what a config describes: a detector, a segmentor or a classifier."""
+
+import argparse
+
+import _checkout  # noqa: F401  before the package is imported
+
+from mmmsmlp.engine import cli, switches
+from mmmsmlp.engine.data_paths import check_data_paths
+from mmmsmlp.engine.launch import set_up_processes
+from mmmsmlp.engine.safe_loading import install_safe_loader
+from mmmsmlp.engine.weights import check_start, use_pretrained
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='such as configs/retinanet_msmlp_t_1x.py')
+    cli.add_common_arguments(parser)
+    parser.add_argument(
+        '--pretrained',
+        metavar='FILE',
+        help='backbone weights to start from; also sets the geometry they need',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='FILE',
+        help='continue from FILE, or from the latest checkpoint of the run folder',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision (GPU)')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help="scale the learning rate from the config's batch size to the actual one",
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = cli.load_config(args.config, args.cfg_options)
+    cli.set_work_dir(cfg, args.work_dir)
+    install_safe_loader()
+    notices = []
+    if args.amp:
+        switches.use_amp(cfg)
+    if args.auto_scale_lr:
+        switches.use_auto_scale_lr(cfg)
+    if args.resume:
+        notices.append(switches.use_resume(cfg, args.resume))
+    switches.collate_for_scope(cfg)
+    check_data_paths(cfg, ('train', 'val'))
+    check_start(cfg)
+    if args.pretrained:
+        notices.append(use_pretrained(cfg, args.pretrained))
+    notices += set_up_processes(cfg, args.launcher, args.local_rank)
+    runner = cli.build_runner(cfg)
+    for notice in notices:
+        runner.logger.info(notice)
+    runner.train()
+
+
+if __name__ == '__main__':
+    cli.run_tool(main)
