@@ -1,8 +1,10 @@
 """How is a torch checkpoint read without running anything that stands in it?"""
 
+import contextlib
 import difflib
 import pickle
 import re
+import warnings
 from pathlib import Path
 
 import torch
@@ -76,13 +78,19 @@ def _existing_file(path):
 
 
 def _load(file):
-    try:
-        return torch.load(file, map_location='cpu', weights_only=True)
-    except Exception:  # noqa: S110 - it may still hold no more than a config
-        pass
+    options = dict(map_location='cpu')
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # on pickle protocols and storages of old files
+        # What is refused here may still hold no more than a config.
+        with contextlib.suppress(Exception):
+            return torch.load(file, weights_only=True, **options)
+        return _load_restricted(file, options)
+
+
+def _load_restricted(file, options):
     try:
         return torch.load(
-            file, map_location='cpu', pickle_module=RestrictedPickle, weights_only=False
+            file, pickle_module=RestrictedPickle, weights_only=False, **options
         )
     except CheckpointError as refused:
         raise CheckpointError(

@@ -4,6 +4,7 @@ Nothing that a file names is imported. A name on the list gets the harmless
 callable or the inert class given here; any other name refuses the file.
 """
 
+import _compat_pickle
 import collections
 import datetime
 import pathlib
@@ -95,9 +96,9 @@ def _allowed_globals():
             allowed[f'{module}.{name}'] = pathlib.PurePosixPath
         for name in ('WindowsPath', 'PureWindowsPath'):
             allowed[f'{module}.{name}'] = pathlib.PureWindowsPath
-    for kind in (bool, complex, dict, float, frozenset, int, list, set, slice, str):
+    builtin_kinds = (bool, complex, float, int, str, slice)
+    for kind in (*builtin_kinds, dict, frozenset, list, set, tuple):
         allowed[f'builtins.{kind.__name__}'] = kind
-    allowed['builtins.tuple'] = tuple
     return {name: _Callable(function) for name, function in allowed.items()}
 
 
@@ -133,7 +134,8 @@ class RestrictedUnpickler(pickle.Unpickler):
     """An unpickler that imports nothing (storages are ``torch.load``'s own part)."""
 
     def find_class(self, module, name):
-        module = {'__builtin__': 'builtins'}.get(module, module)
+        # torch.save writes protocol 2, which spells modules as Python 2 did.
+        module = _compat_pickle.IMPORT_MAPPING.get(module, module)
         full_name = f'{module}.{name}'
         for table in (_CALLABLES, _STAND_INS, _DTYPES):
             if full_name in table:

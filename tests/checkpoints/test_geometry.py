@@ -1,0 +1,103 @@
+"""Does the geometry mark keep weights of one geometry out of a model of another?"""
+
+import pytest
+import torch
+
+from mmmsmlp.checkpoints import (
+    GeometryError,
+    check_geometry,
+    encode_geometry,
+    mark_geometry,
+)
+from mmmsmlp.checkpoints.geometry import decode_geometry, describe_geometry
+
+WEIGHTS = {'stages.0.blocks.0.mix.vertical.0.weight': torch.ones(1)}
+MARKS = {
+    'paper': ('paper', (0, 1, 2, 3, 4)),
+    'released': ('released', (-2, -1, 0, 1, 2)),
+}
+
+
+@pytest.mark.parametrize(
+    ('name', 'shift_dist'),
+    [*MARKS.values(), ('paper', (0, 2, 5)), ('released', (0, 2, 5))],
+)
+def test_round_trip(name, shift_dist):
+    mark = encode_geometry(name, shift_dist)
+    assert mark.dtype == torch.int64
+    assert decode_geometry(mark) == (name, shift_dist)
+
+
+@pytest.mark.parametrize('name', MARKS)
+def test_default_distances(name):
+    assert decode_geometry(encode_geometry(name)) == MARKS[name]
+
+
+def test_words():
+    paper = 'paper: mix, then roll by -d, d = 0, 1, 2, 3, 4'
+    assert describe_geometry(encode_geometry('paper')) == paper
+    released = 'released: roll by +s, then mix, s = -2, -1, 0, 1, 2'
+    assert describe_geometry(encode_geometry('released')) == released
+
+
+def test_wrong_order_names_both_and_the_cure():
+    given = mark_geometry(WEIGHTS, 'released')
+    with pytest.raises(GeometryError) as error:
+        check_geometry(encode_geometry('paper'), given)
+    for part in ('s = -2, -1, 0, 1, 2', 'd = 0, 1, 2, 3, 4', "geometry='released'"):
+        assert part in str(error.value)
+
+
+def test_wrong_distances():
+    given = mark_geometry(WEIGHTS, 'paper', (0, 2, 5))
+    with pytest.raises(GeometryError, match=r'shift_dist=\(0, 2, 5\)'):
+        check_geometry(encode_geometry('paper'), given)
+    with pytest.raises(GeometryError):  # same numbers, other order
+        check_geometry(encode_geometry('released', (0, 2, 5)), given)
+    check_geometry(encode_geometry('paper', (0, 2, 5)), given)
+
+
+def test_unmarked_weights():
+    expected = encode_geometry('paper')
+    with pytest.raises(GeometryError, match='state no geometry'):
+        check_geometry(expected, WEIGHTS)
+    prefixed = {f'backbone.{key}': value for key, value in WEIGHTS.items()}
+    with pytest.raises(GeometryError, match='state no geometry'):
+        check_geometry(expected, prefixed, 'backbone.')
+    check_geometry(expected, prefixed, 'teacher.')
+    check_geometry(expected, {'stages.0.blocks.0.attn.weight': torch.ones(1)})
+
+
+@pytest.mark.parametrize(
+    'mark',
+    [
+        torch.tensor([0.0, 1.0]),
+        torch.tensor([2, 0, 1]),
+        torch.tensor([0]),
+        torch.tensor([[0, 1]]),
+        'paper',
+    ],
+)
+def test_unreadable_mark(mark):
+    with pytest.raises(GeometryError, match='cannot be read'):
+        decode_geometry(mark)
+
+
+def test_marking():
+    prefixed = {f'backbone.{key}': value for key, value in WEIGHTS.items()}
+    marked = mark_geometry(prefixed, 'released')
+    assert decode_geometry(marked['backbone.geometry']) == MARKS['released']
+    assert 'backbone.geometry' not in prefixed
+    assert mark_geometry(marked, 'released').keys() == marked.keys()
+    with pytest.raises(GeometryError, match='trained as released'):
+        mark_geometry(marked, 'paper')
+    with pytest.raises(GeometryError, match='no mix-shift weights'):
+        mark_geometry({'conv.weight': torch.ones(1)}, 'paper')
+
+
+@pytest.mark.parametrize(
+    'arguments', [('authors',), ('paper', ()), ('paper', (0, 0.5)), ('paper', (-1, 0))]
+)
+def test_bad_geometry(arguments):
+    with pytest.raises(ValueError):
+        encode_geometry(*arguments)

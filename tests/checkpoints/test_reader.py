@@ -1,0 +1,188 @@
+"""Which files are read, and what is said about those that are none?"""
+
+import argparse
+import pickle
+import sys
+import tarfile
+import types
+import zipfile
+from collections import Counter, OrderedDict, defaultdict
+from datetime import datetime
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+
+from mmmsmlp.checkpoints import CheckpointError, read_checkpoint
+
+
+@pytest.fixture
+def yacs_config(monkeypatch):
+    """A stand-in for yacs, which exists while the file is written only."""
+    module = types.ModuleType('yacs.config')
+
+    class CfgNode(dict):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.__dict__['__immutable__'] = True
+
+        def __setstate__(self, state):
+            raise AssertionError('the real class was called')
+
+    CfgNode.__module__, CfgNode.__qualname__ = 'yacs.config', 'CfgNode'
+    module.CfgNode = CfgNode
+    monkeypatch.setitem(sys.modules, 'yacs', types.ModuleType('yacs'))
+    monkeypatch.setitem(sys.modules, 'yacs.config', module)
+    return lambda: CfgNode({'MODEL': CfgNode({'SHIFT_DIST': [-2, -1, 0, 1, 2]})})
+
+
+@pytest.mark.parametrize('zipped', [True, False], ids=['zip', 'legacy'])
+def test_authors_file_without_yacs(tiny, yacs_config, monkeypatch, zipped):
+    """The authors' training script saves its whole state, config included."""
+    net = tiny.build()
+    optimizer = torch.optim.AdamW(net.parameters())
+    net(torch.rand(1, 3, 32, 32))[0].sum().backward()
+    optimizer.step()
+    content = dict(
+        model=tiny.authors_state(net),
+        optimizer=optimizer.state_dict(),
+        lr_scheduler={'base_values': [1e-3]},
+        max_accuracy=numpy.float64(82.1),
+        epoch=299,
+        config=yacs_config(),
+    )
+    file = tiny.save(content, _use_new_zipfile_serialization=zipped)
+    monkeypatch.delitem(sys.modules, 'yacs')
+    monkeypatch.delitem(sys.modules, 'yacs.config')
+    read = read_checkpoint(file)
+    assert read['config']['MODEL']['SHIFT_DIST'] == [-2, -1, 0, 1, 2]
+    assert read['max_accuracy'] == 82.1 and read['epoch'] == 299
+    assert read['model'].keys() == content['model'].keys()
+    for key, tensor in content['model'].items():
+        assert torch.equal(read['model'][key], tensor)
+    assert type(read['config']).__module__.startswith('mmmsmlp.')
+
+
+def test_harmless_values(tiny):
+    values = dict(
+        array=numpy.arange(6.0).reshape(2, 3),
+        scalar=numpy.float32(0.5),
+        integer=numpy.int64(7),
+        dtype=torch.float16,
+        path=Path('work_dirs') / 'a.pth',
+        counts=Counter('aab'),
+        groups=defaultdict(list, a=[1]),
+        names={'x', 'y'},
+        when=datetime(2022, 2, 14),
+        args=argparse.Namespace(lr=1e-3),
+        order=OrderedDict(b=1, a=2),
+    )
+    read = read_checkpoint(tiny.save({'model': {'w': torch.ones(2)}, **values}))
+    assert numpy.array_equal(read['array'], values['array'])
+    assert list(read['order']) == ['b', 'a']
+    assert read['args'].state == {'lr': 1e-3}
+    assert str(read['path']) == str(values['path'])
+    for key in ('scalar', 'integer', 'dtype', 'counts', 'groups', 'names', 'when'):
+        assert read[key] == values[key], key
+
+
+def test_numpy_1_names(tiny):
+    file = tiny.save({'model': {'w': torch.ones(2)}, 'best': numpy.float64(3.5)})
+    old = rewrite_pickle(file, b'numpy._core.multiarray', b'numpy.core.multiarray')
+    assert read_checkpoint(old)['best'] == 3.5
+    new = rewrite_pickle(file, b'numpy.core.multiarray', b'numpy._core.multiarray')
+    assert read_checkpoint(new)['best'] == 3.5
+
+
+def rewrite_pickle(file, old, new):
+    target = Path(file).with_name(f'{len(new)}.pth')
+    with zipfile.ZipFile(file) as source, zipfile.ZipFile(target, 'w') as copy:
+        for name in source.namelist():
+            data = source.read(name)
+            copy.writestr(name, data.replace(old, new) if 'data.pkl' in name else data)
+    return target
+
+
+def test_shared_and_half_tensors(tiny):
+    tensor = torch.rand(4, 4)
+    content = {'a': tensor, 'b': tensor[1:, ::2], 'c': tensor.bfloat16()}
+    content['p'] = torch.nn.Parameter(tensor)
+    content['config'] = argparse.Namespace()
+    read = read_checkpoint(tiny.save(content))
+    for key in ('a', 'b', 'c', 'p'):
+        assert torch.equal(read[key], content[key])
+
+
+@pytest.mark.parametrize('zipped', [True, False], ids=['zip', 'legacy'])
+@pytest.mark.parametrize('share', [0.02, 0.3, 0.6, 0.97, 0.9999])
+def test_truncated(tiny, zipped, share):
+    content = {'model': tiny.build().state_dict()}
+    file = Path(tiny.save(content, _use_new_zipfile_serialization=zipped))
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(CheckpointError, match='truncated|damaged') as error:
+        read_checkpoint(file)
+    assert str(file) in str(error.value) and 'again' in str(error.value)
+
+
+FOREIGN = {
+    'is empty': b'',
+    'web page': b'<!DOCTYPE html><html>404</html>',
+    'text file': b'epoch_12.pth is the latest\n',
+    'Git LFS pointer': b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n',
+    'HDF5': b'\x89HDF\r\n\x1a\n' + bytes(64),
+    'numpy array': b'\x93NUMPY\x01\x00' + bytes(64),
+    'gzip': b'\x1f\x8b\x08' + bytes(64),
+    'safetensors': (16).to_bytes(8, 'little') + b'{"a":{}}        ' + bytes(8),
+    'unknown format': b'\x00\x01\x02\x03' * 64,
+    'plain pickle': pickle.dumps({'blobs': [1, 2]}, 2),
+}
+
+
+@pytest.mark.parametrize('kind', FOREIGN)
+def test_foreign(tmp_path, kind):
+    file = tmp_path / 'model.pth'
+    file.write_bytes(FOREIGN[kind])
+    with pytest.raises(CheckpointError, match=kind) as error:
+        read_checkpoint(file)
+    assert str(file) in str(error.value)
+
+
+def test_archives(tmp_path):
+    with zipfile.ZipFile(tmp_path / 'a.pth', 'w') as archive:
+        archive.writestr('weights.npy', b'')
+    with pytest.raises(CheckpointError, match='zip archive'):
+        read_checkpoint(tmp_path / 'a.pth')
+    with tarfile.open(tmp_path / 'b.pth', 'w') as archive:
+        archive.add(tmp_path / 'a.pth', 'a.pth')
+    with pytest.raises(CheckpointError, match='tar archive'):
+        read_checkpoint(tmp_path / 'b.pth')
+
+
+def test_no_tensors(tiny):
+    with pytest.raises(CheckpointError, match='no tensors; its entries are epoch'):
+        read_checkpoint(tiny.save({'epoch': 3, 'config': {'lr': 1e-3}}))
+    with pytest.raises(CheckpointError, match='a list, not a dict'):
+        read_checkpoint(tiny.save([torch.ones(1)]))
+
+
+def test_whole_module_is_refused(tiny):
+    with pytest.raises(CheckpointError, match='torch.nn.modules.linear.Linear'):
+        read_checkpoint(tiny.save(torch.nn.Linear(2, 2)))
+
+
+def test_missing(tiny):
+    tiny.save({'w': torch.ones(1)}, 'epoch_12.pth')
+    with pytest.raises(CheckpointError, match='does not exist; near it there is epoch'):
+        read_checkpoint(tiny.folder / 'epoch_11.pth')
+    with pytest.raises(CheckpointError, match='neither does its folder'):
+        read_checkpoint(tiny.folder / 'nowhere' / 'epoch_12.pth')
+    with pytest.raises(CheckpointError, match='is a folder.*epoch_12.pth'):
+        read_checkpoint(tiny.folder)
+
+
+@pytest.mark.parametrize('scheme', ['http', 'https', 'torchvision', 's3'])
+def test_addresses_are_not_downloaded(scheme):
+    with pytest.raises(CheckpointError, match='download it first'):
+        read_checkpoint(f'{scheme}://example.org/weights.pth')
