@@ -30,6 +30,7 @@ class PyramidBackbone(BaseModule):
             1; k > 0 also stages 1 to k with their output norms.
         gap_before_final_norm: For classification: each output is averaged over its
             tokens before its norm, giving (N, C), as the released code does (A14).
+        norm_eps: Of the output norms.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE, fresh=[])`` loads weights
             or raises, see :func:`mmmsmlp.checkpoints.load_pretrained`.
 
@@ -46,6 +47,7 @@ class PyramidBackbone(BaseModule):
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
         gap_before_final_norm: bool = False,
+        norm_eps: float = 1e-6,
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
@@ -63,7 +65,7 @@ class PyramidBackbone(BaseModule):
         self.stage0 = stages[0] if first else None
         self.stages = nn.ModuleList(stages[first : first + self.out_indices[-1] + 1])
         for i in self.out_indices:
-            self.add_module(f'norm{i}', LayerNorm2d(widths[i]))
+            self.add_module(f'norm{i}', LayerNorm2d(widths[i], norm_eps))
         self._freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

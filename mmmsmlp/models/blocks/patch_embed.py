@@ -11,14 +11,17 @@ class PatchEmbed(nn.Module):
 
     Any input size: the map is zero-padded at the right and bottom to a multiple of
     the patch, so (N, in_channels, H, W) becomes
-    (N, out_channels, ceil(H / patch_size), ceil(W / patch_size)).
+    (N, out_channels, ceil(H / patch_size), ceil(W / patch_size)). ``eps`` is the
+    norm's; MS-MLP's own is the default.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, patch_size: int):
+    def __init__(
+        self, in_channels: int, out_channels: int, patch_size: int, eps: float = 1e-6
+    ):
         super().__init__()
         self.patch_size = patch_size
         self.proj = nn.Conv2d(in_channels, out_channels, patch_size, patch_size)
-        self.norm = LayerNorm2d(out_channels)
+        self.norm = LayerNorm2d(out_channels, eps)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.proj(pad_to_multiple(x, self.patch_size)))
