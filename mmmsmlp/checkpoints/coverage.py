@@ -1,5 +1,6 @@
 """Does this checkpoint fill this backbone, tensor by tensor? Then load it."""
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def load_pretrained(backbone, checkpoint, fresh=(), log=_log):
     """
     own = backbone.state_dict()
     fresh = _check_fresh(fresh, own)
-    found = find_backbone_state(_read(checkpoint))
+    found = _find(checkpoint)
     layout = found.layout
     if found.left_aside:
         layout += f', not {" or ".join(found.left_aside)}'
@@ -132,13 +133,14 @@ def load_pretrained(backbone, checkpoint, fresh=(), log=_log):
     return coverage
 
 
-def _read(checkpoint):
+def _find(checkpoint):
+    if not isinstance(checkpoint, (str, os.PathLike)):
+        raise CheckpointError(f'checkpoint must be a file, got {checkpoint!r}')
+    content = read_checkpoint(checkpoint)
     try:
-        return read_checkpoint(checkpoint)
-    except TypeError as error:
-        raise CheckpointError(
-            f'checkpoint must be a file, got {checkpoint!r}'
-        ) from error
+        return find_backbone_state(content)
+    except CheckpointError as error:
+        raise CheckpointError(f'{checkpoint}: {error}') from None
 
 
 def _check_fresh(fresh, own):

@@ -8,6 +8,11 @@ import torch
 from mmmsmlp import MSMLP
 
 ARCH = dict(embed_dims=20, depths=[1, 1, 2, 1], mix_sizes=[[1, 1, 3, 5, 7]] * 4)
+# Where a test goes through every tensor in turn.
+MINIMAL = dict(
+    arch=dict(embed_dims=4, depths=[1, 1, 2, 1], mix_sizes=[[1, 3]] * 4),
+    shift_dist=(0, 1),
+)
 
 
 def build(**kwargs):
@@ -53,7 +58,12 @@ def tiny(tmp_path):
         return str(tmp_path / name)
 
     return SimpleNamespace(
-        arch=ARCH, build=build, authors_state=authors_state, save=save, folder=tmp_path
+        arch=ARCH,
+        minimal=MINIMAL,
+        build=build,
+        authors_state=authors_state,
+        save=save,
+        folder=tmp_path,
     )
 
 
