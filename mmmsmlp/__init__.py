@@ -10,7 +10,11 @@ from . import registry  # noqa: F401  its child registries make the names resolv
 from .version import __version__
 
 _LAZY = {
+    'FocalTransformer': 'mmmsmlp.models',
     'MSMLP': 'mmmsmlp.models',
+    'MSMLPFocal': 'mmmsmlp.models',
+    'MSMLPSwin': 'mmmsmlp.models',
+    'SwinTransformer': 'mmmsmlp.models',
 }
 
 __all__ = ['__version__', *_LAZY]

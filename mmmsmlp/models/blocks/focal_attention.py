@@ -1,0 +1,129 @@
+"""Focal Transformer's attention: fine nearby, coarse far away (arXiv:2107.00641)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .attend import attend
+from .focal_tables import key_tables, margin_columns
+from .window import from_windows, pad_to_windows, to_windows
+from .window_attention import check_heads, window_index
+
+
+class FocalAttention(nn.Module):
+    """Each window attends to itself, the tokens around it and pooled windows.
+
+    The map is zero-padded to whole windows, as in the reference, whose released
+    weights this computes the same numbers with. A token that the reference counts
+    twice is one key here, with the logarithm of the sum of both biases' exponentials.
+
+    Args:
+        channels: Width C; (N, H, W, C) in, the same out.
+        num_heads: Heads, a divisor of C.
+        window_size: Side of a window, in tokens.
+        focal_window: Side of the square of pooled windows, odd; 0 for no pooling.
+        expand_size: Width of the margin around a window; 0 for none.
+
+    Raises:
+        ValueError: ``num_heads`` does not divide ``channels``, ``focal_window`` is
+            even, or ``expand_size`` is not below ``window_size``.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_heads: int,
+        window_size: int,
+        focal_window: int,
+        expand_size: int,
+    ):
+        super().__init__()
+        check_heads(channels, num_heads)
+        check_focus(window_size, focal_window, expand_size)
+        self.num_heads = num_heads
+        self.window_size = window_size
+        self.focal_window = focal_window
+        self.expand_size = expand_size
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+        # Tables keep the names and shapes that the released checkpoints have.
+        area = window_size**2
+        self.relative_position_bias_table = nn.Parameter(
+            torch.zeros((2 * window_size - 1) ** 2, num_heads)
+        )
+        if expand_size:
+            margin = 4 * (area - (window_size - expand_size) ** 2)
+            self.relative_position_bias_table_to_neighbors = _table(
+                1, num_heads, area, margin
+            )
+        if focal_window:
+            reach = (window_size + focal_window - 1) ** 2
+            self.pool = nn.Linear(area, 1)
+            self.relative_position_bias_table_to_windows = nn.ParameterList(
+                [_table(num_heads, reach)]
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[1:3]
+        x = pad_to_windows(x, self.window_size)
+        grid = x.shape[1] // self.window_size, x.shape[2] // self.window_size
+        windows = to_windows(x, self.window_size)
+        tokens = windows.flatten(1, 2)
+        if self.focal_window:
+            pooled = self.pool(windows.transpose(2, 3)).squeeze(-1)
+            tokens = torch.cat([tokens, pooled], 1)
+        channels = x.shape[-1]
+        q = F.linear(windows, self.qkv.weight[:channels], self.qkv.bias[:channels])
+        kv = F.linear(tokens, self.qkv.weight[channels:], self.qkv.bias[channels:])
+        index, mask = key_tables(
+            *grid, self.window_size, self.expand_size, self.focal_window, x.device
+        )
+        q = q.unflatten(-1, (self.num_heads, -1))
+        kv = gather_tokens(kv, index).unflatten(-1, (2, self.num_heads, -1))
+        x = attend(q, *kv.unbind(3), self.bias(), mask)
+        x = from_windows(self.proj(x), *grid)
+        return x[:, :height, :width]
+
+    def bias(self) -> Tensor:
+        """The bias of every key, (heads, window_size**2, keys), in key order."""
+        size, table = self.window_size, self.relative_position_bias_table
+        parts = [table.t()[:, window_index(size, size, table.device)]]
+        if self.expand_size:
+            neighbours = self.relative_position_bias_table_to_neighbors[0]
+            once, first, second = margin_columns(size, self.expand_size, table.device)
+            parts.append(neighbours[..., once])
+            parts.append(neighbours[..., first].logaddexp(neighbours[..., second]))
+        if self.focal_window:
+            index = window_index(size, self.focal_window, table.device)
+            parts.append(self.relative_position_bias_table_to_windows[0][:, index])
+        return torch.cat(parts, -1)
+
+
+def gather_tokens(tokens: Tensor, index: Tensor) -> Tensor:
+    """Take rows of (N, tokens, C) by an index of any shape: (N, *index.shape, C)."""
+    n, length, channels = tokens.shape
+    image = torch.arange(0, n * length, length, device=index.device)
+    index = image.view(-1, *[1] * index.dim()) + index
+    tokens = tokens.reshape(n * length, channels)
+    if tokens.is_cuda:
+        return tokens.index_select(0, index.flatten()).view(*index.shape, channels)
+    # On CPU the backward of index_select walks row by row; that of embedding does not.
+    return F.embedding(index, tokens)
+
+
+def check_focus(window_size: int, focal_window: int, expand_size: int) -> None:
+    """Refuse a focus that has no centre or a margin wider than the window."""
+    if focal_window and focal_window % 2 == 0:
+        raise ValueError(
+            f'focal_windows must be odd so that a window is the centre, got '
+            f'{focal_window}'
+        )
+    if not 0 <= expand_size < window_size:
+        raise ValueError(
+            f'expand_sizes must lie within 0..{window_size - 1} for windows of '
+            f'{window_size}, got {expand_size}'
+        )
+
+
+def _table(*shape: int) -> nn.Parameter:
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.02))
