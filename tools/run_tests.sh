@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Are the tests green? Makes the environment if need be, then runs pytest.
+#
+#   bash tools/run_tests.sh [--all] [pytest arguments]
+#
+# --all adds the tests marked slow. Paths are relative to the current folder.
+set -euo pipefail
+
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+python=$(bash "$repo/tools/env.sh" tests)
+
+# This checkout comes first, so that two clones never run each other's code.
+export PYTHONPATH=$repo${PYTHONPATH:+:$PYTHONPATH}
+export PATH=$(dirname "$python"):$PATH
+# Tests start processes of their own; one thread each keeps them from crowding.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} MKL_NUM_THREADS=${MKL_NUM_THREADS:-1}
+
+exec "$python" -m pytest --rootdir "$repo" -c "$repo/pyproject.toml" "$@" </dev/null
