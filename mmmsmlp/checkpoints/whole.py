@@ -12,6 +12,10 @@ from .reader import read_checkpoint
 from .wording import compare_tensors, join_some
 
 _OUTPUT_NORM = re.compile(r'norm\d+\.')
+_TOOLBOX_CURE = (
+    "Check init_cfg (a prefix such as 'backbone.'?), options that rename keys "
+    '(convert_weights=True for the official Swin files), and the arch.'
+)
 
 
 def missing_tensors(model, state_dict):
@@ -123,7 +127,7 @@ def vet_toolbox_backbone(backbone, path):
     except Exception as error:
         raise CheckpointError(
             f'{type(backbone).__name__} cannot load {path}: '
-            f'{type(error).__name__}: {error}'
+            f'{type(error).__name__}: {error}. {_TOOLBOX_CURE}'
         ) from error
     own = backbone.state_dict()
     unfilled = [key for key in before if own[key].isnan().any()]
@@ -133,7 +137,6 @@ def vet_toolbox_backbone(backbone, path):
     if unfilled:
         raise CheckpointError(
             f'{type(backbone).__name__} loads {path}, but {len(unfilled)} of '
-            f'{len(before)} tensors stay unfilled: {join_some(unfilled)}. Check '
-            "init_cfg (a prefix such as 'backbone.'?), options that rename keys "
-            '(convert_weights=True for the official Swin files), and the arch.'
+            f'{len(before)} tensors stay unfilled: {join_some(unfilled)}. '
+            f'{_TOOLBOX_CURE}'
         )
