@@ -3,16 +3,16 @@
 #
 #   bash tools/run_tests.sh [--all] [pytest arguments]
 #
-# --all adds the tests marked slow. Paths are relative to the current folder.
+# --all adds the tests marked slow. Paths are relative to the root of the checkout.
 set -euo pipefail
 
-repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-python=$(bash "$repo/tools/env.sh" tests)
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python=$(bash tools/env.sh tests)
 
 # This checkout comes first, so that two clones never run each other's code.
-export PYTHONPATH=$repo${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 export PATH=$(dirname "$python"):$PATH
 # Tests start processes of their own; one thread each keeps them from crowding.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} MKL_NUM_THREADS=${MKL_NUM_THREADS:-1}
 
-exec "$python" -m pytest --rootdir "$repo" -c "$repo/pyproject.toml" "$@" </dev/null
+exec "$python" -m pytest "$@" </dev/null
