@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
-from ...ops import mix_shift
+from ...ops import channel_mlp, mix_shift
 from .norm import LayerNorm2d
 
 
@@ -42,14 +41,21 @@ class MSBlock(nn.Module):
             if layer_scale_init_value
             else None
         )
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.drop_path = DropPath(drop_path) if drop_path else None
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = self.norm(self.mix(x)).permute(0, 2, 3, 1)
-        tokens = self.fc2(F.gelu(self.fc1(tokens)))
-        if self.gamma is not None:
-            tokens = self.gamma * tokens
-        return x + self.drop_path(tokens.permute(0, 3, 1, 2))
+        keep = None
+        if self.training and self.drop_path is not None:
+            keep = self.drop_path(x.new_ones(len(x), 1, 1, 1))
+        return channel_mlp(
+            self.mix(x),
+            x,
+            (self.norm.weight, self.norm.bias, self.norm.eps),
+            (self.fc1.weight, self.fc1.bias),
+            (self.fc2.weight, self.fc2.bias),
+            self.gamma,
+            keep,
+        )
 
 
 class MixShift(nn.Module):

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
+from .dispatch import select_backend
+from .library import mix_shift_op
 from .reference import mix_shift_reference
 
 ORDERS = ('mix_shift', 'shift_mix')
@@ -35,16 +38,24 @@ def mix_shift(
             the released code's: roll by ``+d``, then mix.
 
     Returns:
-        Tensor (N, C, H, W).
+        Tensor (N, C, H, W). Under autocast, of autocast's dtype, as a convolution.
 
     Raises:
+        BackendError: The backend asked for with :func:`use_backend` or
+            MMMSMLP_BACKEND cannot run.
         ValueError: Lists of unequal length, filters that do not add up to C or are of
             even size, or an unknown order.
     """
     _check(x, weights_h, biases_h, weights_v, biases_v, shift_dist, order)
-    return mix_shift_reference(
-        x, weights_h, biases_h, weights_v, biases_v, shift_dist, order
-    )
+    backend = select_backend(x, weights_h)
+    parameters = weights_h, biases_h, weights_v, biases_v
+    if backend == 'reference':
+        return mix_shift_reference(x, *parameters, shift_dist, order)
+    if torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x = x.to(dtype)
+        parameters = [[tensor.to(dtype) for tensor in group] for group in parameters]
+    return mix_shift_op(x, *map(list, parameters), list(shift_dist), order, backend)
 
 
 def _check(x, weights_h, biases_h, weights_v, biases_v, shift_dist, order):

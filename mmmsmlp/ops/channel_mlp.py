@@ -1,0 +1,151 @@
+"""Norm, channel MLP, layer scale and residual of the MS-block, as one function."""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+CHUNK = 1024  # rows whose 4C-wide hidden layer stays in cache; measured, all stages
+aten = torch.ops.aten
+
+
+def channel_mlp(
+    x: Tensor,
+    residual: Tensor,
+    norm: tuple[Tensor, Tensor, float],
+    fc1: tuple[Tensor, Tensor],
+    fc2: tuple[Tensor, Tensor],
+    gamma: Tensor | None = None,
+    keep: Tensor | None = None,
+) -> Tensor:
+    """``residual + keep * gamma * fc2(gelu(fc1(layer_norm(x))))`` (Fig. 2; A10, A11).
+
+    Args:
+        x: Mixed tokens (N, C, H, W); channels_last is the fast layout.
+        residual: The block's input (N, C, H, W).
+        norm: Weight (C,), bias (C,) and eps of the LayerNorm over channels.
+        fc1: Weight (D, C) and bias (D,) of the first linear layer.
+        fc2: Weight (C, D) and bias (C,) of the second.
+        gamma: Layer scale (C,), or None for 1.
+        keep: Factor per sample (N, 1, 1, 1) that drop path drew, or None for 1.
+
+    Returns:
+        Tensor (N, C, H, W).
+    """
+    if _runs_chunked(x):
+        tokens, skip = _rows(x), _rows(residual)
+        scale = None if keep is None else keep.expand(-1, -1, *x.shape[2:]).reshape(-1)
+        if gamma is None:
+            gamma = torch.ones_like(fc2[1])
+        out = _ChunkedMLP.apply(tokens, skip, *norm, *fc1, *fc2, gamma, scale)
+        return out.view(x.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
+    tokens = F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], *norm)
+    tokens = F.linear(F.gelu(F.linear(tokens, *fc1)), *fc2)
+    if gamma is not None:
+        tokens = gamma * tokens
+    tokens = tokens.permute(0, 3, 1, 2)
+    return residual + (tokens if keep is None else keep * tokens)
+
+
+def _runs_chunked(x: Tensor) -> bool:
+    """Whether the hand-scheduled path runs: eager mode on a CPU, no autocast.
+
+    Elsewhere the plain composition is better: a compiler fuses it, a GPU's matrix
+    products want all rows at once, and autocast chooses the precisions.
+    """
+    return (
+        x.device.type == 'cpu'
+        and not torch.is_autocast_enabled('cpu')
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+    )
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def _chunks(rows: int) -> Iterator[slice]:
+    return (slice(i, min(i + CHUNK, rows)) for i in range(0, rows, CHUNK))
+
+
+class _ChunkedMLP(torch.autograd.Function):
+    """The MLP over chunks of rows, so that its hidden layer never leaves the cache.
+
+    Kept for the backward pass are x and the hidden layer before GELU; the outputs of
+    the norm and of GELU are computed again. The gradient of gamma needs the second
+    layer's output, which is linear in what its weight gradient sums up anyway.
+    """
+
+    @staticmethod
+    def forward(ctx, x, residual, ln_w, ln_b, eps, w1, b1, w2, b2, gamma, scale):
+        out = torch.empty_like(residual)
+        rows, width = x.shape[0], w1.shape[0]
+        training = any(ctx.needs_input_grad)
+        hidden = x.new_empty(rows if training else min(rows, CHUNK), width)
+        active = x.new_empty(min(rows, CHUNK), width) if training else hidden
+        for part in _chunks(rows):
+            size = part.stop - part.start
+            before = hidden[part] if training else hidden[:size]
+            normed = F.layer_norm(x[part], ln_w.shape, ln_w, ln_b, eps)
+            torch.addmm(b1, normed, w1.t(), out=before)
+            after = aten.gelu.out(before, out=active[:size])
+            change = torch.addmm(b2, after, w2.t())
+            if scale is not None:
+                change *= scale[part, None]
+            torch.addcmul(residual[part], change, gamma, out=out[part])
+        if training:
+            ctx.save_for_backward(x, hidden, ln_w, ln_b, w1, w2, b2, gamma, scale)
+            ctx.eps = eps
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_out):
+        x, hidden, ln_w, ln_b, w1, w2, b2, gamma, scale = ctx.saved_tensors
+        grad_out = grad_out.contiguous()
+        grad_x = torch.empty_like(x)
+        grad_ln_w, grad_ln_b = torch.zeros_like(ln_w), torch.zeros_like(ln_b)
+        grad_w1, grad_b1 = torch.zeros_like(w1), w1.new_zeros(w1.shape[0])
+        grad_w2, grad_b2 = torch.zeros_like(w2), torch.zeros_like(b2)  # before gamma
+        for part in _chunks(x.shape[0]):
+            grad = grad_out[part]
+            if scale is not None:
+                grad = grad * scale[part, None]
+            normed, mean, rstd = aten.native_layer_norm(
+                x[part], ln_w.shape, ln_w, ln_b, ctx.eps
+            )
+            grad_w2.addmm_(grad.t(), F.gelu(hidden[part]))
+            grad_b2 += grad.sum(0)
+            grad = aten.gelu_backward((grad * gamma) @ w2, hidden[part])
+            grad_w1.addmm_(grad.t(), normed)
+            grad_b1 += grad.sum(0)
+            grad_x[part], weight, bias = aten.native_layer_norm_backward(
+                grad @ w1,
+                x[part],
+                ln_w.shape,
+                mean,
+                rstd,
+                ln_w,
+                ln_b,
+                [True, True, True],
+            )
+            grad_ln_w += weight
+            grad_ln_b += bias
+        grad_gamma = (grad_w2 * w2).sum(1) + grad_b2 * b2
+        grad_w2 *= gamma[:, None]
+        return (
+            grad_x,
+            grad_out,
+            grad_ln_w,
+            grad_ln_b,
+            None,
+            grad_w1,
+            grad_b1,
+            grad_w2,
+            grad_b2 * gamma,
+            grad_gamma,
+            None,
+        )

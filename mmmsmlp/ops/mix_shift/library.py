@@ -1,0 +1,97 @@
+"""mix-shift as a ``torch.library`` operator: shapes, gradients and FLOPs for PyTorch.
+
+The fast backends run inside it, so that compilers, exporters, autograd and counters
+see one opaque operator with known behaviour.
+"""
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from .dispatch import implementation
+
+LAST = torch.channels_last
+
+
+@torch.library.custom_op('mmmsmlp::mix_shift', mutates_args=())
+def mix_shift_op(
+    x: Tensor,
+    weights_h: list[Tensor],
+    biases_h: list[Tensor],
+    weights_v: list[Tensor],
+    biases_v: list[Tensor],
+    shift_dist: list[int],
+    order: str,
+    backend: str,
+) -> Tensor:
+    """:func:`mmmsmlp.ops.mix_shift` on a named backend; channels_last out."""
+    return implementation(backend).forward(
+        x, weights_h, biases_h, weights_v, biases_v, shift_dist, order
+    )
+
+
+@mix_shift_op.register_fake
+def _(x, weights_h, biases_h, weights_v, biases_v, shift_dist, order, backend):
+    return torch.empty_like(x, memory_format=LAST)
+
+
+@torch.library.custom_op('mmmsmlp::mix_shift_backward', mutates_args=())
+def mix_shift_backward_op(
+    grad: Tensor,
+    x: Tensor,
+    weights_h: list[Tensor],
+    weights_v: list[Tensor],
+    shift_dist: list[int],
+    order: str,
+    backend: str,
+) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+    """Gradients of x, of both filter lists and of either bias list."""
+    grad_x, grads_h, grads_v, grads_bias = implementation(backend).backward(
+        grad, x, weights_h, weights_v, shift_dist, order
+    )
+    return grad_x, grads_h, grads_v, grads_bias
+
+
+@mix_shift_backward_op.register_fake
+def _(grad, x, weights_h, weights_v, shift_dist, order, backend):
+    return (
+        torch.empty_like(x, memory_format=LAST),
+        [torch.empty_like(weight) for weight in weights_h],
+        [torch.empty_like(weight) for weight in weights_v],
+        [weight.new_empty(weight.shape[0]) for weight in weights_h],
+    )
+
+
+def _setup_context(ctx, inputs, output):
+    x, weights_h, _, weights_v, _, shift_dist, order, backend = inputs
+    ctx.save_for_backward(x, *weights_h, *weights_v)
+    ctx.settings = shift_dist, order, backend
+
+
+def _backward(ctx, grad):
+    x, *weights = ctx.saved_tensors
+    groups = len(weights) // 2
+    grad_x, grads_h, grads_v, grads_bias = mix_shift_backward_op(
+        grad, x, weights[:groups], weights[groups:], *ctx.settings
+    )
+    return grad_x, grads_h, grads_bias, grads_v, grads_bias, None, None, None
+
+
+mix_shift_op.register_autograd(_backward, setup_context=_setup_context)
+
+
+def mix_shift_flops(x_shape, weight_shapes) -> int:
+    """FLOPs of the two depth-wise branches, a multiply-add counting as two."""
+    batch, _, height, width = x_shape
+    filters = sum(c * size * size for c, _, size, _ in weight_shapes)
+    return 2 * 2 * batch * height * width * filters
+
+
+@register_flop_formula(torch.ops.mmmsmlp.mix_shift)
+def _forward_flops(x_shape, weights_h, *args, out_shape=None, **kwargs) -> int:
+    return mix_shift_flops(x_shape, weights_h)
+
+
+@register_flop_formula(torch.ops.mmmsmlp.mix_shift_backward)
+def _backward_flops(grad_shape, x_shape, weights_h, *args, **kwargs) -> int:
+    return 2 * mix_shift_flops(x_shape, weights_h)
