@@ -7,7 +7,9 @@ from glob import glob
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
+from mmcv import imwrite
 from mmengine.device import get_device
+from numpy import unique
 
 from mmmsmlp.checkpoints import CheckpointError, read_checkpoint
 from mmmsmlp.engine import cli
@@ -91,13 +93,18 @@ def segmentor(cfg, args) -> Callable[[str], str]:
     )
     check_whole(inferencer.model, args.weights)
     names = inferencer.model.dataset_meta['classes']
-    folder = dict(pred_out_dir='' if args.no_save_pred else 'pred')
 
     def draw(image: str) -> str:
-        result = inferencer(
-            image, out_dir=args.out_dir, return_datasamples=True, **folder
+        # Written here: the inferencer would number the files instead of naming them.
+        result = inferencer(image, return_vis=True)
+        labels, name = result['predictions'], Path(image).name
+        imwrite(
+            result['visualization'][..., ::-1], str(Path(args.out_dir, 'vis', name))
         )
-        present = result.pred_sem_seg.data.unique().tolist()
+        if not args.no_save_pred:
+            file = Path(args.out_dir, 'preds', name).with_suffix('.png')
+            imwrite(labels.astype('uint8'), str(file))
+        present = unique(labels)
         return f'{len(present)} classes: ' + ', '.join(names[i] for i in present)
 
     return draw

@@ -139,5 +139,7 @@ def build_runner(cfg: Config):
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or ['']
-    return f'{type(error).__name__}: {lines[0]}'
+    lines = str(error).strip().splitlines()
+    # A bare assert has no words; its own source line is better than nothing.
+    text = lines[0] if lines else traceback.extract_tb(error.__traceback__)[-1].line
+    return f'{type(error).__name__}: {text}'

@@ -8,6 +8,7 @@ is set up here, on gloo, before the Runner looks for one.
 import os
 import subprocess
 from datetime import timedelta
+from shutil import which
 
 import torch
 from mmengine.config import Config
@@ -79,7 +80,8 @@ def _export_rank(launcher: str) -> None:
             env['RANK'] = env['SLURM_PROCID']
             env['WORLD_SIZE'] = env['SLURM_NTASKS']
             env['LOCAL_RANK'] = env['SLURM_LOCALID']
-            env.setdefault('MASTER_ADDR', _first_slurm_host(env['SLURM_NODELIST']))
+            if 'MASTER_ADDR' not in env:
+                env['MASTER_ADDR'] = _first_slurm_host(env['SLURM_NODELIST'])
             # Two jobs on one node must not meet: the port comes from the job.
             job = int(env.get('SLURM_JOB_ID', 0)) + int(env.get('SLURM_STEP_ID', 0))
             env.setdefault('MASTER_PORT', str(20000 + job % 20000))
@@ -100,10 +102,16 @@ def _export_rank(launcher: str) -> None:
 
 
 def _first_slurm_host(nodes: str) -> str:
-    found = subprocess.run(
-        ['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True
-    ).stdout.split()
-    return found[0] if found else '127.0.0.1'
+    """Name the first of Slurm's nodes, written like ``node[3-5,8]``."""
+    if which('scontrol') is None:
+        raise BadInput(
+            'scontrol is not on the PATH; set MASTER_ADDR to the first node of the job'
+        )
+    command = ['scontrol', 'show', 'hostnames', nodes]
+    found = subprocess.run(command, capture_output=True, text=True).stdout.split()
+    if not found:
+        raise BadInput(f'scontrol knows no node of {nodes}; set MASTER_ADDR to one')
+    return found[0]
 
 
 def _join_gloo(cfg: Config) -> None:

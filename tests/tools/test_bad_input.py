@@ -1,0 +1,202 @@
+"""Each bad input ends a tool with one error line, exit code 2 and no traceback."""
+
+import os
+
+import pytest
+import torch
+
+from mmmsmlp.checkpoints import encode_geometry
+
+
+def fails(result, *fragments):
+    code, out, err = result
+    assert code == 2, out + err
+    assert 'Traceback' not in out + err
+    errors = [line for line in err.splitlines() if 'error:' in line]
+    assert len(errors) == 1, err
+    for fragment in fragments:
+        assert fragment in errors[0]
+
+
+class Bomb:
+    """Unpickling this creates a file."""
+
+    def __reduce__(self):
+        return os.mkdir, ('exploded',)
+
+
+@pytest.fixture
+def files(trained, tmp_path):
+    """Bad checkpoints by kind."""
+    good = trained / 'epoch_1.pth'
+    state = torch.load(good, weights_only=False)['state_dict']
+    backbone = {key: value for key, value in state.items() if 'backbone' in key}
+    unmarked = {k: v for k, v in state.items() if k != 'backbone.geometry'}
+    other = {**state, 'backbone.geometry': encode_geometry('released', (-1, 1))}
+    paths = {kind: tmp_path / f'{kind}.pth' for kind in ('missing', 'cut', 'page')}
+    paths['cut'].write_bytes(good.read_bytes()[:20000])
+    paths['page'].write_text('<html>404: not here</html>')
+    contents = dict(
+        bomb=dict(state_dict=state, config=Bomb()), backbone=dict(state_dict=backbone),
+        unmarked=unmarked, other=other, poor={**state, 'neck.none': torch.ones(1)},
+    )  # fmt: skip
+    contents['poor'].pop('bbox_head.retina_cls.bias')
+    for kind, content in contents.items():
+        paths[kind] = tmp_path / f'{kind}.pth'
+        torch.save(content, paths[kind])
+    return paths
+
+
+def test_config_that_does_not_exist(run_tool):
+    result = run_tool('train.py', 'configs/retinanet_msmlp_tiny_1x.py')
+    fails(result, 'configs/retinanet_msmlp_tiny_1x.py does not exist', 'Did you mean',
+          'configs/retinanet_msmlp_t_1x.py')  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('text', 'fragment'),
+    [
+        ('model = dict(', 'SyntaxError'),
+        ('a = b', 'NameError'),
+        ("_base_ = 'x.py'", 'x.py'),
+    ],
+)
+def test_config_that_cannot_be_read(run_tool, tmp_path, text, fragment):
+    (tmp_path / 'bad.py').write_text(text)
+    fails(run_tool('train.py', 'bad.py'), 'bad.py cannot be read', fragment)
+
+
+@pytest.mark.parametrize(
+    ('option', 'fragment'),
+    [
+        ('train_dataloader.dataset.ann_file=none.json', 'none.json does not exist'),
+        ('train_dataloader.dataset.data_prefix.img=none', 'none does not exist'),
+        ('val_dataloader.dataset.data_root=none', 'none does not exist'),
+        ('val_evaluator.ann_file=none.json', 'val_evaluator.ann_file = none.json'),
+    ],
+)
+def test_data_that_does_not_exist(run_tool, tiny_config, option, fragment):
+    result = run_tool('train.py', tiny_config, '--cfg-options', option)
+    fails(result, fragment, 'docs/data.md')
+
+
+@pytest.mark.parametrize(
+    ('options', 'fragment'),
+    [
+        (['model.backbone.arch=huge'], "'huge'"),
+        (['model.backbone.geometry=round'], "'round'"),
+        (['model.backbone.out_indices=[1,4]'], 'out_indices'),
+        (['model.backbone.arch.mix_sizes=[[1,2],[1,2],[1,2],[1,2]]'], 'odd'),
+        (['model.backbone.arch.depths=[1,1]'], 'depths'),
+        (['model.neck.typo=1'], 'typo'),
+    ],
+)
+def test_model_that_cannot_be_built(run_tool, tiny_config, options, fragment):
+    result = run_tool('train.py', tiny_config, '--cfg-options', *options)
+    fails(result, 'cannot be built', fragment)
+
+
+def test_options_without_value(run_tool, tiny_config):
+    result = run_tool('train.py', tiny_config, '--cfg-options', 'epochs')
+    fails(result, '--cfg-options takes KEY=VALUE')
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='--amp runs here')
+def test_amp_without_gpu(run_tool, tiny_config):
+    fails(run_tool('train.py', tiny_config, '--amp'), '--amp needs a GPU')
+
+
+def test_launcher_without_its_environment(run_tool, tiny_config, monkeypatch):
+    for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    result = run_tool('train.py', tiny_config, '--launcher', 'pytorch')
+    fails(result, "'RANK'", 'tools/dist_')
+
+
+SAFE = dict(missing='does not exist', cut='truncated', page='HTML', bomb='mkdir')
+
+
+@pytest.mark.parametrize(('kind', 'fragment'), SAFE.items())
+@pytest.mark.parametrize('way', ['load_from', 'resume', 'pretrained', 'test', 'demo'])
+def test_checkpoint_that_cannot_be_read(
+    run_tool, tiny_config, tiny_data, files, kind, fragment, way
+):
+    file = files[kind]
+    tool, *arguments = {
+        'load_from': ('train.py', tiny_config, '--cfg-options', f'load_from={file}'),
+        'resume': ('train.py', tiny_config, '--resume', file),
+        'pretrained': ('train.py', tiny_config, '--pretrained', file),
+        'test': ('test.py', tiny_config, file),
+        'demo': ('image_demo.py', tiny_data / 'images', tiny_config, file),
+    }[way]
+    fails(run_tool(tool, *arguments), str(file), fragment)
+    assert not os.path.exists('exploded')
+
+
+@pytest.mark.parametrize(
+    ('kind', 'fragment'),
+    [
+        ('backbone', 'It holds a backbone at most'),
+        ('poor', 'bbox_head.retina_cls.bias'),
+        ('other', "geometry='released'"),
+        ('unmarked', 'state no geometry'),
+    ],
+)
+@pytest.mark.parametrize('way', ['test', 'demo'])
+def test_checkpoint_that_does_not_fill_the_model(
+    run_tool, tiny_config, tiny_data, files, kind, fragment, way
+):
+    tool, *arguments = {
+        'test': ('test.py', tiny_config, files[kind]),
+        'demo': ('image_demo.py', tiny_data / 'images', tiny_config, files[kind]),
+    }[way]
+    fails(run_tool(tool, *arguments), fragment)
+
+
+@pytest.mark.parametrize('way', ['load_from', 'resume'])
+def test_training_refuses_another_geometry(run_tool, tiny_config, files, way):
+    file = files['other']
+    switch = dict(
+        load_from=('--cfg-options', f'load_from={file}'), resume=('--resume', file)
+    )
+    fails(run_tool('train.py', tiny_config, *switch[way]), "geometry='released'")
+
+
+def test_pretrained_file_that_lacks_a_tensor(run_tool, tiny_config, files, tmp_path):
+    state = torch.load(files['backbone'])['state_dict']
+    state.pop('backbone.stages.3.blocks.0.fc1.bias')
+    torch.save(state, 'lacking.pth')
+    result = run_tool('train.py', tiny_config, '--pretrained', 'lacking.pth')
+    fails(result, 'stages.3.blocks.0.fc1.bias')
+
+
+def test_switches_of_test_that_cannot(run_tool, tiny_config, trained):
+    checkpoint = trained / 'epoch_1.pth'
+    fails(run_tool('test.py', tiny_config, checkpoint, '--tta'), 'no tta_model')
+    fails(run_tool('test.py', tiny_config, checkpoint, '--out', 'x.json'), '.pkl')
+    fails(run_tool('image_demo.py', 'none/*.jpg', tiny_config, checkpoint), 'no image')
+
+
+USAGE = {
+    'dist_train.sh': ['CONFIG'],
+    'dist_test.sh': ['CONFIG', 'CHECKPOINT'],
+    'slurm_train.sh': ['PARTITION', 'JOB'],
+    'slurm_test.sh': ['PARTITION', 'JOB', 'CONFIG'],
+}
+
+
+@pytest.mark.parametrize(('script', 'arguments'), USAGE.items())
+def test_too_few_arguments(run_shell, script, arguments):
+    done = run_shell(script, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f'usage: tools/{script} {" ".join(arguments)[:5]}')
+
+
+@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh'])
+@pytest.mark.parametrize('gpus', ['two', '0', '-1', '2x', ''])
+def test_number_of_processes(run_shell, script, gpus):
+    done = run_shell(script, *USAGE[script], gpus)
+    assert done.returncode == 2
+    assert done.stderr.startswith('error: GPUS must be a number')
+    assert f"got '{gpus}'" in done.stderr

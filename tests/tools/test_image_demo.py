@@ -1,0 +1,146 @@
+"""tools/image_demo.py on real checkpoints of tiny models."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from PIL import Image
+
+
+def drawn(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_is_drawn(run_tool, tiny_config, tiny_data, trained, tmp_path):
+    code, out, err = run_tool(
+        'image_demo.py', tiny_data / 'images', tiny_config, trained / 'epoch_1.pth',
+        '--out-dir', 'out', '--score-thr', '0',
+    )  # fmt: skip
+    assert code == 0, err
+    lines = [line for line in out.splitlines() if line.endswith(' boxes')]
+    assert lines == [f'{tiny_data}/images/{i}.png: 20 boxes' for i in (1, 2, 3)]
+    assert drawn(tmp_path / 'out/vis') == ['1.png', '2.png', '3.png']
+    before = np.asarray(Image.open(tiny_data / 'images/1.png'))
+    after = np.asarray(Image.open(tmp_path / 'out/vis/1.png').convert('RGB'))
+    assert before.shape == after.shape and (before != after).any()
+    found = json.loads((tmp_path / 'out/preds/1.json').read_text())
+    assert len(found['bboxes']) == len(found['scores']) == 20
+
+
+def test_a_glob_without_predictions(
+    run_tool, tiny_config, tiny_data, trained, tmp_path
+):
+    code, out, err = run_tool(
+        'image_demo.py', tiny_data / 'images/[12].png', tiny_config,
+        trained / 'epoch_1.pth', '--out-dir', 'out', '--no-save-pred',
+        '--score-thr', '1', '--device', 'cpu',
+    )  # fmt: skip
+    assert code == 0, err
+    assert [line.split()[-2] for line in out.splitlines() if 'boxes' in line] == [
+        '0'
+    ] * 2
+    assert drawn(tmp_path / 'out/vis') == ['1.png', '2.png']
+    assert not (tmp_path / 'out/preds').exists()
+
+
+def test_images_that_would_overwrite_each_other(run_tool, tiny_config, tmp_path):
+    for folder in ('a', 'b'):
+        (tmp_path / folder).mkdir()
+        Image.new('RGB', (8, 8)).save(tmp_path / folder / 'same.png')
+    code, out, err = run_tool('image_demo.py', '*/*.png', tiny_config, 'none.pth')
+    assert code == 2 and 'same name in several folders' in err
+
+
+BACKBONE = """
+custom_imports = dict(imports=['mmmsmlp'], allow_failed_imports=False)
+backbone = dict(
+    type='mmmsmlp.MSMLP', shift_dist=(0, 1), out_indices={outputs},
+    arch=dict(embed_dims=8, depths=[1, 1, 1, 1], mix_sizes=[[1, 3]] * 4), {more})
+"""
+SEGMENTATION = (
+    BACKBONE.format(outputs=(1,), more='')
+    + """
+default_scope = 'mmseg'
+model = dict(
+    type='EncoderDecoder', backbone=backbone,
+    data_preprocessor=dict(type='SegDataPreProcessor', size_divisor=32),
+    decode_head=dict(type='FCNHead', in_channels=16, in_index=0, channels=8,
+                     num_convs=1, num_classes=3, norm_cfg=dict(type='SyncBN')),
+    test_cfg=dict(mode='whole'))
+test_dataloader = dict(dataset=dict(type='BaseSegDataset', pipeline=[
+    dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs')]))
+visualizer = dict(type='SegLocalVisualizer', name='visualizer',
+                  vis_backends=[dict(type='LocalVisBackend')])
+"""
+)
+CLASSIFICATION = (
+    BACKBONE.format(outputs=(3,), more='gap_before_final_norm=True')
+    + """
+default_scope = 'mmpretrain'
+model = dict(
+    type='ImageClassifier', backbone=backbone,
+    data_preprocessor=dict(num_classes=3, mean=[0] * 3, std=[255] * 3),
+    head=dict(type='LinearClsHead', num_classes=3, in_channels=64,
+              loss=dict(type='CrossEntropyLoss')))
+test_dataloader = dict(dataset=dict(pipeline=[
+    dict(type='LoadImageFromFile'), dict(type='PackInputs')]))
+"""
+)
+
+
+@pytest.fixture
+def untrained(tmp_path):
+    """Write a config and a checkpoint of its randomly initialised model."""
+
+    def write(text, **meta):
+        (tmp_path / 'config.py').write_text(text)
+        cfg = Config.fromfile(str(tmp_path / 'config.py'))
+        init_default_scope(cfg.default_scope)
+        model = MODELS.build(cfg.model)
+        content = dict(state_dict=model.state_dict(), meta=meta)
+        torch.save(content, tmp_path / 'weights.pth')
+
+    return write
+
+
+def test_segmentation(run_tool, untrained, tiny_data, tmp_path):
+    names = dict(
+        classes=('sky', 'sea', 'land'), palette=[[0, 0, 9], [0, 9, 0], [9] * 3]
+    )
+    untrained(SEGMENTATION, dataset_meta=names)
+    shutil.copytree(tiny_data / 'images', 'images')
+    code, out, err = run_tool(
+        'image_demo.py', 'images', 'config.py', 'weights.pth', '--out-dir', 'out'
+    )
+    assert code == 0, err
+    line = next(line for line in out.splitlines() if line.startswith('images/1.png'))
+    assert set(line.split('classes: ')[1].split(', ')) <= set(names['classes'])
+    files = ['1.png', '2.png', '3.png']
+    assert drawn(tmp_path / 'out/vis') == drawn(tmp_path / 'out/preds') == files
+    labels = np.asarray(Image.open(tmp_path / 'out/preds/1.png'))
+    assert labels.shape == (48, 64) and labels.max() < 3
+
+
+def test_segmentation_needs_class_names(run_tool, untrained, tiny_data):
+    untrained(SEGMENTATION)
+    code, _, err = run_tool(
+        'image_demo.py', tiny_data / 'images', 'config.py', 'weights.pth'
+    )
+    assert code == 2 and 'does not say which classes it knows' in err
+
+
+def test_classification(run_tool, untrained, tiny_data, tmp_path):
+    untrained(CLASSIFICATION, dataset_meta=dict(classes=('cat', 'dog', 'cow')))
+    code, out, err = run_tool(
+        'image_demo.py', tiny_data / 'images/2.png', 'config.py', 'weights.pth',
+        '--out-dir', 'out',
+    )  # fmt: skip
+    assert code == 0, err
+    line = next(line for line in out.splitlines() if '2.png: ' in line)
+    assert line.split('2.png: ')[1].split(' (')[0] in ('cat', 'dog', 'cow')
+    assert drawn(tmp_path / 'out/vis') == ['2.png']
