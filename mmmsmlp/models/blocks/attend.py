@@ -20,18 +20,26 @@ def attend(
     Returns:
         Tensor (N, windows, Q, heads * d).
     """
-    n, windows, _, heads, _ = q.shape
-    bias = bias[None] if mask is None else bias + mask[:, None]
-    bias = bias.to(q.dtype)
-    if mask is None or n == 1:
-        q, k, v = (t.flatten(0, 1).transpose(1, 2) for t in (q, k, v))
-    else:
-        # Windows go to the heads' dimension: the bias then broadcasts over N.
-        q, k, v = (t.transpose(2, 3).flatten(1, 2) for t in (q, k, v))
-        bias = bias.flatten(0, 1)[None]
-    out = F.scaled_dot_product_attention(q, k, v, bias)
-    out = out.reshape(n, windows, heads, *out.shape[2:])
-    return out.transpose(2, 3).flatten(3)
+    n, windows, tokens, _, _ = q.shape
+    if mask is None:
+        folded = (t.flatten(0, 1) for t in (q, k, v))
+        return _fused(*folded, bias[None]).unflatten(0, (n, windows))
+    bias = bias + mask[:, None]
+    if n == 1 or not q.is_cuda:
+        images = zip(q, k, v, strict=True)
+        return torch.stack([_fused(*image, bias) for image in images])
+    # One launch for all images, at the price of copies: windows join the heads, so
+    # that the bias broadcasts over the images.
+    folded = (t.transpose(1, 2).flatten(2, 3) for t in (q, k, v))
+    out = _fused(*folded, bias.flatten(0, 1)[None])
+    return out.view(n, tokens, windows, -1).transpose(1, 2)
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Attention on (batch, tokens, heads, d), to (batch, tokens, heads * d)."""
+    q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+    out = F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype))
+    return out.transpose(1, 2).flatten(2)
 
 
 def relative_index(query_size: int, key_size: int) -> Tensor:

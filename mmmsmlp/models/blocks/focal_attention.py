@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attend import attend
 from .focal_tables import key_tables, margin_columns
+from .gathered_attention import attend_gathered
 from .window import from_windows, pad_to_windows, to_windows
 from .window_attention import check_heads, window_index
 
@@ -70,8 +70,8 @@ class FocalAttention(nn.Module):
         windows = to_windows(x, self.window_size)
         tokens = windows.flatten(1, 2)
         if self.focal_window:
-            pooled = self.pool(windows.transpose(2, 3)).squeeze(-1)
-            tokens = torch.cat([tokens, pooled], 1)
+            pooled = self.pool.weight @ windows + self.pool.bias
+            tokens = torch.cat([tokens, pooled.squeeze(2)], 1)
         channels = x.shape[-1]
         q = F.linear(windows, self.qkv.weight[:channels], self.qkv.bias[:channels])
         kv = F.linear(tokens, self.qkv.weight[channels:], self.qkv.bias[channels:])
@@ -79,8 +79,7 @@ class FocalAttention(nn.Module):
             *grid, self.window_size, self.expand_size, self.focal_window, x.device
         )
         q = q.unflatten(-1, (self.num_heads, -1))
-        kv = gather_tokens(kv, index).unflatten(-1, (2, self.num_heads, -1))
-        x = attend(q, *kv.unbind(3), self.bias(), mask)
+        x = attend_gathered(q, kv, index, self.bias(), mask)
         x = from_windows(self.proj(x), *grid)
         return x[:, :height, :width]
 
@@ -97,18 +96,6 @@ class FocalAttention(nn.Module):
             index = window_index(size, self.focal_window, table.device)
             parts.append(self.relative_position_bias_table_to_windows[0][:, index])
         return torch.cat(parts, -1)
-
-
-def gather_tokens(tokens: Tensor, index: Tensor) -> Tensor:
-    """Take rows of (N, tokens, C) by an index of any shape: (N, *index.shape, C)."""
-    n, length, channels = tokens.shape
-    image = torch.arange(0, n * length, length, device=index.device)
-    index = image.view(-1, *[1] * index.dim()) + index
-    tokens = tokens.reshape(n * length, channels)
-    if tokens.is_cuda:
-        return tokens.index_select(0, index.flatten()).view(*index.shape, channels)
-    # On CPU the backward of index_select walks row by row; that of embedding does not.
-    return F.embedding(index, tokens)
 
 
 def check_focus(window_size: int, focal_window: int, expand_size: int) -> None:
