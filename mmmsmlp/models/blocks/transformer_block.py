@@ -3,7 +3,7 @@
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
-from .mlp import Mlp
+from ...ops import channel_mlp
 
 HOST_EPS = 1e-5  # both hosts' LayerNorms, where MS-MLP has 1e-6
 
@@ -22,11 +22,25 @@ class TransformerBlock(nn.Module):
         self.norm1 = nn.LayerNorm(channels, eps=HOST_EPS)
         self.attn = attn
         self.norm2 = nn.LayerNorm(channels, eps=HOST_EPS)
-        self.mlp = Mlp(channels)
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        layers = {
+            'fc1': nn.Linear(channels, 4 * channels),
+            'fc2': nn.Linear(4 * channels, channels),
+        }
+        self.mlp = nn.ModuleDict(layers)
+        self.drop_path = DropPath(drop_path) if drop_path else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.permute(0, 2, 3, 1)
-        x = x + self.drop_path(self.attn(self.norm1(x)))
-        x = x + self.drop_path(self.mlp(self.norm2(x)))
-        return x.permute(0, 3, 1, 2)
+        keep = None
+        change = self.attn(self.norm1(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        if self.training and self.drop_path is not None:
+            change = self.drop_path(change)
+            keep = self.drop_path(x.new_ones(len(x), 1, 1, 1))
+        x = x + change
+        return channel_mlp(
+            x,
+            x,
+            (self.norm2.weight, self.norm2.bias, self.norm2.eps),
+            (self.mlp.fc1.weight, self.mlp.fc1.bias),
+            (self.mlp.fc2.weight, self.mlp.fc2.bias),
+            keep=keep,
+        )

@@ -7,26 +7,40 @@ concatenated; pooled windows unfolded; biases and masks added slice by slice.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmsmlp.models.blocks import FocalAttention
+from mmmsmlp.models.blocks import FocalAttention, TransformerBlock
 from mmmsmlp.models.blocks.attend import relative_index
 
 
 @contextmanager
 def focal_reference(backbone: nn.Module) -> Iterator[nn.Module]:
-    """Let every focal attention of ``backbone`` compute as the release does."""
-    layers = [m for m in backbone.modules() if isinstance(m, FocalAttention)]
-    for layer in layers:
-        layer.forward = ReferenceAttention(layer)
+    """Let every focal block of ``backbone`` compute as the release does."""
+    blocks = [
+        m
+        for m in backbone.modules()
+        if isinstance(m, TransformerBlock) and isinstance(m.attn, FocalAttention)
+    ]
+    for block in blocks:
+        block.forward = partial(_block, block, ReferenceAttention(block.attn))
     try:
         yield backbone
     finally:
-        for layer in layers:
-            del layer.forward
+        for block in blocks:
+            del block.forward
+
+
+def _block(block: TransformerBlock, attn: 'ReferenceAttention', x: Tensor) -> Tensor:
+    drop_path = block.drop_path or nn.Identity()
+    x = x.permute(0, 2, 3, 1).contiguous()
+    x = x + drop_path(attn(block.norm1(x)))
+    hidden = F.gelu(block.mlp.fc1(block.norm2(x)))
+    x = x + drop_path(block.mlp.fc2(hidden))
+    return x.permute(0, 3, 1, 2)
 
 
 class ReferenceAttention:
