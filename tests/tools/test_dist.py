@@ -38,7 +38,7 @@ def predictions(path):
 def same(left, right):
     assert left.keys() == right.keys() == {1, 2, 3}
     for image in left:
-        assert len(left[image]['scores']) == 20
+        assert len(left[image]['scores']) > 0
         for key in ('bboxes', 'scores', 'labels'):
             assert torch.equal(left[image][key], right[image][key])
 

@@ -1,6 +1,7 @@
 """tools/train.py and the switches behind it."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from mmmsmlp.engine.data_paths import check_data_paths
 from mmmsmlp.engine.launch import replace_sync_bn, set_up_processes
 from mmmsmlp.engine.weights import use_pretrained
 
+ROOT = Path(__file__).resolve().parents[2]
 RESNET = dict(type='mmdet.ResNet', depth=18, base_channels=8, num_stages=2,
               strides=(1, 2), dilations=(1, 1), out_indices=(0, 1))  # fmt: skip
 
@@ -136,3 +138,23 @@ def test_data_paths_look_through_wrappers(tiny_data):
     check(ann_file='https://host/boxes.json')
     with pytest.raises(BadInput, match=r'data_prefix.img = .*nothing/ does not exist'):
         check(data_prefix=dict(img='nothing/'))
+
+
+def test_own_data_as_the_docs_say(tiny_data, tmp_path, monkeypatch):
+    """docs/data.md's config trains on a COCO-format folder of one's own."""
+    text = (ROOT / 'docs' / 'data.md').read_text()
+    code = text.split('```python\n')[1].split('```')[0]
+    code = code.replace("'retinanet", f"'{ROOT}/configs/retinanet")
+    (tmp_path / 'birds.py').write_text(code)
+    (tmp_path / 'data').mkdir()
+    shutil.copytree(tiny_data, tmp_path / 'data' / 'birds')
+    monkeypatch.chdir(tmp_path)
+    cfg = load_config('birds.py')
+    with pytest.raises(BadInput, match=r'data/birds/train.json does not exist'):
+        check_data_paths(cfg, ('train', 'val'))
+    for split in ('train', 'val'):
+        shutil.copy(tiny_data / 'boxes.json', f'data/birds/{split}.json')
+    check_data_paths(cfg)
+    assert cfg.model.bbox_head.num_classes == 1
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert loader.dataset.metainfo.classes == ('bird',)
