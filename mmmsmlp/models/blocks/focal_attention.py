@@ -70,8 +70,9 @@ class FocalAttention(nn.Module):
         windows = to_windows(x, self.window_size)
         tokens = windows.flatten(1, 2)
         if self.focal_window:
-            pooled = self.pool.weight @ windows + self.pool.bias
-            tokens = torch.cat([tokens, pooled.squeeze(2)], 1)
+            weight = self.pool.weight.expand(*windows.shape[:2], -1, -1)
+            pooled = (weight @ windows).squeeze(2) + self.pool.bias
+            tokens = torch.cat([tokens, pooled], 1)
         channels = x.shape[-1]
         q = F.linear(windows, self.qkv.weight[:channels], self.qkv.bias[:channels])
         kv = F.linear(tokens, self.qkv.weight[channels:], self.qkv.bias[channels:])
