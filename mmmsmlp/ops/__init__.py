@@ -1,6 +1,6 @@
 """Operators on plain tensors: pure functions, no mmengine, no mmcv."""
 
-from .channel_mlp import channel_mlp
+from .mlp import channel_mlp
 from .mix_shift import BackendError, mix_shift, use_backend
 
 __all__ = ['BackendError', 'channel_mlp', 'mix_shift', 'use_backend']

@@ -230,7 +230,8 @@ def channel_dots(
     grad: Tensor, horizontal: Tensor, vertical: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients of 1x1 depth-wise weights: sums over all tokens, (c, 1, 1, 1)."""
+    precise = grad.float() if grad.dtype.itemsize < 4 else grad
     return tuple(
-        (grad * rolled).sum((0, 2, 3)).view(-1, 1, 1, 1)
+        (precise * rolled).sum((0, 2, 3)).view(-1, 1, 1, 1).to(grad.dtype)
         for rolled in (horizontal, vertical)
     )

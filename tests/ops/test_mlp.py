@@ -1,0 +1,93 @@
+"""The chunked channel MLP against the plain composition it stands in for."""
+
+import pytest
+import torch
+
+from mmmsmlp.ops import mlp
+from mmmsmlp.ops.mlp import CHUNK, channel_mlp
+
+
+def make(batch=3, width=12, height=9, map_width=7, dtype=torch.float64):
+    torch.manual_seed(0)
+
+    def leaf(*shape):
+        return torch.randn(*shape, dtype=dtype).requires_grad_()
+
+    x, residual = (leaf(batch, width, height, map_width) for _ in 'xr')
+    norm = leaf(width), leaf(width), 1e-6
+    fc1 = leaf(2 * width, width), leaf(2 * width)
+    fc2 = leaf(width, 2 * width), leaf(width)
+    return x, residual, norm, fc1, fc2, leaf(width)
+
+
+def run(arguments, keep=None):
+    """Output, then the gradient of every tensor."""
+    x, residual, norm, fc1, fc2, gamma = arguments
+    y = channel_mlp(*arguments, keep)
+    leaves = [x, residual, *norm[:2], *fc1, *fc2]
+    leaves += [] if gamma is None else [gamma]
+    torch.manual_seed(1)
+    readout = torch.randn(y.shape, dtype=y.dtype)
+    return [y, *torch.autograd.grad((y * readout).sum(), leaves)]
+
+
+def run_plain(monkeypatch, *args):
+    with monkeypatch.context() as patch:
+        patch.setattr(mlp, '_runs_chunked', lambda x: False)
+        return run(*args)
+
+
+@pytest.mark.parametrize('keep', [None, [1.25, 0.0, 1.25]])
+@pytest.mark.parametrize('scaled', [True, False])
+def test_chunked_equals_plain(monkeypatch, scaled, keep):
+    arguments = make()
+    if not scaled:
+        arguments = (*arguments[:-1], None)
+    if keep is not None:
+        keep = torch.tensor(keep, dtype=torch.float64).view(3, 1, 1, 1)
+    for a, b in zip(
+        run(arguments, keep), run_plain(monkeypatch, arguments, keep), strict=True
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_more_rows_than_a_chunk(monkeypatch):
+    arguments = make(batch=1, width=4, height=2 * CHUNK // 16 + 1, map_width=16)
+    assert arguments[0][0, 0].numel() > 2 * CHUNK
+    for a, b in zip(run(arguments), run_plain(monkeypatch, arguments), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_inference_gives_the_numbers_of_training():
+    arguments = make(batch=1, width=4, height=CHUNK // 16 + 1, map_width=16)
+    with torch.no_grad():
+        y = channel_mlp(*arguments)
+    assert torch.equal(y, run(arguments)[0])
+
+
+def test_the_hidden_layer_is_kept_once():
+    """What training keeps: x, its residual's gradient aside, and one 4C-wide map."""
+    arguments = make(dtype=torch.float32)
+    kept = {}
+
+    def pack(tensor):
+        kept[tensor.data_ptr()] = tensor.numel()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        channel_mlp(*arguments)
+    tokens, width = 3 * 9 * 7, 12
+    parameters = sum(
+        t.numel() for t in (*arguments[2][:2], *arguments[3], *arguments[4])
+    )
+    assert sum(kept.values()) <= tokens * (width + 2 * width) + parameters + width
+
+
+def test_autocast_takes_the_plain_path():
+    arguments = make(dtype=torch.float32)
+    with torch.autocast('cpu', torch.bfloat16):
+        y, *grads = run(arguments)
+    assert y.dtype == torch.float32  # the residual's
+    assert all(grad.isfinite().all() for grad in grads)
+    exact = run(arguments)[0]
+    assert 0 < (y - exact).abs().max() < 0.1 * exact.abs().max()
