@@ -61,39 +61,41 @@ class KeyMap:
         return {renamed[key]: tensor for key, tensor in tensors.items()}
 
 
-def _next_stage(match):
+def next_stage(match):
+    """Name what reduces the resolution behind a layer: it is the next stage's embed."""
     return f'stages.{int(match[1]) + 1}.embed.{match[2]}'
 
 
-_BLOCK = r'layers\.(\d+)\.blocks\.(\d+)\.'
-_AFFINE = r'(weight|bias)'
+BLOCK = r'layers\.(\d+)\.blocks\.(\d+)\.'
+AFFINE = r'(weight|bias)'
 
 # The authors' released MS-MLP: the four patch embeddings are the stem's and one at
 # the end of each layer but the last; lr/td are the horizontal and vertical branch.
 MSMLP = KeyMap(
     family='msmlp',
-    marker=_BLOCK + r'dwconv_lr\.\d+\.weight',
+    marker=BLOCK + r'dwconv_lr\.\d+\.weight',
     geometry='released',
     rules=(
-        (rf'patch_embed\.((?:proj|norm)\.{_AFFINE})', r'stages.0.embed.\1'),
-        (rf'layers\.(\d+)\.downsample\.((?:proj|norm)\.{_AFFINE})', _next_stage),
+        (rf'patch_embed\.((?:proj|norm)\.{AFFINE})', r'stages.0.embed.\1'),
+        (rf'layers\.(\d+)\.downsample\.((?:proj|norm)\.{AFFINE})', next_stage),
         (
-            rf'{_BLOCK}dwconv_lr\.(\d+)\.{_AFFINE}',
+            rf'{BLOCK}dwconv_lr\.(\d+)\.{AFFINE}',
             r'stages.\1.blocks.\2.mix.horizontal.\3.\4',
         ),
         (
-            rf'{_BLOCK}dwconv_td\.(\d+)\.{_AFFINE}',
+            rf'{BLOCK}dwconv_td\.(\d+)\.{AFFINE}',
             r'stages.\1.blocks.\2.mix.vertical.\3.\4',
         ),
-        (rf'{_BLOCK}pwconv([12])\.{_AFFINE}', r'stages.\1.blocks.\2.fc\3.\4'),
-        (rf'{_BLOCK}(norm\.{_AFFINE}|gamma)', r'stages.\1.blocks.\2.\3'),
-        (rf'norm\.{_AFFINE}', r'norm3.\1'),
-        (rf'head\.{_AFFINE}', r'head.fc.\1'),
+        (rf'{BLOCK}pwconv([12])\.{AFFINE}', r'stages.\1.blocks.\2.fc\3.\4'),
+        (rf'{BLOCK}(norm\.{AFFINE}|gamma)', r'stages.\1.blocks.\2.\3'),
+        (rf'norm\.{AFFINE}', r'norm3.\1'),
+        (rf'head\.{AFFINE}', r'head.fc.\1'),
     ),
 )
-FAMILIES = (MSMLP,)
 
 
 def find_family(keys):
     """Return the :class:`KeyMap` whose family these keys are, or None."""
-    return next((family for family in FAMILIES if family.fits(keys)), None)
+    from .host_key_maps import HOSTS  # it builds on this module
+
+    return next((family for family in (MSMLP, *HOSTS) if family.fits(keys)), None)
