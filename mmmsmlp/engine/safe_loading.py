@@ -16,10 +16,10 @@ from ..checkpoints import read_checkpoint
 
 def install_safe_loader() -> None:
     """Make mmengine read local checkpoints, and only these, through the check."""
-    CheckpointLoader.register_scheme('', loader=load_vetted, force=True)
+    CheckpointLoader.register_scheme('', loader=load_from_local, force=True)
 
 
-def load_vetted(filename: str, map_location=None) -> dict:
+def load_from_local(filename: str, map_location=None) -> dict:
     """Read a checkpoint; a training state comes back as training left it.
 
     Args:

@@ -89,7 +89,8 @@ def run_tool(monkeypatch, capfd, tmp_path):
 
     def run(name, *args):
         path = TOOLS / name
-        for shared in (MMLogger, Visualizer):  # as in a process that has just started
+        # As in a process that has just started.
+        for shared in (MMLogger, Visualizer, *Visualizer.__subclasses__()):
             shared._instance_dict.clear()
         monkeypatch.setattr(sys, 'argv', [str(path), *map(str, args)])
         code = 0

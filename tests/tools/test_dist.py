@@ -89,6 +89,7 @@ def test_two_processes_train_and_evaluate_as_one(
     same(predictions('one.pkl'), predictions('two.pkl'))
 
 
+@pytest.mark.slow
 def test_bad_input_is_said_once_by_all_processes(run_shell, tiny_config):
     done = run_shell(
         'dist_train.sh', tiny_config, 2, '--cfg-options', 'train_dataloader.dataset.'
