@@ -70,6 +70,8 @@ def run_tool(main: Callable[[], None]) -> None:
             sys.stdout.flush()
             print(f'error: {error}', file=sys.stderr, flush=True)
         sys.exit(EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.exit(130)  # the shell's code for Ctrl-C; where it struck is no news
 
 
 def find_config(name: str) -> Path:

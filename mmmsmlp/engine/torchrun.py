@@ -56,12 +56,15 @@ def main() -> None:
     find_config(config)  # one plain error before any process starts
     arguments = rendezvous_arguments(int(processes), os.environ)
     from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     # Its loggers repeat at error level what the processes have printed already.
     logging.getLogger('torch.distributed.elastic').setLevel(logging.CRITICAL)
     try:
         run.main([*arguments, script, config, *rest, '--launcher', 'pytorch'])
+    except SignalException as stopped:
+        sys.exit(128 + stopped.sigval)  # the shell's code for a signal
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         code = failure.exitcode
