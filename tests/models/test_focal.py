@@ -7,7 +7,8 @@ from torch import nn
 from mmmsmlp import FocalTransformer
 from mmmsmlp.checkpoints import CheckpointError, load_pretrained
 from mmmsmlp.checkpoints.host_key_maps import FOCAL
-from mmmsmlp.models.blocks import focal_tables, gathered_attention
+from mmmsmlp.models.blocks import focal_tables
+from mmmsmlp.models.blocks.over_windows import gather_tokens
 from tests.golden import assert_close, load_golden
 from tests.models.sweep import (
     check_any_size,
@@ -180,7 +181,7 @@ def test_gathering_tokens_of_a_batch():
     tokens = torch.randn(2, 5, 3)
     index = torch.tensor([[0, 4], [2, 2], [1, 3]])
     expected = torch.stack([image[index] for image in tokens])
-    assert torch.equal(gathered_attention.gather_tokens(tokens, index), expected)
+    assert torch.equal(gather_tokens(tokens, index), expected)
 
 
 def test_a_released_checkpoint_loads(tmp_path):

@@ -1,11 +1,14 @@
 """Focal Transformer's attention: fine nearby, coarse far away (arXiv:2107.00641)."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attend import attend
 from .focal_tables import key_tables, margin_columns
-from .gathered_attention import attend_gathered
+from .over_windows import gather_tokens, over_windows
 from .window import from_windows, pad_to_windows, to_windows
 from .window_attention import check_heads, window_index
 
@@ -74,15 +77,39 @@ class FocalAttention(nn.Module):
             pooled = (weight @ windows).squeeze(2) + self.pool.bias
             tokens = torch.cat([tokens, pooled], 1)
         channels = x.shape[-1]
-        q = F.linear(windows, self.qkv.weight[:channels], self.qkv.bias[:channels])
         kv = F.linear(tokens, self.qkv.weight[channels:], self.qkv.bias[channels:])
-        index, mask = key_tables(
+        tables = key_tables(
             *grid, self.window_size, self.expand_size, self.focal_window, x.device
         )
-        q = q.unflatten(-1, (self.num_heads, -1))
-        x = attend_gathered(q, kv, index, self.bias(), mask)
-        x = from_windows(self.proj(x), *grid)
+        attention = partial(self.attend_from, bias=self.bias())
+        x = from_windows(over_windows(attention, windows, [kv], tables), *grid)
         return x[:, :height, :width]
+
+    def attend_from(
+        self,
+        windows: Tensor,
+        kv: Tensor,
+        index: Tensor,
+        mask: Tensor | None,
+        bias: Tensor,
+    ) -> Tensor:
+        """Attend from some windows to the keys that ``index`` picks for each.
+
+        Args:
+            windows: (N, windows, window_size**2, C).
+            kv: Keys, then values, of all tokens: (N, tokens, 2 C).
+            index: (windows, keys).
+            mask: Added to the logits, (windows, 1, keys), or None.
+            bias: Added to the logits, (heads, window_size**2, keys).
+
+        Returns:
+            Tensor, shaped as ``windows``.
+        """
+        channels = windows.shape[-1]
+        q = F.linear(windows, self.qkv.weight[:channels], self.qkv.bias[:channels])
+        q = q.unflatten(-1, (self.num_heads, -1))
+        kv = gather_tokens(kv, index).unflatten(-1, (2, self.num_heads, -1))
+        return self.proj(attend(q, *kv.unbind(3), bias, mask))
 
     def bias(self) -> Tensor:
         """The bias of every key, (heads, window_size**2, keys), in key order."""

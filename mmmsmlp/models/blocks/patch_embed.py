@@ -1,5 +1,6 @@
 """Patch embedding: what reduces the resolution in front of a stage."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,5 +30,10 @@ class PatchEmbed(nn.Module):
 
 def pad_to_multiple(x: Tensor, divisor: int) -> Tensor:
     """Zero-pad (N, C, H, W) at the right and bottom to a multiple of ``divisor``."""
-    right, bottom = -x.shape[-1] % divisor, -x.shape[-2] % divisor
-    return F.pad(x, (0, right, 0, bottom)) if right or bottom else x
+    height, width = x.shape[-2:]
+    bottom = (height + divisor - 1) // divisor * divisor - height
+    right = (width + divisor - 1) // divisor * divisor - width
+    # A compiled or exported graph always pads, so that one graph serves every size.
+    if torch.compiler.is_compiling() or bottom or right:
+        x = F.pad(x, (0, right, 0, bottom))
+    return x

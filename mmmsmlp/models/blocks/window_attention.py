@@ -1,9 +1,12 @@
 """Swin Transformer's attention inside shifted windows (arXiv:2103.14030)."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from .attend import attend, relative_index
+from .over_windows import over_windows
 from .table_cache import table_cache
 from .window import from_windows, pad_to_windows, to_windows
 
@@ -44,16 +47,22 @@ class WindowAttention(nn.Module):
         shift = self.shift if grid != (1, 1) else 0
         if shift:
             x = x.roll((-shift, -shift), (1, 2))
-        qkv = self.qkv(to_windows(x, self.window_size))
-        qkv = qkv.unflatten(-1, (3, self.num_heads, -1))
         mask = None
         if shift:
             mask = shift_mask(*grid, self.window_size, shift, x.device)
-        x = attend(*qkv.unbind(3), self.bias(), mask)
-        x = from_windows(self.proj(x), *grid)
+        attention = partial(self.attend_inside, bias=self.bias())
+        windows = to_windows(x, self.window_size)
+        x = from_windows(over_windows(attention, windows, (), [mask]), *grid)
         if shift:
             x = x.roll((shift, shift), (1, 2))
         return x[:, :height, :width]
+
+    def attend_inside(
+        self, windows: Tensor, mask: Tensor | None, bias: Tensor
+    ) -> Tensor:
+        """Attention inside each of (N, windows, window_size**2, C)."""
+        qkv = self.qkv(windows).unflatten(-1, (3, self.num_heads, -1))
+        return self.proj(attend(*qkv.unbind(3), bias, mask))
 
     def bias(self) -> Tensor:
         """The relative position bias, (heads, window_size**2, window_size**2)."""
