@@ -1,10 +1,12 @@
 """Launchers: torchrun on one and more nodes, Slurm, and what several processes give."""
 
+import json
 import os
 import pickle
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -87,6 +89,27 @@ def test_two_processes_train_and_evaluate_as_one(
     code, out, err = run_tool('test.py', *arguments, 'one.pkl')
     assert code == 0, err
     same(predictions('one.pkl'), predictions('two.pkl'))
+
+
+@pytest.mark.slow
+def test_two_processes_learn_and_score_as_one(run_shell, run_tool, tiny_config):
+    done = run_shell(
+        'dist_train.sh', tiny_config, 2, '--work-dir', 'run', '--cfg-options',
+        'train_cfg.max_epochs=60', 'train_cfg.val_interval=60',
+        'optim_wrapper.optimizer.lr=2e-3', 'model.backbone.layer_scale_init_value=1.0',
+        'model.backbone.drop_path_rate=0.0', 'default_hooks.checkpoint.interval=60',
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    arguments = (tiny_config, 'run/epoch_60.pth')
+    layer_scale = ('--cfg-options', 'model.backbone.layer_scale_init_value=1.0')
+    done = run_shell(
+        'dist_test.sh', *arguments, 2, '--metrics', 'two.json', *layer_scale
+    )
+    assert done.returncode == 0, done.stderr
+    code, out, err = run_tool('test.py', *arguments, '--metrics', 'one.json')
+    assert code == 0, err
+    one, two = (json.loads(Path(f'{n}.json').read_text()) for n in ('one', 'two'))
+    assert one == two and one['coco/bbox_mAP'] > 0.3
 
 
 @pytest.mark.slow
