@@ -20,18 +20,26 @@ def attend(
     Returns:
         Tensor (N, windows, Q, heads * d).
     """
-    n, windows, tokens, _, _ = q.shape
+    n = len(q)
     if mask is None:
-        folded = (t.flatten(0, 1) for t in (q, k, v))
-        return _fused(*folded, bias[None]).unflatten(0, (n, windows))
+        out = _fused(*(t.flatten(0, 1) for t in (q, k, v)), bias[None])
+        return out.unflatten(0, (n, -1))
     bias = bias + mask[:, None]
-    if n == 1 or not q.is_cuda:
-        images = zip(q, k, v, strict=True)
-        return torch.stack([_fused(*image, bias) for image in images])
-    # One launch for all images, at the price of copies: windows join the heads, so
-    # that the bias broadcasts over the images.
-    folded = (t.transpose(1, 2).flatten(2, 3) for t in (q, k, v))
-    out = _fused(*folded, bias.flatten(0, 1)[None])
+    if n > 1 and q.is_cuda:
+        return fold_windows(q, k, v, bias)
+    images = zip(q, k, v, strict=True)
+    return torch.stack([_fused(*image, bias) for image in images])
+
+
+def fold_windows(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """:func:`attend` in one launch, with a bias (windows, heads, Q, K).
+
+    Windows join the heads, so that the bias broadcasts over the images; this copies
+    q, k and v.
+    """
+    n, windows, tokens, _, _ = q.shape
+    q, k, v = (t.transpose(1, 2).flatten(2, 3) for t in (q, k, v))
+    out = _fused(q, k, v, bias.flatten(0, 1)[None])
     return out.view(n, tokens, windows, -1).transpose(1, 2)
 
 
