@@ -1,0 +1,135 @@
+#!/usr/bin/env python
+"""Measure MS-MLP beside its peers: operator, inference, training step, memory.
+
+Everything that is timed is first compared with its oracle. Where a path computes other
+numbers nothing is timed, and the exit code is 1.
+"""
+
+import argparse
+import json
+import sys
+
+import _checkout  # noqa: F401  before the package is imported
+import torch
+from benchmarks import report
+from benchmarks.gate import GateRed
+from benchmarks.machine import use_allocator
+from benchmarks.models import CORE, ZOO
+from benchmarks.run import DEFAULT_SHAPES, DTYPES, SECTIONS, measure
+
+from mmmsmlp.engine import cli
+
+
+def parse_shape(text: str) -> tuple[int, int, int]:
+    """Read 'NxHxW'."""
+    try:
+        batch, height, width = map(int, text.split('x'))
+    except ValueError:
+        batch = height = width = 0
+    if min(batch, height, width) < 1:
+        raise argparse.ArgumentTypeError(
+            f'a shape is BATCHxHEIGHTxWIDTH, such as 8x224x224, got {text!r}'
+        )
+    return batch, height, width
+
+
+def positive(text: str) -> int:
+    """Read a whole number from 1 up."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'must be a whole number > 0, got {text!r}')
+    return int(text)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('--sizes', nargs='+', choices=list('tsb'), default=['t'])
+    add('--sections', nargs='+', choices=SECTIONS, default=SECTIONS)
+    add(
+        '--models', nargs='+', choices=[*ZOO, 'all'],
+        help=f'default: {" ".join(CORE)}',
+    )  # fmt: skip
+    add(
+        '--shapes', nargs='+', type=parse_shape, metavar='NxHxW',
+        help='default: 8x224x224 1x800x1280 on a CPU, 128x224x224 2x800x1280 on a GPU',
+    )  # fmt: skip
+    add('--device', choices=list(DEFAULT_SHAPES), help='default: cuda where there is')
+    add('--dtype', choices=list(DTYPES), help='default: float32; bfloat16 on a GPU')
+    add('--threads', type=positive, help="default: PyTorch's choice")
+    add('--rounds', type=positive, help='default: 5, or 3 for images above 512x512')
+    add('--quick', action='store_true', help='one short round of small images')
+    add(
+        '--allocator', choices=['default', 'tuned'],
+        help="set the C library's allocator; 'tuned' keeps freed memory in the process",
+    )  # fmt: skip
+    add('--out', metavar='FILE', help='write the results as JSON')
+    add('--chart', metavar='FILE', help='draw the results; .png or .svg')
+    add('--read', metavar='FILE', help='print and draw earlier results instead')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if args.read:
+        try:
+            with open(args.read) as file:
+                result = json.load(file)
+            print_result(result)
+        except (OSError, ValueError, KeyError) as error:
+            raise cli.BadInput(
+                f'{args.read} is no result that --out wrote: {error}'
+            ) from error
+    else:
+        use_allocator(args.allocator)
+        result = measured(args)
+    if args.out:
+        report.write_json(args.out, result)
+    if args.chart:
+        from benchmarks.chart import draw_chart
+
+        try:
+            draw_chart(result, args.chart)
+        except (ValueError, OSError) as error:
+            raise cli.BadInput(f'no chart: {error}') from error
+
+
+def measured(args: argparse.Namespace) -> dict:
+    """Measure what the arguments ask for; exit with 1 where the gate is red."""
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    if device == 'cuda' and not torch.cuda.is_available():
+        raise cli.BadInput('--device cuda: PyTorch sees no GPU; use --device cpu')
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    try:
+        result = measure(
+            args.sections,
+            args.sizes,
+            args.models,
+            args.shapes,
+            device,
+            args.dtype,
+            args.rounds,
+            args.quick,
+        )
+    except GateRed as error:
+        print(f'error: the gate is red, nothing was timed:\n{error}', file=sys.stderr)
+        sys.exit(1)
+    except ImportError as error:
+        raise cli.BadInput(
+            f'a model that was asked for cannot be built: {error}'
+        ) from error
+    print_result(result)
+    return result
+
+
+def print_result(result: dict) -> None:
+    print(report.machine_line(result['machine']))
+    for table in report.tables(result['results']):
+        print(f'\n{table}')
+    sys.stdout.flush()
+
+
+if __name__ == '__main__':
+    cli.run_tool(main)

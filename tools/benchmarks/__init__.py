@@ -1,0 +1,1 @@
+"""How fast and how large is MS-MLP beside its peers? See docs/performance.md."""

@@ -1,0 +1,1 @@
+"""Published formulations of this package's models: the same numbers, none faster."""

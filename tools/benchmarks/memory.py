@@ -1,0 +1,40 @@
+"""How much memory does a call need above what is allocated before it?"""
+
+import os
+import warnings
+from collections.abc import Callable
+
+os.environ.setdefault('KINETO_LOG_LEVEL', '6')  # it reports a missing GPU as an error
+
+import torch  # noqa: E402
+from torch.profiler import ProfilerActivity, profile  # noqa: E402
+
+MEMORY_EVENT = '[memory]'
+
+
+def peak_bytes(call: Callable[[], object], device: str) -> int:
+    """Peak of the bytes that PyTorch holds during ``call``, above those before it.
+
+    On a CPU it is the running sum over every allocation and release that PyTorch's
+    allocator reports: exact and repeatable, whatever the C library keeps. What a call
+    returns is dropped after the peak is known.
+    """
+    if device == 'cuda':
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # about several cycles, and there is one
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+            result = call()
+    del result
+    events = trace.profiler.kineto_results.events()
+    changes = [event for event in events if event.name() == MEMORY_EVENT]
+    held = peak = 0
+    for event in sorted(changes, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak
