@@ -12,7 +12,7 @@ from .scene import compose
 from .shapes import CLASSES, PALETTE
 
 # Raised whenever the same seed would yield other files.
-VERSION = 1
+VERSION = 2
 SPLITS = ('train', 'val')
 META = 'meta.json'
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from .shapes import CLASSES, outline
-from .textures import background, surface
+from .textures import background, shadow, surface
 
 # Shapes are drawn this many times finer than the image: smooth edges, and
 # polygons that are exact to a fraction of a pixel.
@@ -67,11 +67,9 @@ def compose(rng, size):
     """
     placed, owner = _place(rng, size)
     image = background(rng, size)
-    start = rng.uniform(0, 360)
-    for index, shape in enumerate(placed):
-        # The golden angle keeps the hues of one image apart.
-        paint = surface(rng, size, start + 137.5 * index)
-        image += (paint - image) * shape.alpha[..., None]
+    for shape in placed:
+        image *= 1 - shadow(shape.alpha)[..., None]
+        image += (surface(rng, size, shape.label) - image) * shape.alpha[..., None]
     instances = []
     for index, shape in enumerate(placed):
         visible = _pieces(owner == index + 1)

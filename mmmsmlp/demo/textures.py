@@ -3,6 +3,12 @@
 import cv2
 import numpy as np
 
+from .shapes import PALETTE
+
+# Degrees to either side of a class's own hue.
+HUE_SPREAD = 18
+_HUES = cv2.cvtColor(np.float32([PALETTE]) / 255, cv2.COLOR_RGB2HSV)[0, :, 0]
+
 
 def background(rng, size):
     """Textured background in muted colours.
@@ -25,21 +31,33 @@ def background(rng, size):
     return image + rng.normal(0, 5, (size, size, 1)).astype(np.float32)
 
 
-def surface(rng, size, hue):
+def surface(rng, size, label):
     """Saturated colour with a soft light and grain, for one shape.
+
+    Each class keeps to the hues around its colour in ``PALETTE``. Outlines alone
+    would tell the classes apart as well, but not after a few minutes of training.
 
     Args:
         rng (numpy.random.Generator): Source of every choice.
         size (int): Height and width in pixels.
-        hue (float): Hue in degrees.
+        label (int): Class of the shape.
 
     Returns:
         ndarray: (size, size, 3) float32 image, BGR in 0..255.
     """
-    colour = _colour(hue, rng.uniform(0.65, 0.95), rng.uniform(0.65, 1.0))
+    colour = _colour(
+        _HUES[label] + rng.uniform(-HUE_SPREAD, HUE_SPREAD),
+        rng.uniform(0.65, 0.95),
+        rng.uniform(0.65, 1.0),
+    )
     light = 0.8 + 0.3 * _noise(rng, size)
     grain = rng.normal(0, 3, (size, size, 1)).astype(np.float32)
     return colour * light[..., None] + grain
+
+
+def shadow(alpha):
+    """Share of the light, 0..1, that a shape of coverage ``alpha`` takes around it."""
+    return 0.45 * cv2.GaussianBlur(alpha, (0, 0), 2.0)
 
 
 def _colour(hue, saturation, value):
