@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 
+import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -98,7 +99,9 @@ class PyramidBackbone(BaseModule):
     def _output(self, x: Tensor, norm: LayerNorm2d) -> Tensor:
         if self.gap_before_final_norm:
             return norm(x.mean((2, 3), keepdim=True)).flatten(1)
-        return norm(x)
+        x = norm(x)
+        # Inductor cannot order the symbolic strides of an output that is a view.
+        return x
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         # Here, because every way of loading weights ends here.

@@ -1,4 +1,4 @@
-"""The reference operator: directions, borders and orders, on maps small enough to see."""
+"""The reference operator: directions, borders and orders, on maps one can see."""
 
 import pytest
 import torch
