@@ -257,7 +257,8 @@ def test_every_model_of_the_zoo_builds_and_trains(size):
             continue
         for subject in build(key, size, 'cpu'):
             x = torch.randn(1, 3, 64, 64)
-            outputs = subject.model.train()(x)
+            subject.model.train()
+            outputs = subject.model(x)
             sum(y.square().mean() for y in outputs).backward()
             if key == 'resnet50':
                 widths_of_key = [256, 512, 1024, 2048]

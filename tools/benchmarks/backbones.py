@@ -15,7 +15,8 @@ TRIALS = 2  # samples of each memory layout before the better one is kept
 
 def inference_call(subject: Subject, settings: Settings) -> Callable[[], object]:
     """The forward pass in evaluation mode."""
-    model, x = subject.model.eval(), settings.images(subject.layout)
+    model, x = subject.model, settings.images(subject.layout)
+    model.eval()  # not chained: a peer's returns None
 
     def call():
         with torch.inference_mode(), settings.autocast():
@@ -29,7 +30,8 @@ def training_call(subject: Subject, settings: Settings) -> Callable[[], object]:
 
     Every parameter gets its gradient, which is dropped before the next step.
     """
-    model, x = subject.model.train(), settings.images(subject.layout)
+    model, x = subject.model, settings.images(subject.layout)
+    model.train()
     with torch.no_grad(), settings.autocast():
         grads = [torch.randn_like(y) for y in model(x)]
 

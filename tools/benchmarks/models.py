@@ -108,10 +108,13 @@ class FeaturesOnly(nn.Module):
 
     def __init__(self, size: str):
         super().__init__()
-        from torchvision import models
+        from torchvision import models, ops
 
-        model = getattr(models, f'swin_{size}')(stochastic_depth_prob=0.0)
+        model = getattr(models, f'swin_{size}')()
         self.features, self.norm = model.features, model.norm
+        for module in self.modules():
+            if isinstance(module, ops.StochasticDepth):
+                module.p = 0.0  # its rate is no argument
 
     def forward(self, x):
         return (self.norm(self.features(x)),)
