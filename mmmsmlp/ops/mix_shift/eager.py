@@ -121,8 +121,15 @@ def find_runs(weights: Sequence[Tensor]) -> Iterator[Run]:
 
 
 def split(tensor: Tensor, widths: Sequence[int]) -> list[Tensor]:
-    """Copies of the groups' parts: an operator's outputs must not share memory."""
-    return [part.clone() for part in tensor.split(widths)]
+    """Copies of the groups' parts, contiguous as the parameters are.
+
+    An operator's outputs must not share memory, and DDP copies gradients whose
+    strides differ from their parameter's.
+    """
+    return [
+        part.clone(memory_format=torch.contiguous_format)
+        for part in tensor.split(widths)
+    ]
 
 
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
