@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.analysis import FlopAnalyzer
 
 from mmmsmlp import SwinTransformer
 from mmmsmlp.checkpoints import load_pretrained
@@ -172,6 +173,15 @@ def test_no_parameter_is_unused(out_indices):
 def test_drop_path_grows_linearly_over_all_blocks():
     rates = drop_rates(build(drop_path_rate=0.9, patch_size=2))
     assert rates == pytest.approx([0.1 * i for i in range(10)])
+
+
+def test_counted_operations_include_the_attention():
+    theirs, ours = mmpretrain_swin(), build()
+    x, totals = torch.randn(1, 3, 224, 224), []
+    for net in (theirs, ours):
+        net.train(False)
+        totals.append(float(FlopAnalyzer(net, x).total()))
+    assert totals[1] == pytest.approx(totals[0], rel=0.01)
 
 
 def test_heads_that_do_not_divide_the_width_are_refused():

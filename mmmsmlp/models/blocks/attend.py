@@ -46,7 +46,11 @@ def fold_windows(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
 def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """Attention on (batch, tokens, heads, d), to (batch, tokens, heads * d)."""
     q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-    out = F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype))
+    if torch.jit.is_tracing():  # counters of operations know products only
+        logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + bias
+        out = logits.softmax(-1) @ v
+    else:
+        out = F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype))
     return out.transpose(1, 2).flatten(2)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .attend import attend
 from .focal_tables import key_tables, margin_columns
 from .over_windows import gather_tokens, over_windows
-from .window import from_windows, pad_to_windows, to_windows
+from .window import from_windows, pad_to_windows, to_windows, window_grid
 from .window_attention import check_heads, window_index
 
 
@@ -69,7 +69,7 @@ class FocalAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
         x = pad_to_windows(x, self.window_size)
-        grid = x.shape[1] // self.window_size, x.shape[2] // self.window_size
+        grid = window_grid(x, self.window_size)
         windows = to_windows(x, self.window_size)
         tokens = windows.flatten(1, 2)
         if self.focal_window:
@@ -82,7 +82,8 @@ class FocalAttention(nn.Module):
             *grid, self.window_size, self.expand_size, self.focal_window, x.device
         )
         attention = partial(self.attend_from, bias=self.bias())
-        x = from_windows(over_windows(attention, windows, [kv], tables), *grid)
+        windows = over_windows(attention, windows, [kv], tables)
+        x = from_windows(windows, grid, self.window_size)
         return x[:, :height, :width]
 
     def attend_from(

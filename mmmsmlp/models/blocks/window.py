@@ -18,9 +18,13 @@ def to_windows(x: Tensor, window_size: int) -> Tensor:
     return x.transpose(2, 3).reshape(n, rows * columns, window_size**2, channels)
 
 
-def from_windows(windows: Tensor, rows: int, columns: int) -> Tensor:
-    """Undo :func:`to_windows` for a grid of ``rows`` x ``columns`` windows."""
-    n, _, area, channels = windows.shape
-    size = round(area**0.5)
-    x = windows.view(n, rows, columns, size, size, channels).transpose(2, 3)
-    return x.reshape(n, rows * size, columns * size, channels)
+def from_windows(windows: Tensor, grid: tuple[int, int], window_size: int) -> Tensor:
+    """Undo :func:`to_windows` for a ``grid`` of (rows, columns) of windows."""
+    x = windows.unflatten(2, (window_size, window_size)).unflatten(1, grid)
+    return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+
+
+def window_grid(x: Tensor, window_size: int) -> tuple[int, int]:
+    """Rows and columns of windows of (N, H, W, C), H and W whole windows."""
+    # Plain integers also while tracing, where a shape is made of tensors.
+    return int(x.shape[1]) // window_size, int(x.shape[2]) // window_size

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from .attend import attend, relative_index
 from .over_windows import over_windows
 from .table_cache import table_cache
-from .window import from_windows, pad_to_windows, to_windows
+from .window import from_windows, pad_to_windows, to_windows, window_grid
 
 
 class WindowAttention(nn.Module):
@@ -43,7 +43,7 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
         x = pad_to_windows(x, self.window_size)
-        grid = x.shape[1] // self.window_size, x.shape[2] // self.window_size
+        grid = window_grid(x, self.window_size)
         shift = self.shift if grid != (1, 1) else 0
         if shift:
             x = x.roll((-shift, -shift), (1, 2))
@@ -52,7 +52,8 @@ class WindowAttention(nn.Module):
             mask = shift_mask(*grid, self.window_size, shift, x.device)
         attention = partial(self.attend_inside, bias=self.bias())
         windows = to_windows(x, self.window_size)
-        x = from_windows(over_windows(attention, windows, (), [mask]), *grid)
+        windows = over_windows(attention, windows, (), [mask])
+        x = from_windows(windows, grid, self.window_size)
         if shift:
             x = x.roll((shift, shift), (1, 2))
         return x[:, :height, :width]
