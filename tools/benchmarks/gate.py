@@ -68,12 +68,12 @@ def operator_checks(
     for geometry in GEOMETRIES:
         backbone = MSMLP(size, geometry)
         for i, stage in enumerate(backbone.stages):
-            mix = deepcopy(stage.blocks[0].mix).to(device)
+            mix = stage.blocks[0].mix.to(device)
             side = 56 >> i
             x = torch.randn(2, mix_width(mix), side, side + 1, device=device)
             grad = torch.randn_like(x)
             with use_backend('reference'):
-                oracle = _gradients(deepcopy(mix).double(), x, grad, torch.float64)
+                oracle = _gradients(mix, x, grad, torch.float64)
             for dtype in sorted(dtypes, key=str):
                 ours = _gradients(mix, x, grad, dtype)
                 plain = _gradients(_Plain(mix, geometry), x, grad, dtype)
@@ -111,14 +111,10 @@ def mix_width(mix: MixShift) -> int:
 
 def _gradients(module: nn.Module, x: Tensor, grad: Tensor, dtype: torch.dtype):
     """Output, gradient of x, and gradients of the parameters, as lists."""
-    x = x.to(torch.promote_types(dtype, torch.float32))
-    low = dtype in (torch.float16, torch.bfloat16)
-    # Precision is lowered the way training lowers it.
-    with torch.autocast(x.device.type, dtype if low else torch.bfloat16, enabled=low):
-        x = x.requires_grad_()
-        y = module(x)
+    module, x = deepcopy(module).to(dtype), x.to(dtype).requires_grad_()
+    y = module(x)
     inputs = [x, *module.parameters()]
-    grad_x, *grads = torch.autograd.grad(y, inputs, grad.to(y.dtype))
+    grad_x, *grads = torch.autograd.grad(y, inputs, grad.to(dtype))
     return [y], [grad_x], grads
 
 

@@ -1,6 +1,7 @@
 """How is the mix-shift operator measured, stage by stage?"""
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import cache
 from statistics import geometric_mean, median
 
@@ -32,6 +33,8 @@ def time_operator(section: str, settings: Settings) -> Iterator[dict]:
     """
     backward = section.endswith('backward')
     results = [_time_stage(stage, backward, settings) for stage in STAGES]
+    on_gpu = settings.device == 'cuda' and not backward
+    bandwidth = copy_bandwidth() if on_gpu else None
     for key, label in LABELS.items():
         of_key = [result[key] for result in results]
         ratios = [ratio for _, _, ratio in of_key]
@@ -44,9 +47,9 @@ def time_operator(section: str, settings: Settings) -> Iterator[dict]:
             stage_over=ratios,
             over={'straightforward': geometric_mean(ratios)},
         )
-        if settings.device == 'cuda' and not backward:
+        if bandwidth:
             moved = 2 * stage_input(0, settings).nbytes
-            row['copy_bandwidth_share'] = moved / of_key[0][1] / copy_bandwidth()
+            row['copy_bandwidth_share'] = moved / of_key[0][1] / bandwidth
         yield row
 
 
@@ -67,7 +70,9 @@ def _time_stage(
 def stage_calls(stage: int, backward: bool, settings: Settings) -> dict:
     """What is timed, by key and memory layout."""
     paper, released = (
-        stage_filters(settings.size, geometry)[stage].to(settings.device)
+        deepcopy(stage_filters(settings.size, geometry)[stage])
+        .to(settings.device, settings.dtype)  # no autocast: it would time 40 casts
+        .requires_grad_(backward)
         for geometry in ('paper', 'released')
     )
 
@@ -77,9 +82,7 @@ def stage_calls(stage: int, backward: bool, settings: Settings) -> dict:
     make = _step if backward else _forward
     x = stage_input(stage, settings)
     return {
-        (key, layout): make(
-            function, x.contiguous(memory_format=FORMATS[layout]), mix, settings
-        )
+        (key, layout): make(function, x.contiguous(memory_format=FORMATS[layout]), mix)
         for key, layout, function, mix in (
             ('msmlp', NHWC, paper, paper),
             ('msmlp-released', NHWC, released, released),
@@ -106,27 +109,21 @@ def stage_input(stage: int, settings: Settings) -> Tensor:
     )
 
 
-def _forward(
-    function: Callable, x: Tensor, mix: MixShift, settings: Settings
-) -> Callable[[], object]:
+def _forward(function: Callable, x: Tensor, mix: MixShift) -> Callable[[], object]:
     def call():
-        with torch.inference_mode(), settings.autocast():
+        with torch.inference_mode():
             return function(x)
 
     return call
 
 
-def _step(
-    function: Callable, x: Tensor, mix: MixShift, settings: Settings
-) -> Callable[[], object]:
+def _step(function: Callable, x: Tensor, mix: MixShift) -> Callable[[], object]:
     x = x.detach().requires_grad_()
     inputs = [x, *mix.parameters()]
-    with torch.no_grad(), settings.autocast():
+    with torch.no_grad():
         grad = torch.randn_like(function(x))
 
     def call():
-        with settings.autocast():
-            y = function(x)
-        return torch.autograd.grad(y, inputs, grad)
+        return torch.autograd.grad(function(x), inputs, grad)
 
     return call
