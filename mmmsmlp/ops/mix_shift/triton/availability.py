@@ -12,6 +12,8 @@ LARGEST_SIZE = 11
 # Offsets inside one image are 32-bit; images are addressed with 64 bits.
 LARGEST_IMAGE = 2**31 - 1
 OLDEST_CAPABILITY = (8, 0)
+# The kernels keep their rows in tuples, which older Tritons treat in different ways.
+OLDEST_TRITON = (3, 6)
 
 
 def unavailable(x: Tensor, weights: Sequence[Tensor]) -> str | None:
@@ -31,9 +33,12 @@ def interpreted() -> bool:
 
 def no_triton() -> str | None:
     try:
-        from . import host  # noqa: F401
+        import triton
     except ImportError as error:
         return f'Triton cannot be imported ({error}).'
+    version = tuple(int(part) for part in triton.__version__.split('.')[:2])
+    if version < OLDEST_TRITON:
+        return f'Triton is {triton.__version__}; the kernels are tested from 3.6 on.'
     return None
 
 

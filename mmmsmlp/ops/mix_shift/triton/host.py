@@ -74,8 +74,7 @@ def backward(
     weights_v: Sequence[Tensor],
     shift_dist: Sequence[int],
     order: str,
-    needs: tuple[bool, bool] = (True, True),
-) -> tuple[Tensor | None, list | None, list | None, list | None, list | None]:
+) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
     """Gradients of :func:`forward`, the same bits at every call.
 
     Args:
@@ -85,21 +84,14 @@ def backward(
         weights_v: Its filters.
         shift_dist: Its distances.
         order: Its order.
-        needs: Whether the gradient of x, and whether those of the parameters, are
-            wanted; what is not is None.
 
     Returns:
-        ``(grad_x, grads_weights_h, grads_biases_h, grads_weights_v, grads_biases_v)``.
-        The parameters' gradients are views of one buffer, in the filters' dtype.
+        Gradients of x, of ``weights_h``, of ``weights_v``, and of either bias list:
+        both biases are added to every pixel of a group, so theirs are equal.
     """
-    needs_x, needs_parameters = needs
-    grad_x = parameters = None
-    if needs_x:
-        grad_x = input_gradient(grad_y, weights_h, weights_v, shift_dist, order)
-    if needs_parameters:
-        flat = parameter_gradient(grad_y, x, weights_h, shift_dist, order)
-        parameters = split_flat(flat, weights_h)
-    return grad_x, *(parameters or (None,) * 4)
+    grad_x = input_gradient(grad_y, weights_h, weights_v, shift_dist, order)
+    flat = parameter_gradient(grad_y, x, weights_h, shift_dist, order)
+    return grad_x, *split_flat(flat, weights_h, weights_v)
 
 
 def input_gradient(
@@ -151,17 +143,20 @@ def parameter_gradient(
     return flat
 
 
-def split_flat(flat: Tensor, weights_h: Sequence[Tensor]) -> tuple[list, ...]:
-    """Cut the flat gradients into ``(weights_h, biases_h, weights_v, biases_v)``."""
-    filters = [weight.numel() for weight in weights_h]
-    widths = [weight.shape[0] for weight in weights_h]
-    parts = flat.split([*filters, *filters, *widths, *widths])
-    count = len(widths)
-    h, v = (
-        [part.view(weight.shape) for part, weight in zip(some, weights_h, strict=True)]
-        for some in (parts[:count], parts[count : 2 * count])
+def split_flat(
+    flat: Tensor, weights_h: Sequence[Tensor], weights_v: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Copy the flat gradients, in one kernel, to tensors of their own and of their
+    parameters' strides: an operator of PyTorch may not return views of one buffer."""
+    count = len(weights_h)
+    biases = [weight.new_empty(weight.shape[0]) for weight in weights_h]
+    copies = [torch.empty_like(weight) for weight in (*weights_h, *weights_v)] + biases
+    parts = flat[: sum(copy.numel() for copy in copies)].split(
+        [copy.numel() for copy in copies]
     )
-    return h, list(parts[2 * count : 3 * count]), v, list(parts[3 * count :])
+    shaped = [part.view(copy.shape) for part, copy in zip(parts, copies, strict=True)]
+    torch._foreach_copy_(copies, shaped)
+    return copies[:count], copies[count : 2 * count], biases
 
 
 def launch_mix(x: Tensor, packed: Tensor, groups: Groups) -> Tensor:
