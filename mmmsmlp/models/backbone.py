@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 
-import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn

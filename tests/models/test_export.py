@@ -92,7 +92,9 @@ def test_a_training_step_under_bfloat16_autocast():
     loss.backward()
     assert all(p.grad.isfinite().all() for p in net.parameters())
     optimizer.step()
-    changed = [not torch.equal(a, b) for a, b in zip(before, net.parameters())]
+    changed = [
+        not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True)
+    ]
     assert sum(changed) > len(changed) / 2
     with torch.no_grad():
         for a, b in zip(outputs, build()(x), strict=True):

@@ -1,12 +1,13 @@
-"""mix-shift as a ``torch.library`` operator: shapes, gradients and FLOPs for PyTorch.
+"""mix-shift as a ``torch.library`` operator: shapes and gradients for PyTorch.
 
 The fast backends run inside it, so that compilers, exporters, autograd and counters
 see one opaque operator with known behaviour.
 """
 
+import sys
+
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
 
 from .dispatch import implementation
 
@@ -79,19 +80,5 @@ def _backward(ctx, grad):
 
 mix_shift_op.register_autograd(_backward, setup_context=_setup_context)
 
-
-def mix_shift_flops(x_shape, weight_shapes) -> int:
-    """FLOPs of the two depth-wise branches, a multiply-add counting as two."""
-    batch, _, height, width = x_shape
-    filters = sum(c * size * size for c, _, size, _ in weight_shapes)
-    return 2 * 2 * batch * height * width * filters
-
-
-@register_flop_formula(torch.ops.mmmsmlp.mix_shift)
-def _forward_flops(x_shape, weights_h, *args, out_shape=None, **kwargs) -> int:
-    return mix_shift_flops(x_shape, weights_h)
-
-
-@register_flop_formula(torch.ops.mmmsmlp.mix_shift_backward)
-def _backward_flops(grad_shape, x_shape, weights_h, *args, **kwargs) -> int:
-    return 2 * mix_shift_flops(x_shape, weights_h)
+if 'torch.utils.flop_counter' in sys.modules:
+    from . import flops  # noqa: F401

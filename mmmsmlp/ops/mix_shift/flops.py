@@ -1,0 +1,26 @@
+"""FLOPs of mix-shift for ``torch.utils.flop_counter``; importing this registers them.
+
+The operator imports this by itself where the counter is loaded first, as in any
+script that imports FlopCounterMode at its top. It does not load the counter, which
+would load Triton.
+"""
+
+import torch
+from torch.utils.flop_counter import register_flop_formula
+
+
+def mix_shift_flops(x_shape, weight_shapes) -> int:
+    """FLOPs of the two depth-wise branches, a multiply-add counting as two."""
+    batch, _, height, width = x_shape
+    filters = sum(c * size * size for c, _, size, _ in weight_shapes)
+    return 2 * 2 * batch * height * width * filters
+
+
+@register_flop_formula(torch.ops.mmmsmlp.mix_shift)
+def _forward_flops(x_shape, weights_h, *args, out_shape=None, **kwargs) -> int:
+    return mix_shift_flops(x_shape, weights_h)
+
+
+@register_flop_formula(torch.ops.mmmsmlp.mix_shift_backward)
+def _backward_flops(grad_shape, x_shape, weights_h, *args, **kwargs) -> int:
+    return 2 * mix_shift_flops(x_shape, weights_h)
