@@ -28,8 +28,8 @@ ROWS = 4
 # Columns of one warp: 8 values a thread and row, one vector load of 16 bytes in half
 # precision and two in fp32. Twice as many need over 190 registers a thread.
 WARP_COLUMNS = 16
-# Registers a thread may use, by bytes of an element: as many warps as fit without
-# spilling a 7x7 filter, to have loads under way while others compute.
+# Registers a thread may use, by bytes of an element: as many warps as fit with at most
+# four registers of a 7x7 filter spilled, to have loads under way while others compute.
 MIX_REGISTERS = {2: 128, 4: 168}
 # Columns and warps of a program of the weight gradient, column taps included: with 8
 # taps, 8 columns.
@@ -180,12 +180,9 @@ def launch_mix(x: Tensor, packed: Tensor, groups: Groups) -> Tensor:
 
 
 def choose_warps(columns: int, n_items: int) -> int:
-    """Warps of a forward program: wider tiles share more of their borders in L1, but
-    only where they leave enough programs to fill the device."""
-    for warps in (4, 2):
-        if triton.cdiv(columns, WARP_COLUMNS * warps) * n_items >= PROGRAMS:
-            return warps
-    return 1
+    """Warps of a forward program: two share their borders in L1 and load fewer tables,
+    but only where that leaves enough programs to fill the device."""
+    return 2 if triton.cdiv(columns, WARP_COLUMNS * 2) * n_items >= PROGRAMS else 1
 
 
 def pack(flat: Tensor, groups: Groups, mirrored: bool) -> Tensor:

@@ -127,8 +127,10 @@ def mix_kernel(
     sums = zeros(ROWS, (COLUMNS, SLAB))
     for p in range(first_pass, last_pass):
         entry = passes_ptr + p * 4
-        size, taps_at = tl.load(entry), pack_ptr + tl.load(entry + 3) + lane
-        row_shift, column_shift = tl.load(entry + 1), tl.load(entry + 2)
+        size, row_shift = tl.load(entry), tl.load(entry + 1)
+        column_shift = tl.load(entry + 2)
+        # Said aloud, or the taps would be loaded one by one.
+        taps_at = pack_ptr + tl.multiple_of(tl.load(entry + 3), SLAB) + lane
         for s in tl.static_range(len(SIZES)):
             if size == SIZES[s]:
                 sums = mix_region(
