@@ -1,11 +1,3 @@
-_base_ = 'retinanet_msmlp_s_1x.py'
+_base_ = 'retinanet_swin_t_1x.py'
 
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='SwinTransformer',
-        depths=(2, 2, 18, 2),
-        out_indices=(1, 2, 3),
-        drop_path_rate=0.2,
-    )
-)
+model = dict(backbone=dict(depths=(2, 2, 18, 2)))

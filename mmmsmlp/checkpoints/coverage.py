@@ -9,6 +9,7 @@ import torch
 from mmengine.logging import print_log
 
 from .errors import CheckpointError, GeometryError
+from .families import find_family
 from .geometry import (
     MARK,
     check_geometry,
@@ -16,7 +17,6 @@ from .geometry import (
     encode_geometry,
     holds_mix_weights,
 )
-from .key_maps import find_family
 from .layouts import find_backbone_state
 from .reader import read_checkpoint
 from .wording import compare_tensors, count_by_part, join_some, part_of

@@ -92,10 +92,3 @@ MSMLP = KeyMap(
         (rf'head\.{AFFINE}', r'head.fc.\1'),
     ),
 )
-
-
-def find_family(keys):
-    """Return the :class:`KeyMap` whose family these keys are, or None."""
-    from .host_key_maps import HOSTS  # it builds on this module
-
-    return next((family for family in (MSMLP, *HOSTS) if family.fits(keys)), None)

@@ -6,13 +6,13 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from ..checkpoints import load_pretrained, load_whole, read_checkpoint
+from ..checkpoints.families import find_family
 from ..checkpoints.geometry import (
     MARK,
     decode_geometry,
     describe_geometry,
     encode_geometry,
 )
-from ..checkpoints.key_maps import find_family
 from ..checkpoints.layouts import find_backbone_state
 from ..checkpoints.whole import vet_toolbox_backbone
 from .cli import BadInput

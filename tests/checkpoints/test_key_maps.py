@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mmmsmlp.checkpoints import CheckpointError
-from mmmsmlp.checkpoints.key_maps import MSMLP, find_family
+from mmmsmlp.checkpoints.families import find_family
+from mmmsmlp.checkpoints.key_maps import MSMLP
 from tests.golden import load_golden
 
 NAMES = {
