@@ -6,7 +6,7 @@ _base_ = [
     'mmdet::_base_/default_runtime.py',
 ]
 
-max_epochs = 8
+max_epochs = 6
 norm_cfg = dict(type='GN', num_groups=8)
 
 model = dict(
