@@ -39,7 +39,10 @@ def channel_mlp(
         scale = None if keep is None else keep.expand(-1, -1, *x.shape[2:]).reshape(-1)
         if gamma is None:
             gamma = torch.ones_like(fc2[1])
-        out = _ChunkedMLP.apply(tokens, skip, *norm, *fc1, *fc2, gamma, scale)
+        training = torch.is_grad_enabled()
+        out = _ChunkedMLP.apply(
+            tokens, skip, *norm, *fc1, *fc2, gamma, scale, training
+        )
         return out.view(x.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
     tokens = F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], *norm)
     tokens = F.linear(F.gelu(F.linear(tokens, *fc1)), *fc2)
@@ -50,7 +53,7 @@ def channel_mlp(
 
 
 def _runs_chunked(x: Tensor) -> bool:
-    """Whether the hand-scheduled path runs: eager mode on a CPU, no autocast.
+    """Whether the hand-scheduled path runs: eager mode on a CPU, plain autograd.
 
     Elsewhere the plain composition is better: a compiler fuses it, a GPU's matrix
     products want all rows at once, and autocast chooses the precisions.
@@ -60,6 +63,7 @@ def _runs_chunked(x: Tensor) -> bool:
         and not torch.is_autocast_enabled('cpu')
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
+        and not torch._C._are_functorch_transforms_active()
     )
 
 
@@ -80,10 +84,13 @@ class _ChunkedMLP(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, residual, ln_w, ln_b, eps, w1, b1, w2, b2, gamma, scale):
+    def forward(
+        ctx, x, residual, ln_w, ln_b, eps, w1, b1, w2, b2, gamma, scale, training
+    ):
+        # needs_input_grad alone cannot tell: it is set under no_grad too.
+        training = training and any(ctx.needs_input_grad)
         out = torch.empty_like(residual)
         rows, width = x.shape[0], w1.shape[0]
-        training = any(ctx.needs_input_grad)
         hidden = x.new_empty(rows if training else min(rows, CHUNK), width)
         active = x.new_empty(min(rows, CHUNK), width) if training else hidden
         for part in _chunks(rows):
@@ -147,5 +154,6 @@ class _ChunkedMLP(torch.autograd.Function):
             grad_w2,
             grad_b2 * gamma,
             grad_gamma,
+            None,
             None,
         )

@@ -91,3 +91,36 @@ def test_autocast_takes_the_plain_path():
     assert all(grad.isfinite().all() for grad in grads)
     exact = run(arguments)[0]
     assert 0 < (y - exact).abs().max() < 0.1 * exact.abs().max()
+
+
+def test_inference_never_holds_the_whole_hidden_layer(monkeypatch):
+    """no_grad with parameters that require gradients, as in any evaluation."""
+    arguments = make(batch=1, width=4, height=4 * CHUNK // 16, map_width=16)
+    biggest = 0
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            nonlocal biggest
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor) and not result._is_view():
+                biggest = max(biggest, result.numel())
+            return result
+
+    with torch.no_grad(), Watch():
+        channel_mlp(*arguments)
+    assert biggest == max(CHUNK * 8, 4 * CHUNK * 4)  # a chunk of hidden, or the output
+    with Watch():
+        channel_mlp(*arguments)
+    assert biggest == 4 * CHUNK * 8  # training keeps it all
+
+
+def test_functional_gradients():
+    """torch.func takes the plain path; its transforms know no hand-written backward."""
+    arguments = make(batch=1, height=2, map_width=2)
+    gamma = arguments[-1]
+
+    def loss(scale):
+        return channel_mlp(*arguments[:-1], scale).pow(2).sum()
+
+    expected = torch.autograd.grad(loss(gamma), gamma)[0]
+    torch.testing.assert_close(torch.func.grad(loss)(gamma.detach()), expected)
