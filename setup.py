@@ -63,7 +63,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['mmmsmlp', 'mmmsmlp.*']),
     include_package_data=True,
-    install_requires=['torch>=2.0', 'numpy'],
+    install_requires=['torch>=2.4', 'numpy'],
     extras_require={
         'det': DET,
         'seg': SEG,

@@ -14,8 +14,8 @@ from importlib import metadata, util
 # Import name: (distributions that provide it, oldest release that will do).
 # The upstream and the maintained (onedl) distributions share their import names.
 RUN = {
-    'torch': (['torch'], '2.0'),
-    'torchvision': (['torchvision'], '0.15'),
+    'torch': (['torch'], '2.4'),
+    'torchvision': (['torchvision'], '0.19'),
     'numpy': (['numpy'], '1.23'),
     'cv2': (['opencv-python-headless', 'opencv-python'], '4.5'),
     'pycocotools': (['pycocotools'], '2.0'),

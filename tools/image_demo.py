@@ -27,11 +27,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('weights', help='checkpoint of the whole model')
     parser.add_argument('--out-dir', default='outputs', help='default: %(default)s')
     parser.add_argument(
-        '--score-thr', type=float, default=0.3, help='draw and count boxes above it'
+        '--score-thr',
+        type=float,
+        default=0.3,
+        help='detection: draw and count boxes above it',
     )
     parser.add_argument('--device', help='such as cuda:0 or cpu; default: the GPU')
     parser.add_argument(
-        '--no-save-pred', action='store_true', help='draw only, write no predictions'
+        '--no-save-pred', action='store_true', help='detection, segmentation: draw only'
     )
     return parser.parse_args()
 
@@ -143,7 +146,8 @@ def main() -> None:
     read_checkpoint(args.weights)
     install_safe_loader()
     replace_sync_bn(cfg)
-    draw = INFERENCERS[scope](cfg, args)
+    with cli.building(cfg.filename):
+        draw = INFERENCERS[scope](cfg, args)
     for image in images:
         print(f'{image}: {draw(image)}', flush=True)
     print(f'drawn into {Path(args.out_dir) / "vis"}')

@@ -10,7 +10,7 @@ set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 config=configs/demo/retinanet_msmlp_demo.py
-data=data/demo
+data=work_dirs/demo_data
 work_dir=work_dirs/quickstart
 threshold=0.60
 

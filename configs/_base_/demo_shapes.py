@@ -1,8 +1,8 @@
-"""The generated shapes: what ``tools/make_demo_data.py data/demo`` writes."""
+"""The generated shapes: what ``tools/make_demo_data.py work_dirs/demo_data`` writes."""
 
 _base_ = 'mmdet::_base_/datasets/coco_detection.py'
 
-data_root = 'data/demo/'
+data_root = 'work_dirs/demo_data/'
 metainfo = dict(
     classes=('circle', 'square', 'triangle', 'star'),
     palette=[(230, 80, 60), (60, 150, 230), (250, 190, 40), (120, 200, 90)],

@@ -145,8 +145,8 @@ def check_geometry(expected, state_dict, prefix=''):
                 'these mix-shift weights state no geometry, and their shapes cannot '
                 f'tell it; this model is built as {describe_geometry(expected)}. '
                 'State the geometry that they were trained with: '
-                'mmmsmlp.checkpoints.mark_geometry(state_dict, geometry), or '
-                'tools/convert_checkpoint.py --geometry.'
+                'torch.save(mmmsmlp.checkpoints.mark_geometry(state_dict, geometry), '
+                'FILE).'
             )
         return
     if decode_geometry(mark) != decode_geometry(expected):

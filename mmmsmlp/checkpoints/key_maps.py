@@ -11,7 +11,7 @@ class KeyMap:
     """One family's key names.
 
     Attributes:
-        family (str): The name in logs and on the converter's command line.
+        family (str): The name in logs.
         marker (str): A pattern that a key of this family, and of no other, matches.
         rules (tuple[tuple[str, str], ...]): Patterns for whole keys and what they
             become; a replacement may be a function, as in ``re.sub``.

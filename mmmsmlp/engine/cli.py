@@ -4,7 +4,8 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -131,11 +132,18 @@ def build_runner(cfg: Config):
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
-    try:
+    with building(cfg.filename):
         return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+@contextmanager
+def building(name: str) -> Iterator[None]:
+    """Turn what a constructor raises about its arguments into :class:`BadInput`."""
+    try:
+        yield
     except (AssertionError, ImportError, KeyError, TypeError, ValueError) as error:
         raise BadInput(
-            f'{cfg.filename} cannot be built: {_first_line(error)} '
+            f'{name} cannot be built: {_first_line(error)} '
             '(MMMSMLP_TRACEBACK=1 shows where)'
         ) from error
 

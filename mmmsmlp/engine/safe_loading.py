@@ -1,22 +1,51 @@
 """How do mmengine's own readers load a checkpoint without running what is in it?
 
 mmengine tries a safe read and falls back to plain unpickling, which runs any code
-that a file names. The tools therefore put the reader below in its place for local
-files: ``load_from``, ``--resume``, ``Pretrained`` and the inferencers then all go
-through :func:`mmmsmlp.checkpoints.read_checkpoint`.
+that a file names. The tools therefore put the readers below in its place for local
+files and web addresses: ``load_from``, ``--resume``, ``Pretrained`` and the
+inferencers then all go through :func:`mmmsmlp.checkpoints.read_checkpoint`.
 """
+
+from pathlib import Path
+from urllib.parse import urlparse
 
 import numpy
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from ..checkpoints import read_checkpoint
+from ..checkpoints import CheckpointError, read_checkpoint
 
 
 def install_safe_loader() -> None:
-    """Make mmengine read local checkpoints, and only these, through the check."""
+    """Make mmengine read local and downloaded checkpoints through the check."""
     CheckpointLoader.register_scheme('', loader=load_from_local, force=True)
+    web = ('http://', 'https://')
+    CheckpointLoader.register_scheme(web, loader=load_from_web, force=True)
+
+
+def load_from_web(address: str, map_location=None) -> dict:
+    """Download a checkpoint once, to torch.hub's folder, and read it from there.
+
+    Args:
+        address: http or https address of the file.
+        map_location: As in ``torch.load``.
+
+    Returns:
+        As :func:`load_from_local`.
+
+    Raises:
+        CheckpointError: It cannot be downloaded, or :func:`load_from_local` refuses it.
+    """
+    folder = Path(torch.hub.get_dir()) / 'checkpoints'
+    file = folder / Path(urlparse(address).path).name
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(address, str(file))
+        except OSError as error:
+            raise CheckpointError(f'{address} cannot be downloaded: {error}') from error
+    return load_from_local(str(file), map_location)
 
 
 def load_from_local(filename: str, map_location=None) -> dict:

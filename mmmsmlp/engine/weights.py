@@ -1,5 +1,7 @@
 """Are the weights that a run starts from, or is judged by, safe and complete?"""
 
+from inspect import signature
+
 from mmengine.config import Config
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import MODELS, init_default_scope
@@ -15,7 +17,7 @@ from ..checkpoints.geometry import (
 )
 from ..checkpoints.layouts import find_backbone_state
 from ..checkpoints.whole import vet_toolbox_backbone
-from .cli import BadInput
+from .cli import BadInput, building
 
 
 def check_start(cfg: Config) -> None:
@@ -55,18 +57,20 @@ def use_pretrained(cfg: Config, file: str) -> str:
     backbone = cfg.model.backbone
     ours = str(backbone.type).startswith('mmmsmlp.')
     mark = _geometry_mark(file) if ours else None
-    if mark is not None:
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    has_geometry = 'geometry' in signature(MODELS.get(backbone.type)).parameters
+    if mark is not None and has_geometry:
         backbone.geometry, backbone.shift_dist = decode_geometry(mark)
     fresh = (backbone.get('init_cfg') or {}).get('fresh', ()) if ours else ()
     backbone.init_cfg = dict(type='Pretrained', checkpoint=file)
     if fresh:
         backbone.init_cfg.fresh = fresh
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
-    built = MODELS.build(backbone)
-    if ours:
-        load_pretrained(built, file, fresh=fresh)
-    else:
-        vet_toolbox_backbone(built, file)
+    with building('model.backbone'):
+        built = MODELS.build(backbone)
+        if ours:
+            load_pretrained(built, file, fresh=fresh)
+        else:
+            vet_toolbox_backbone(built, file)
     geometry = f' ({describe_geometry(mark)})' if mark is not None else ''
     return f'--pretrained: {backbone.type} starts from {file}{geometry}'
 

@@ -1,7 +1,7 @@
 """What every pyramid backbone of this package shares: outputs, freezing, weights."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
@@ -32,10 +32,12 @@ class PyramidBackbone(BaseModule):
             tokens before its norm, giving (N, C), as the released code does (A14).
         norm_eps: Of the output norms.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE, fresh=[])`` loads weights
-            or raises, see :func:`mmmsmlp.checkpoints.load_pretrained`.
+            or raises, see :func:`mmmsmlp.checkpoints.load_pretrained`. mmengine's
+            ``prefix`` and ``map_location`` may stand there; neither is needed.
 
     Raises:
-        ValueError: ``out_indices`` or ``frozen_stages`` out of range.
+        ValueError: ``out_indices`` or ``frozen_stages`` out of range, or an
+            ``init_cfg`` of another kind.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class PyramidBackbone(BaseModule):
     ):
         super().__init__(init_cfg)
         _check_indices(out_indices, frozen_stages)
+        _check_init_cfg(init_cfg)
         self._geometry = geometry
         mark = checkpoints.encode_geometry(*geometry) if geometry else None
         self.register_buffer('geometry', mark)
@@ -98,9 +101,7 @@ class PyramidBackbone(BaseModule):
     def _output(self, x: Tensor, norm: LayerNorm2d) -> Tensor:
         if self.gap_before_final_norm:
             return norm(x.mean((2, 3), keepdim=True)).flatten(1)
-        x = norm(x)
-        # Inductor cannot order the symbolic strides of an output that is a view.
-        return x
+        return norm(x)
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         # Here, because every way of loading weights ends here.
@@ -140,9 +141,9 @@ class PyramidBackbone(BaseModule):
         Raises:
             CheckpointError: The file is unsafe, foreign or incomplete.
         """
-        if self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
-            source = {k: v for k, v in self.init_cfg.items() if k != 'type'}
-            checkpoints.load_pretrained(self, **source)
+        if self.init_cfg:
+            fresh = self.init_cfg.get('fresh', ())
+            checkpoints.load_pretrained(self, self.init_cfg['checkpoint'], fresh)
         elif not self.gap_before_final_norm:
             print_log(
                 f'{type(self).__name__} starts from RANDOM weights. Unless load_from '
@@ -197,4 +198,20 @@ def _check_indices(out_indices: Sequence[int], frozen_stages: int) -> None:
         raise ValueError(
             f'frozen_stages must lie within -1..{last} (stages 1 to {last} are built), '
             f'got {frozen_stages}'
+        )
+
+
+def _check_init_cfg(init_cfg: dict | None) -> None:
+    if init_cfg is None:
+        return
+    known = {'type', 'checkpoint', 'fresh', 'prefix', 'map_location'}
+    if (
+        not isinstance(init_cfg, Mapping)
+        or init_cfg.get('type') != 'Pretrained'
+        or 'checkpoint' not in init_cfg
+        or not init_cfg.keys() <= known
+    ):
+        raise ValueError(
+            "init_cfg must be dict(type='Pretrained', checkpoint=FILE), with fresh= "
+            f'for parts that the file lacks, or None, got {init_cfg!r}'
         )

@@ -18,14 +18,15 @@ class Hybrid(PyramidBackbone):
     Args:
         arch: 'tiny', 'small', 'base' ('t', 's', 'b'), or a dict: the host's, plus
             ``mix_sizes``, the odd region size of each channel group of the MS stages.
-            The host's entries for stage 1, which it does not build, are not read.
+            Of the host's entries for stage 1 only the depth is read.
         geometry: 'paper' or 'released', of the MS-blocks, see :class:`MSMLP`.
         shift_dist: Distances per channel group in place of the geometry's own.
         patch_size: 2: stage 0 (two MS-blocks at stride 2) and stage 1 are of
             MS-blocks (C1). 4: stage 1 alone, the row of Table 10.
         in_channels: Channels of the input image.
         out_indices: Stages to output, counted from 0; stage 0 is never one (C7).
-        frozen_stages: -1 nothing, 0 the first embedding, k > 0 also stages 1 to k.
+        frozen_stages: -1 nothing; 0 stage 0, if any, and the embedding of stage 1;
+            k > 0 also stages 1 to k.
         drop_path_rate: Drop rate of the last block; it grows linearly from 0 over
             all blocks, those of stage 0 included (C6).
         layer_scale_init_value: Initial layer scale of the MS-blocks; 0 leaves it out.

@@ -36,7 +36,8 @@ class MSMLP(PyramidBackbone):
         patch_size: 4, or 2 for a stage 0 of two blocks at stride 2 in front (C8).
         in_channels: Channels of the input image.
         out_indices: Stages to output, counted from 0.
-        frozen_stages: -1 nothing, 0 the first embedding, k > 0 also stages 1 to k.
+        frozen_stages: -1 nothing; 0 stage 0, if any, and the embedding of stage 1;
+            k > 0 also stages 1 to k.
         drop_path_rate: Drop rate of the last block; it grows linearly from 0.
         layer_scale_init_value: Initial layer scale gamma; 0 leaves it out (A11).
         gap_before_final_norm: For classification: average pool, then norm (A14).

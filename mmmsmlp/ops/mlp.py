@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK = 1024  # rows whose 4C-wide hidden layer stays in cache; measured, all stages
+CHUNK = 8192  # rows at a time: enough for full speed, little beside the map; measured
 aten = torch.ops.aten
 
 
@@ -40,9 +40,7 @@ def channel_mlp(
         if gamma is None:
             gamma = torch.ones_like(fc2[1])
         training = torch.is_grad_enabled()
-        out = _ChunkedMLP.apply(
-            tokens, skip, *norm, *fc1, *fc2, gamma, scale, training
-        )
+        out = _ChunkedMLP.apply(tokens, skip, *norm, *fc1, *fc2, gamma, scale, training)
         return out.view(x.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
     tokens = F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], *norm)
     tokens = F.linear(F.gelu(F.linear(tokens, *fc1)), *fc2)
@@ -75,8 +73,17 @@ def _chunks(rows: int) -> Iterator[slice]:
     return (slice(i, min(i + CHUNK, rows)) for i in range(0, rows, CHUNK))
 
 
+def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``F.linear`` by the faster library: oneDNN multiplies only in convolutions."""
+    if rows.dtype == torch.float64 or not torch.backends.mkldnn.is_available():
+        return F.linear(rows, weight, bias)
+    image = rows.view(1, rows.shape[0], 1, -1).permute(0, 3, 1, 2)
+    image = torch.conv2d(image, weight[:, :, None, None], bias)
+    return image.permute(0, 2, 3, 1).reshape(rows.shape[0], -1)
+
+
 class _ChunkedMLP(torch.autograd.Function):
-    """The MLP over chunks of rows, so that its hidden layer never leaves the cache.
+    """The MLP over chunks of rows, so that inference never holds the hidden layer whole.
 
     Kept for the backward pass are x and the hidden layer before GELU; the outputs of
     the norm and of GELU are computed again. The gradient of gamma needs the second
@@ -90,47 +97,46 @@ class _ChunkedMLP(torch.autograd.Function):
         # needs_input_grad alone cannot tell: it is set under no_grad too.
         training = training and any(ctx.needs_input_grad)
         out = torch.empty_like(residual)
-        rows, width = x.shape[0], w1.shape[0]
-        hidden = x.new_empty(rows if training else min(rows, CHUNK), width)
-        active = x.new_empty(min(rows, CHUNK), width) if training else hidden
-        for part in _chunks(rows):
-            size = part.stop - part.start
-            before = hidden[part] if training else hidden[:size]
+        hidden = []
+        for part in _chunks(x.shape[0]):
             normed = F.layer_norm(x[part], ln_w.shape, ln_w, ln_b, eps)
-            torch.addmm(b1, normed, w1.t(), out=before)
-            after = aten.gelu.out(before, out=active[:size])
-            change = torch.addmm(b2, after, w2.t())
+            before = _linear(normed, w1, b1)
+            if training:
+                hidden.append(before)
+            after = F.gelu(before) if training else aten.gelu_(before)
+            change = _linear(after, w2, b2)
             if scale is not None:
                 change *= scale[part, None]
             torch.addcmul(residual[part], change, gamma, out=out[part])
         if training:
-            ctx.save_for_backward(x, hidden, ln_w, ln_b, w1, w2, b2, gamma, scale)
+            ctx.save_for_backward(x, ln_w, ln_b, w1, w2, b2, gamma, scale, *hidden)
             ctx.eps = eps
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_out):
-        x, hidden, ln_w, ln_b, w1, w2, b2, gamma, scale = ctx.saved_tensors
+        x, ln_w, ln_b, w1, w2, b2, gamma, scale, *hidden = ctx.saved_tensors
         grad_out = grad_out.contiguous()
+        w1_t, w2_t = w1.t().contiguous(), w2.t().contiguous()
         grad_x = torch.empty_like(x)
         grad_ln_w, grad_ln_b = torch.zeros_like(ln_w), torch.zeros_like(ln_b)
         grad_w1, grad_b1 = torch.zeros_like(w1), w1.new_zeros(w1.shape[0])
         grad_w2, grad_b2 = torch.zeros_like(w2), torch.zeros_like(b2)  # before gamma
-        for part in _chunks(x.shape[0]):
+        for part, before in zip(_chunks(x.shape[0]), hidden, strict=True):
             grad = grad_out[part]
             if scale is not None:
                 grad = grad * scale[part, None]
             normed, mean, rstd = aten.native_layer_norm(
                 x[part], ln_w.shape, ln_w, ln_b, ctx.eps
             )
-            grad_w2.addmm_(grad.t(), F.gelu(hidden[part]))
+            torch.addmm(grad_w2, grad.t(), F.gelu(before), out=grad_w2)
             grad_b2 += grad.sum(0)
-            grad = aten.gelu_backward((grad * gamma) @ w2, hidden[part])
-            grad_w1.addmm_(grad.t(), normed)
+            grad = aten.gelu_backward(_linear(grad * gamma, w2_t), before)
+            torch.addmm(grad_w1, grad.t(), normed, out=grad_w1)
             grad_b1 += grad.sum(0)
             grad_x[part], weight, bias = aten.native_layer_norm_backward(
-                grad @ w1,
+                _linear(grad, w1_t),
                 x[part],
                 ln_w.shape,
                 mean,

@@ -176,7 +176,7 @@ def test_geometry(tiny):
     state = tiny.build().state_dict()
     del state['geometry']
     unmarked = tiny.save({'model': state}, 'unmarked.pth')
-    with pytest.raises(GeometryError, match='convert_checkpoint.py --geometry'):
+    with pytest.raises(GeometryError, match='mark_geometry'):
         load_pretrained(tiny.build(), unmarked)
     load_pretrained(tiny.build(), tiny.save(mark_geometry(state, 'paper')))
 

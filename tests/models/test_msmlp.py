@@ -229,6 +229,8 @@ def test_every_toolbox_builds_it(scope):
         (dict(out_indices=(2, 1)), ['(2, 1)', 'ascending']),
         (dict(frozen_stages=5), ['5', '-1..4']),
         (dict(patch_size=8), ['8', '4 or 2']),
+        (dict(init_cfg=dict(type='TruncNormal', std=0.02)), ['TruncNormal', 'fresh']),
+        (dict(init_cfg=[dict(type='Pretrained')]), ['[{', 'checkpoint=FILE']),
     ],
 )
 def test_bad_arguments_name_the_value_and_what_is_allowed(kwargs, words):

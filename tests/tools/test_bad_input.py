@@ -1,6 +1,7 @@
 """Each bad input ends a tool with one error line, exit code 2 and no traceback."""
 
 import os
+import shutil
 
 import pytest
 import torch
@@ -169,6 +170,49 @@ def test_pretrained_file_that_lacks_a_tensor(run_tool, tiny_config, files, tmp_p
     torch.save(state, 'lacking.pth')
     result = run_tool('train.py', tiny_config, '--pretrained', 'lacking.pth')
     fails(result, 'stages.3.blocks.0.fc1.bias')
+
+
+def test_pretrained_backbone_that_cannot_be_built(run_tool, tiny_config, files):
+    option = 'model.backbone.out_indices=(0,9)'
+    result = run_tool(
+        'train.py',
+        tiny_config,
+        '--pretrained',
+        files['backbone'],
+        '--cfg-options',
+        option,
+    )
+    fails(result, 'model.backbone cannot be built', '(0, 9)')
+
+
+def test_pretrained_file_of_another_family(run_tool, tiny_config, files):
+    (tiny_config.parent / 'focal.py').write_text(
+        f"_base_ = '{tiny_config}'\n"
+        "model = dict(backbone=dict(_delete_=True, type='mmmsmlp.FocalTransformer'))"
+    )
+    result = run_tool(
+        'train.py', tiny_config.parent / 'focal.py', '--pretrained', files['backbone']
+    )
+    fails(result, 'backbone has none')
+
+
+def test_a_downloaded_checkpoint_is_read_as_safely(
+    run_tool, tiny_config, files, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setattr(
+        torch.hub,
+        'download_url_to_file',
+        lambda address, file: shutil.copy(files['bomb'], file),
+    )
+    result = run_tool(
+        'train.py',
+        tiny_config,
+        '--cfg-options',
+        'load_from=https://example.org/bomb.pth',
+    )
+    fails(result, 'bomb.pth', 'mkdir')
+    assert not (tmp_path / 'exploded').exists()
 
 
 def test_switches_of_test_that_cannot(run_tool, tiny_config, trained):

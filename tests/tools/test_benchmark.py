@@ -75,7 +75,7 @@ def test_a_quick_run_writes_every_section(measured, run_tool, tmp_path):
     assert result['dtype'] == 'float32'
     assert result['machine']['threads'] == 1
     assert result['machine']['versions']['torch'] in torch.__version__
-    assert len(result['gate']) == 28
+    assert len(result['gate']) == 34
     assert all(check['error'] <= check['limit'] for check in result['gate'])
     sections = {}
     for row in result['results']:
@@ -83,7 +83,7 @@ def test_a_quick_run_writes_every_section(measured, run_tool, tmp_path):
         sections.setdefault(row['section'], {})[row['key']] = row
     for section in ('operator forward', 'operator forward+backward'):
         rows = sections.pop(section)
-        assert set(rows) == {'msmlp', 'msmlp-released', 'straightforward'}
+        assert set(rows) >= {'msmlp', 'msmlp-released', 'straightforward'}
         assert rows['straightforward']['stage_over'] == [1, 1, 1, 1]
         stages = torch.tensor(rows['msmlp']['stage_over'])
         mean = rows['msmlp']['over']['straightforward']

@@ -15,7 +15,7 @@ def draw_chart(result: dict, path: str) -> None:
     or SVG.
 
     Throughput is in images per second (longer is better), memory in MB (shorter is
-    better). This project's models are coloured.
+    better). MS-MLP and its hybrids are coloured.
 
     Raises:
         ValueError: The result holds no backbone section.

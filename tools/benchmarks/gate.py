@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+import mmmsmlp
 from mmmsmlp import MSMLP
 from mmmsmlp.models.blocks.ms_block import MixShift
 from mmmsmlp.ops import use_backend
 
+from .baselines.focal_reference import focal_reference
 from .baselines.straightforward import StraightforwardMSMLP, straightforward_mix_shift
 
 GEOMETRIES = ('paper', 'released')
@@ -52,6 +54,7 @@ def run_gate(sizes: Sequence[str], device: str, dtype: torch.dtype) -> list[Chec
         for size in sizes:
             checks += operator_checks(size, device, {torch.float32, dtype})
             checks += backbone_checks(size, device)
+            checks += host_checks(size, device)
     red = [str(check) for check in checks if not check.green]
     if red:
         raise GateRed('\n'.join(red))
@@ -123,10 +126,7 @@ def backbone_checks(size: str, device: str) -> Iterator[Check]:
     torch.manual_seed(0)
     x = torch.randn(2, 3, 64, 96, device=device)
     for geometry in GEOMETRIES:
-        backbone = MSMLP(size, geometry).to(device)
-        for name, parameter in backbone.named_parameters():
-            if name.endswith('gamma'):  # at 1e-6 the blocks would not be seen
-                nn.init.uniform_(parameter, 0.1, 0.3)
+        backbone = _visible(MSMLP(size, geometry)).to(device)
         ours = _train_step(backbone, x)
         if geometry == 'released':
             oracle, name = _train_step(StraightforwardMSMLP(backbone), x), 'baseline'
@@ -137,6 +137,34 @@ def backbone_checks(size: str, device: str) -> Iterator[Check]:
             ('outputs', 'gradients'), ours, oracle, strict=True
         ):
             what = f'MS-MLP-{size.upper()}, {geometry}, {part} against the {name}'
+            yield Check(what, worst(actual, expected), DEEP_LIMIT)
+
+
+def _visible(backbone: nn.Module) -> nn.Module:
+    """Draw the layer scales: at 1e-6 no error of a block would be seen."""
+    for name, parameter in backbone.named_parameters():
+        if name.endswith('gamma'):
+            nn.init.uniform_(parameter, 0.1, 0.3)
+    return backbone
+
+
+def host_checks(size: str, device: str) -> Iterator[Check]:
+    """Focal against the release's formulation; the hybrids against the reference."""
+    x = torch.randn(1, 3, 64, 96, device=device)
+    for name in ('FocalTransformer', 'MSMLPSwin', 'MSMLPFocal'):
+        torch.manual_seed(0)
+        backbone = _visible(getattr(mmmsmlp, name)(size)).to(device)
+        ours = _train_step(backbone, x)
+        if name == 'FocalTransformer':
+            with focal_reference(backbone):
+                oracle, of = _train_step(backbone, x), 'the baseline'
+        else:
+            with use_backend('reference'):
+                oracle, of = _train_step(backbone, x), 'the reference backend'
+        for part, actual, expected in zip(
+            ('outputs', 'gradients'), ours, oracle, strict=True
+        ):
+            what = f'{name}-{size.upper()}, {part} against {of}'
             yield Check(what, worst(actual, expected), DEEP_LIMIT)
 
 

@@ -123,11 +123,13 @@ class FeaturesOnly(nn.Module):
 ZOO = {
     'msmlp': Entry('MS-MLP-{}', msmlp),
     'msmlp-released': Entry('MS-MLP-{} (released)', msmlp_released),
-    'straightforward': Entry(
-        'straightforward MS-MLP-{}', straightforward, (NCHW, NHWC)
+    'straightforward': Entry('straightforward MS-MLP-{}', straightforward),
+    'straightforward-nhwc': Entry(
+        'straightforward MS-MLP-{} (channels_last)', straightforward, (NHWC,)
     ),
     'r1': Entry('MS-MLP-{}, r = 1', without_mixing),
     'swin': Entry('Swin-{} (mmdet)', mmdet_swin),
+    'swin-own': Entry('Swin-{} (mmmsmlp)', own('SwinTransformer')),
     'swin-torchvision': Entry(
         'Swin-{} (torchvision)', lambda size, layout: FeaturesOnly(size)
     ),
@@ -138,9 +140,17 @@ ZOO = {
     'focal-released': Entry('straightforward Focal-{}', focal_released),
     'msmlp-focal': Entry('MS-MLP+Focal-{}', own('MSMLPFocal')),
 }
-CORE = ('msmlp', 'straightforward', 'r1', 'swin', 'convnext', 'resnet50')
+CORE = (
+    'msmlp',
+    'straightforward',
+    'straightforward-nhwc',
+    'r1',
+    'swin',
+    'convnext',
+    'resnet50',
+)
 # Every ratio of a table is taken to one of these.
-BASELINES = ('straightforward', 'swin', 'convnext')
+BASELINES = ('straightforward', 'swin', 'convnext', 'focal-released', 'focal')
 
 
 @dataclass(frozen=True)

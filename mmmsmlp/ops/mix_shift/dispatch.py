@@ -55,7 +55,12 @@ def select_backend(x: Tensor, weights: Sequence[Tensor]) -> str:
                 f"{reason}. Choose '{AUTO}' to take the fastest that can."
             )
         return asked
-    return next(name for name in BACKENDS if why_not(name, x, weights) is None)
+    return next(
+        name
+        for name in BACKENDS
+        if why_not(name, x, weights) is None
+        and (x.is_cuda or name != 'triton')  # its interpreter is for debugging
+    )
 
 
 def why_not(name: str, x: Tensor, weights: Sequence[Tensor]) -> str | None:

@@ -57,7 +57,14 @@ class ReferenceAttention:
         self.pooled_index = relative_index(size, reach).flatten() if reach else None
         self.kept = _kept_of_rolls(size, layer.expand_size)
 
+    def _move_tables(self, device: torch.device) -> None:
+        for name in ('own_index', 'pooled_index', 'kept'):
+            table = getattr(self, name)
+            if table is not None:
+                setattr(self, name, table.to(device))
+
     def __call__(self, x: Tensor) -> Tensor:
+        self._move_tables(x.device)
         layer, size = self.layer, self.layer.window_size
         height, width = x.shape[1:3]
         x = F.pad(x, (0, 0, 0, -width % size, 0, -height % size))
