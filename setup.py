@@ -18,8 +18,16 @@ CORE = ['onedl-mmengine>=0.10.8', 'onedl-mmcv>=2.3']
 DET = [*CORE, 'onedl-mmdetection>=3.5']
 SEG = [*CORE, 'onedl-mmsegmentation>=1.4']
 CLS = [*CORE, 'onedl-mmpretrain>=1.3']
-DEV = ['pytest>=7', 'pytest-timeout', 'onnx', 'onnxruntime', 'onnxscript', 'psutil',
-       'ruff', 'pre-commit']
+DEV = [
+    'pytest>=7',
+    'pytest-timeout',
+    'onnx',
+    'onnxruntime',
+    'onnxscript',
+    'psutil',
+    'ruff',
+    'pre-commit',
+]
 
 
 def version() -> str:
@@ -55,7 +63,7 @@ setup(
     name='mmmsmlp',
     version=version(),
     description='MS-MLP backbones for detection, segmentation and classification '
-                'with OpenMMLab',
+    'with OpenMMLab',
     long_description=readme.read_text() if readme.exists() else '',
     long_description_content_type='text/markdown',
     author='The mmmsmlp authors',

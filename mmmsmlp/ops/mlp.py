@@ -83,7 +83,7 @@ def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class _ChunkedMLP(torch.autograd.Function):
-    """The MLP over chunks of rows, so that inference never holds the hidden layer whole.
+    """The MLP over chunks of rows: inference never holds the hidden layer whole.
 
     Kept for the backward pass are x and the hidden layer before GELU; the outputs of
     the norm and of GELU are computed again. The gradient of gamma needs the second
