@@ -9,7 +9,7 @@ import torch
 from mmmsmlp.checkpoints import encode_geometry
 
 
-def fails(result, *fragments):
+def assert_fails(result, *fragments):
     code, out, err = result
     assert code == 2, out + err
     assert 'Traceback' not in out + err
@@ -50,8 +50,12 @@ def files(trained, tmp_path):
 
 def test_config_that_does_not_exist(run_tool):
     result = run_tool('train.py', 'configs/retinanet_msmlp_tiny_1x.py')
-    fails(result, 'configs/retinanet_msmlp_tiny_1x.py does not exist', 'Did you mean',
-          'configs/retinanet_msmlp_t_1x.py')  # fmt: skip
+    assert_fails(
+        result,
+        'configs/retinanet_msmlp_tiny_1x.py does not exist',
+        'Did you mean',
+        'configs/retinanet_msmlp_t_1x.py',
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,7 +68,7 @@ def test_config_that_does_not_exist(run_tool):
 )
 def test_config_that_cannot_be_read(run_tool, tmp_path, text, fragment):
     (tmp_path / 'bad.py').write_text(text)
-    fails(run_tool('train.py', 'bad.py'), 'bad.py cannot be read', fragment)
+    assert_fails(run_tool('train.py', 'bad.py'), 'bad.py cannot be read', fragment)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +82,7 @@ def test_config_that_cannot_be_read(run_tool, tmp_path, text, fragment):
 )
 def test_data_that_does_not_exist(run_tool, tiny_config, option, fragment):
     result = run_tool('train.py', tiny_config, '--cfg-options', option)
-    fails(result, fragment, 'docs/data.md')
+    assert_fails(result, fragment, 'docs/data.md')
 
 
 @pytest.mark.parametrize(
@@ -94,17 +98,17 @@ def test_data_that_does_not_exist(run_tool, tiny_config, option, fragment):
 )
 def test_model_that_cannot_be_built(run_tool, tiny_config, options, fragment):
     result = run_tool('train.py', tiny_config, '--cfg-options', *options)
-    fails(result, 'cannot be built', fragment)
+    assert_fails(result, 'cannot be built', fragment)
 
 
 def test_options_without_value(run_tool, tiny_config):
     result = run_tool('train.py', tiny_config, '--cfg-options', 'epochs')
-    fails(result, '--cfg-options takes KEY=VALUE')
+    assert_fails(result, '--cfg-options takes KEY=VALUE')
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='--amp runs here')
 def test_amp_without_gpu(run_tool, tiny_config):
-    fails(run_tool('train.py', tiny_config, '--amp'), '--amp needs a GPU')
+    assert_fails(run_tool('train.py', tiny_config, '--amp'), '--amp needs a GPU')
 
 
 def test_launcher_without_its_environment(run_tool, tiny_config, monkeypatch):
@@ -112,7 +116,7 @@ def test_launcher_without_its_environment(run_tool, tiny_config, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('LOCAL_RANK', '0')
     result = run_tool('train.py', tiny_config, '--launcher', 'pytorch')
-    fails(result, "'RANK'", 'tools/dist_')
+    assert_fails(result, "'RANK'", 'tools/dist_')
 
 
 SAFE = dict(missing='does not exist', cut='truncated', page='HTML', bomb='mkdir')
@@ -131,7 +135,7 @@ def test_checkpoint_that_cannot_be_read(
         'test': ('test.py', tiny_config, file),
         'demo': ('image_demo.py', tiny_data / 'images', tiny_config, file),
     }[way]
-    fails(run_tool(tool, *arguments), str(file), fragment)
+    assert_fails(run_tool(tool, *arguments), str(file), fragment)
     assert not os.path.exists('exploded')
 
 
@@ -152,7 +156,7 @@ def test_checkpoint_that_does_not_fill_the_model(
         'test': ('test.py', tiny_config, files[kind]),
         'demo': ('image_demo.py', tiny_data / 'images', tiny_config, files[kind]),
     }[way]
-    fails(run_tool(tool, *arguments), fragment)
+    assert_fails(run_tool(tool, *arguments), fragment)
 
 
 @pytest.mark.parametrize('way', ['load_from', 'resume'])
@@ -161,7 +165,7 @@ def test_training_refuses_another_geometry(run_tool, tiny_config, files, way):
     switch = dict(
         load_from=('--cfg-options', f'load_from={file}'), resume=('--resume', file)
     )
-    fails(run_tool('train.py', tiny_config, *switch[way]), "geometry='released'")
+    assert_fails(run_tool('train.py', tiny_config, *switch[way]), "geometry='released'")
 
 
 def test_pretrained_file_that_lacks_a_tensor(run_tool, tiny_config, files, tmp_path):
@@ -169,7 +173,7 @@ def test_pretrained_file_that_lacks_a_tensor(run_tool, tiny_config, files, tmp_p
     state.pop('backbone.stages.3.blocks.0.fc1.bias')
     torch.save(state, 'lacking.pth')
     result = run_tool('train.py', tiny_config, '--pretrained', 'lacking.pth')
-    fails(result, 'stages.3.blocks.0.fc1.bias')
+    assert_fails(result, 'stages.3.blocks.0.fc1.bias')
 
 
 def test_pretrained_backbone_that_cannot_be_built(run_tool, tiny_config, files):
@@ -182,7 +186,7 @@ def test_pretrained_backbone_that_cannot_be_built(run_tool, tiny_config, files):
         '--cfg-options',
         option,
     )
-    fails(result, 'model.backbone cannot be built', '(0, 9)')
+    assert_fails(result, 'model.backbone cannot be built', '(0, 9)')
 
 
 def test_pretrained_file_of_another_family(run_tool, tiny_config, files):
@@ -193,7 +197,7 @@ def test_pretrained_file_of_another_family(run_tool, tiny_config, files):
     result = run_tool(
         'train.py', tiny_config.parent / 'focal.py', '--pretrained', files['backbone']
     )
-    fails(result, 'backbone has none')
+    assert_fails(result, 'backbone has none')
 
 
 def test_a_downloaded_checkpoint_is_read_as_safely(
@@ -211,15 +215,19 @@ def test_a_downloaded_checkpoint_is_read_as_safely(
         '--cfg-options',
         'load_from=https://example.org/bomb.pth',
     )
-    fails(result, 'bomb.pth', 'mkdir')
+    assert_fails(result, 'bomb.pth', 'mkdir')
     assert not (tmp_path / 'exploded').exists()
 
 
 def test_switches_of_test_that_cannot(run_tool, tiny_config, trained):
     checkpoint = trained / 'epoch_1.pth'
-    fails(run_tool('test.py', tiny_config, checkpoint, '--tta'), 'no tta_model')
-    fails(run_tool('test.py', tiny_config, checkpoint, '--out', 'x.json'), '.pkl')
-    fails(run_tool('image_demo.py', 'none/*.jpg', tiny_config, checkpoint), 'no image')
+    assert_fails(run_tool('test.py', tiny_config, checkpoint, '--tta'), 'no tta_model')
+    assert_fails(
+        run_tool('test.py', tiny_config, checkpoint, '--out', 'x.json'), '.pkl'
+    )
+    assert_fails(
+        run_tool('image_demo.py', 'none/*.jpg', tiny_config, checkpoint), 'no image'
+    )
 
 
 USAGE = {

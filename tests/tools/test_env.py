@@ -94,7 +94,7 @@ def machine(tmp_path):
     return Machine(tmp_path)
 
 
-def refused(machine, message, **variables):
+def assert_refused(machine, message, **variables):
     """Asserts that nothing is built, and that the one error holds `message`."""
     code, out, err = machine.start(**variables)
     assert code == 2, err
@@ -108,7 +108,9 @@ def refused(machine, message, **variables):
 
 def test_no_compiler(machine):
     machine.put('c++', 'exit 1')
-    refused(machine, r"no working C\+\+ compiler \('c\+\+'\).*apt-get install g\+\+")
+    assert_refused(
+        machine, r"no working C\+\+ compiler \('c\+\+'\).*apt-get install g\+\+"
+    )
 
 
 def test_a_wheel_of_mmcv_needs_no_compiler(machine, tmp_path):
@@ -124,12 +126,16 @@ def test_a_wheel_of_mmcv_needs_no_compiler(machine, tmp_path):
 def test_python_outside_the_range(machine):
     (machine.bin / 'python3.11').unlink()
     machine.put('python3', 'echo 3.9')
-    refused(machine, r'no usable Python 3\.10, .* 3\.13; found: \S+/python3 \(3\.9\)\.')
+    assert_refused(
+        machine, r'no usable Python 3\.10, .* 3\.13; found: \S+/python3 \(3\.9\)\.'
+    )
 
 
 def test_a_named_python_outside_the_range(machine):
     machine.put_python('3.14')
-    refused(machine, r'found: \S+/python3\.14 \(3\.14\)', MMMSMLP_PYTHON='python3.14')
+    assert_refused(
+        machine, r'found: \S+/python3\.14 \(3\.14\)', MMMSMLP_PYTHON='python3.14'
+    )
 
 
 def test_python_3_11_is_preferred(machine):
@@ -142,25 +148,29 @@ def test_python_3_11_is_preferred(machine):
 
 def test_too_little_disk(machine):
     machine.put('df', "printf 'header\\n- - - 3200000 - -\\n'")
-    refused(machine, r'has 3 GB free, and the environment takes 12 GB')
+    assert_refused(machine, r'has 3 GB free, and the environment takes 12 GB')
 
 
 def test_less_disk_will_do_without_the_cache_of_pip(machine):
     machine.put('df', "printf 'header\\n- - - 9999999 - -\\n'")
-    refused(machine, r'has 9 GB free, .* PIP_NO_CACHE_DIR=1')
+    assert_refused(machine, r'has 9 GB free, .* PIP_NO_CACHE_DIR=1')
     code, _, err = machine.start(PIP_NO_CACHE_DIR='1')
     assert code == 0, err
 
 
 def test_a_gpu_without_nvcc(machine):
     machine.put('nvidia-smi', 'exit 0')
-    refused(machine, r'nvcc is missing, and .* CUDA 13\.0\. Install', CUDA_HOME='/no')
+    assert_refused(
+        machine, r'nvcc is missing, and .* CUDA 13\.0\. Install', CUDA_HOME='/no'
+    )
 
 
 def test_a_gpu_with_the_nvcc_of_another_cuda(machine):
     machine.put('nvidia-smi', 'exit 0')
     machine.put('nvcc', "echo 'Cuda compilation tools, release 12.4, V12.4.131'")
-    refused(machine, r'nvcc is 12\.4, and .* CUDA 13\.0\. Install .* CUDA_VISIBLE_DEV')
+    assert_refused(
+        machine, r'nvcc is 12\.4, and .* CUDA 13\.0\. Install .* CUDA_VISIBLE_DEV'
+    )
 
 
 def test_a_gpu_with_the_matching_nvcc_builds_cuda_operators(machine):
@@ -247,7 +257,9 @@ def virtualenv_with(folder, name, version):
 
 def test_transformers_5_in_an_activated_environment(machine, tmp_path):
     prefix = virtualenv_with(tmp_path, 'transformers', '5.1.0')
-    refused(machine, r'transformers 5\.1\.0.*"transformers<5"', VIRTUAL_ENV=prefix)
+    assert_refused(
+        machine, r'transformers 5\.1\.0.*"transformers<5"', VIRTUAL_ENV=prefix
+    )
 
 
 def test_an_activated_environment_that_lacks_something_is_left_alone(machine, tmp_path):
