@@ -84,8 +84,10 @@ def main() -> None:
     else:
         use_allocator(args.allocator)
         result = measured(args)
-    if args.out:
+    if args.out:  # before anything is printed: minutes of measuring stand in it
         report.write_json(args.out, result)
+    if not args.read:
+        print_result(result)
     if args.chart:
         from benchmarks.chart import draw_chart
 
@@ -120,7 +122,6 @@ def measured(args: argparse.Namespace) -> dict:
         raise cli.BadInput(
             f'a model that was asked for cannot be built: {error}'
         ) from error
-    print_result(result)
     return result
 
 

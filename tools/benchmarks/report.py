@@ -16,7 +16,13 @@ HEADINGS = {
     'training': 'Training step, forward and backward (times faster than ...)',
     'memory': 'Peak memory of a training step above weights and input (share of ...)',
 }
-TITLES = {'straightforward': 'straightf.', 'swin': 'Swin', 'convnext': 'ConvNeXt'}
+TITLES = {
+    'straightforward': 'straightf.',
+    'swin': 'Swin',
+    'convnext': 'ConvNeXt',
+    'focal-released': 'straightf. Focal',
+    'focal': 'Focal',
+}
 
 
 def machine_line(machine: dict) -> str:
