@@ -1,53 +1,14 @@
 """Every detection config: it builds, stays short, and trains as the recipe says."""
 
-import ast
-import functools
-import logging
 from itertools import product
-from pathlib import Path
 
 import pytest
-import torch
-from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, init_default_scope
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
-LEAVES = sorted(path.stem for path in CONFIGS.glob('*.py'))
+from .recipes import LEAVES, build, check_optimizer, drop_rates, load
+
 HEADS = ('retinanet', 'mask-rcnn', 'cascade-mask-rcnn')
 DETECTORS = [name for name in LEAVES if name.split('_')[0] in HEADS]
 WIDTHS = {'t': 96, 's': 96, 'b': 128}
-NO_DECAY = ('gamma', 'relative_position_bias_table')
-
-
-@functools.cache
-def load(name):
-    config = Config.fromfile(CONFIGS / f'{name}.py')
-    init_default_scope(config.default_scope)
-    return config
-
-
-@functools.cache
-def build(name):
-    config = load(name)
-    # mmdet's SwinTransformer reads its drop rates off a tensor, which meta cannot.
-    on_cpu = config.model.backbone.type == 'SwinTransformer'
-    with torch.device('cpu' if on_cpu else 'meta'):
-        return config, MODELS.build(config.model)
-
-
-@pytest.mark.parametrize('name', LEAVES)
-def test_a_leaf_is_ten_lines_at_most(name):
-    lines = (CONFIGS / f'{name}.py').read_text().splitlines()
-    code = [line for line in lines if line.strip() and line.lstrip()[0] != '#']
-    assert len(code) <= 10
-
-
-@pytest.mark.parametrize('name', LEAVES)
-def test_a_leaf_states_nothing_but_its_model(name):
-    tree = ast.parse((CONFIGS / f'{name}.py').read_text())
-    assigned = {target.id for node in tree.body for target in node.targets}
-    assert assigned <= {'_base_', 'model'}
 
 
 @pytest.mark.parametrize('name', DETECTORS)
@@ -70,34 +31,15 @@ def test_it_builds_and_the_neck_agrees_with_the_backbone(name):
 def test_drop_path(name):
     """D3: 0.2 for T and S, 0.3 for B, for every family."""
     _, model = build(name)
-    rates = [
-        module.drop_prob for module in model.modules() if hasattr(module, 'drop_prob')
-    ]
-    assert max(rates) == pytest.approx(0.3 if name.split('_')[2] == 'b' else 0.2)
+    assert max(drop_rates(model)) == pytest.approx(
+        0.3 if name.split('_')[2] == 'b' else 0.2
+    )
 
 
 @pytest.mark.parametrize('name', DETECTORS)
 def test_the_optimizer_is_the_papers(name):
     config, model = build(name)
-    logging.disable(logging.INFO)  # a line for each parameter
-    optimizer = build_optim_wrapper(model, config.optim_wrapper).optimizer
-    logging.disable(logging.NOTSET)
-    assert type(optimizer) is torch.optim.AdamW
-    settings = {
-        id(parameter): (group['lr'], group['weight_decay'])
-        for group in optimizer.param_groups
-        for parameter in group['params']
-    }
-    for module_name, module in model.named_modules():
-        for own_name, parameter in module.named_parameters(recurse=False):
-            exempt = (
-                own_name == 'bias'
-                or 'norm' in type(module).__name__.lower()
-                or any(key in f'{module_name}.{own_name}' for key in NO_DECAY)
-            )
-            if parameter.requires_grad:
-                expected = 1e-4, 0.0 if exempt else 0.05
-                assert settings[id(parameter)] == expected, f'{module_name}.{own_name}'
+    check_optimizer(model, config.optim_wrapper, rate=1e-4, decay=0.05)
 
 
 def test_the_grid_is_complete():

@@ -12,7 +12,8 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmmsmlp.demo.dataset import make_demo_data
 from mmmsmlp.engine.launch import replace_sync_bn
 
-from .test_detection import CONFIGS, DETECTORS
+from .recipes import CONFIGS
+from .test_detection import DETECTORS
 
 COCO = Path(__file__).parents[2] / 'data' / 'coco'
 SMALL = dict(type='Resize', scale=(160, 128), keep_ratio=True)

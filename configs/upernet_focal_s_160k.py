@@ -1,0 +1,3 @@
+_base_ = 'upernet_msmlp_s_160k.py'
+
+model = dict(backbone=dict(type='mmmsmlp.FocalTransformer'))
