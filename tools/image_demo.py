@@ -11,10 +11,11 @@ from mmcv import imwrite
 from mmengine.device import get_device
 from numpy import unique
 
-from mmmsmlp.checkpoints import CheckpointError, read_checkpoint
+from mmmsmlp.checkpoints import read_checkpoint
 from mmmsmlp.engine import cli
 from mmmsmlp.engine.launch import replace_sync_bn
 from mmmsmlp.engine.safe_loading import install_safe_loader
+from mmmsmlp.engine.segmentation import check_classes
 from mmmsmlp.engine.weights import check_whole
 
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'}
@@ -85,12 +86,7 @@ def detector(cfg, args) -> Callable[[str], str]:
 def segmentor(cfg, args) -> Callable[[str], str]:
     from mmseg.apis import MMSegInferencer
 
-    # MMSegInferencer would name Cityscapes' classes in its place.
-    if not read_checkpoint(args.weights).get('meta', {}).get('dataset_meta'):
-        raise CheckpointError(
-            f'{args.weights} does not say which classes it knows (meta.dataset_meta); '
-            'use a checkpoint as tools/train.py writes it'
-        )
+    check_classes(cfg, args.weights)
     inferencer = MMSegInferencer(
         cfg, args.weights, device=args.device, show_progress=False
     )

@@ -10,6 +10,7 @@ from mmmsmlp.engine import cli, evaluation
 from mmmsmlp.engine.data_paths import check_data_paths
 from mmmsmlp.engine.launch import set_up_processes
 from mmmsmlp.engine.safe_loading import install_safe_loader
+from mmmsmlp.engine.segmentation import check_classes
 from mmmsmlp.engine.switches import collate_for_scope
 from mmmsmlp.engine.weights import check_whole
 
@@ -41,6 +42,7 @@ def main() -> None:
     collate_for_scope(cfg)
     check_data_paths(cfg, ('test',))
     read_checkpoint(args.checkpoint)
+    check_classes(cfg, args.checkpoint)
     cfg.load_from, cfg.resume = args.checkpoint, False
     notices = set_up_processes(cfg, args.launcher, args.local_rank)
     runner = cli.build_runner(cfg)

@@ -9,6 +9,7 @@ from mmmsmlp.engine import cli, switches
 from mmmsmlp.engine.data_paths import check_data_paths
 from mmmsmlp.engine.launch import set_up_processes
 from mmmsmlp.engine.safe_loading import install_safe_loader
+from mmmsmlp.engine.segmentation import check_batch_of_one
 from mmmsmlp.engine.weights import check_start, use_pretrained
 
 
@@ -55,6 +56,7 @@ def main() -> None:
     if args.pretrained:
         notices.append(use_pretrained(cfg, args.pretrained))
     notices += set_up_processes(cfg, args.launcher, args.local_rank)
+    check_batch_of_one(cfg)
     runner = cli.build_runner(cfg)
     for notice in notices:
         runner.logger.info(notice)

@@ -121,6 +121,13 @@ def set_work_dir(cfg: Config, work_dir: str | None) -> None:
         cfg.work_dir = work_dir
     elif not cfg.get('work_dir'):
         cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename).stem)
+    source = Path(cfg.filename)
+    record = Path(cfg.work_dir) / source.name
+    if record.exists() and record.samefile(source):
+        # The Runner writes the config as it ran beside the run, under this name.
+        # One that lies there already, as a user's own or an earlier run's record, must
+        # not become what a --tta or --cfg-options made of it.
+        object.__setattr__(cfg, '_filename', str(source.with_suffix('.ran.py')))
 
 
 def build_runner(cfg: Config):

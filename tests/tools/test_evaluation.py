@@ -64,3 +64,18 @@ def test_tta_needs_the_whole_model_too(run_tool, tiny_config, trained):
         'test.py', config, trained / 'epoch_1.pth', '--tta', '--cfg-options', bigger
     )
     assert code == 2 and 'bbox_head.cls_convs.1.conv.weight' in err
+
+
+def test_a_config_in_the_run_folder_is_not_written_over(
+    run_tool, tiny_config, trained, tmp_path
+):
+    mine = tmp_path / 'run' / 'mine.py'
+    mine.parent.mkdir()
+    mine.write_text(tiny_config.read_text())
+    code, _, err = run_tool(
+        'test.py', mine, trained / 'epoch_1.pth', '--work-dir', 'run', '--cfg-options',
+        'model.test_cfg.max_per_img=3',
+    )  # fmt: skip
+    assert code == 0, err
+    assert mine.read_text() == tiny_config.read_text()
+    assert 'max_per_img=3' in (mine.parent / 'mine.ran.py').read_text()
