@@ -10,6 +10,7 @@ from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
 from .cli import BadInput
+from .launch import spans_nodes
 
 _INTERVAL_ALL = 1
 
@@ -76,6 +77,8 @@ def dump_predictions(runner: Runner, out: str) -> None:
     os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
     in_mmdet = runner.cfg.get('default_scope') == 'mmdet'
     dump = dict(type='DumpDetResults' if in_mmdet else 'DumpResults', out_file_path=out)
+    if spans_nodes():
+        dump['collect_device'] = 'gpu'
     runner.test_evaluator.metrics.append(METRICS.build(dump))
 
 

@@ -5,7 +5,10 @@ With CUDA everything is left to mmengine. Without it mmengine's launcher would c
 is set up here, on gloo, before the Runner looks for one.
 """
 
+import fcntl
 import os
+import socket
+import struct
 import subprocess
 from datetime import timedelta
 from shutil import which
@@ -39,6 +42,8 @@ def set_up_processes(cfg: Config, launcher: str, local_rank: int = 0) -> list[st
     if launcher != 'none':
         os.environ.setdefault('LOCAL_RANK', str(local_rank))
         _export_rank(launcher)
+        if spans_nodes():
+            collect_over_network(cfg)
         if on_cpu:
             _join_gloo(cfg)
         else:
@@ -70,6 +75,29 @@ def replace_sync_bn(cfg: Config) -> int:
         elif isinstance(node, (list, tuple)):
             stack.extend(node)
     return count
+
+
+def spans_nodes() -> bool:
+    """Whether this run's processes are on several machines, by their variables."""
+    env = os.environ
+    for name in ('SLURM_NNODES', 'SLURM_JOB_NUM_NODES'):
+        if env.get(name, '1') != '1':
+            return True
+    world = env.get('WORLD_SIZE', '1')
+    local = ('LOCAL_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_SIZE')
+    return next((env[name] for name in local if name in env), world) != world
+
+
+def collect_over_network(cfg: Config) -> None:
+    """Send each process's results to process 0 instead of writing them to a folder.
+
+    mmengine writes them to ``.dist_test`` under the working directory, which the
+    nodes of a cluster need not share: process 0 would wait for files in vain.
+    """
+    for loop in ('val', 'test'):
+        evaluator = cfg.get(f'{loop}_evaluator') or []
+        for metric in evaluator if isinstance(evaluator, list) else [evaluator]:
+            metric.setdefault('collect_device', 'gpu')  # mmengine's word for network
 
 
 def _export_rank(launcher: str) -> None:
@@ -116,6 +144,8 @@ def _first_slurm_host(nodes: str) -> str:
 
 def _join_gloo(cfg: Config) -> None:
     if not distributed.is_initialized():
+        if spans_nodes() and 'GLOO_SOCKET_IFNAME' not in os.environ:
+            os.environ['GLOO_SOCKET_IFNAME'] = interface_to(os.environ['MASTER_ADDR'])
         dist_cfg = cfg.get('env_cfg', {}).get('dist_cfg', {})
         timeout = timedelta(seconds=dist_cfg.get('timeout', 1800))
         distributed.init_process_group('gloo', timeout=timeout)
@@ -126,6 +156,44 @@ def _join_gloo(cfg: Config) -> None:
     )
     # An explicit None keeps the Runner from filling in [LOCAL_RANK].
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+
+
+def interface_to(address: str) -> str:
+    """Name the network interface that reaches ``address``.
+
+    Left alone, gloo listens where this machine's own name points, which is often the
+    loopback interface, and the other nodes cannot reach it there.
+
+    Raises:
+        BadInput: No interface reaches it.
+    """
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 1))  # sends nothing: it only looks up the route
+            own = probe.getsockname()[0]
+            for _, name in socket.if_nameindex():
+                if _address_of(probe, name) == own:
+                    return name
+    except OSError as error:
+        raise BadInput(
+            f'MASTER_ADDR={address} cannot be reached from this machine: {error}. '
+            'Give the address of node 0, the same on every node.'
+        ) from error
+    raise BadInput(
+        f'no network interface has the address {own} that reaches MASTER_ADDR='
+        f'{address}; name the interface in GLOO_SOCKET_IFNAME'
+    )
+
+
+def _address_of(probe: socket.socket, interface: str) -> str | None:
+    """The IPv4 address of an interface, if it has one."""
+    siocgifaddr = 0x8915
+    request = struct.pack('256s', interface.encode()[:15])
+    try:
+        answer = fcntl.ioctl(probe.fileno(), siocgifaddr, request)
+    except OSError:
+        return None
+    return socket.inet_ntoa(answer[20:24])
 
 
 def _check_gpu_count() -> None:
