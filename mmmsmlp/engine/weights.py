@@ -91,8 +91,10 @@ def check_whole(model: nn.Module, file: str) -> None:
 
 
 def _geometry_mark(file: str):
-    tensors = find_backbone_state(read_checkpoint(file)).tensors
-    if MARK in tensors:
-        return tensors[MARK]
-    family = find_family(tensors)
-    return encode_geometry(family.geometry) if family and family.geometry else None
+    found = find_backbone_state(read_checkpoint(file))
+    if MARK in found.tensors:
+        return found.tensors[MARK]
+    family = find_family(found.tensors)
+    if family and family.geometry:
+        return encode_geometry(family.geometry, found.shift_dist)
+    return None
