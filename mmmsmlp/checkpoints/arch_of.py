@@ -61,6 +61,8 @@ def find_arch(tensors):
             weights.mix_sizes(stage) for stage in range(4) if kinds[stage] == 'mix'
         ]
         arch['mix_sizes'] = sizes if name == 'MSMLP' else sizes[0]
+        if weights['stages.0.blocks.0.mix.horizontal.0.weight'].shape[1] > 1:
+            kwargs['mix_conv'] = 'full'
         if 'stages.0.blocks.0.gamma' not in tensors:
             kwargs['layer_scale_init_value'] = 0
     if kinds[1] != 'mix':

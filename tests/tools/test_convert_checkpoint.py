@@ -180,7 +180,7 @@ def test_the_hybrids_take_stages_2_to_4_from_a_host(run_tool, authors_file):
     assert code == 0 and 'mmmsmlp.SwinTransformer(' in out, err
     check_hybrid(MSMLPSwin(dict(SWIN, mix_sizes=[1, 1, 3, 5, 7]), patch_size=4), source)
     golden = load_golden('focal_224x224')
-    authors_file(golden.weights)
+    write(golden.weights)
     assert run_tool(TOOL, 'src.pth', 'dst.pth', '--family', 'focal')[0] == 0
     source = build(golden)
     load_pretrained(source, 'src.pth')
