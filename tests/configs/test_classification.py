@@ -229,14 +229,15 @@ def test_a_converted_classifier_gives_the_references_logits(
         assert_close(model(golden.x, mode='tensor'), golden.outputs['logits'])
 
 
-def test_the_initialisation_is_the_released_codes(caplog):
+def test_the_initialisation_is_the_released_codes():
     """A11, A14: gamma 1e-6, linear layers from a normal of 0.02, zero biases."""
     torch.manual_seed(0)
     model = small('msmlp_t_300e', arch=golden_arch(load_golden('msmlp_paper_96x160')))
     model.init_weights()
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):
-            assert module.weight.std() == pytest.approx(0.02, rel=0.2), name
+            std = module.weight.std().item()
+            assert std == pytest.approx(0.02, rel=0.2), name
             assert module.weight.abs().max() < 0.12 and not module.bias.any(), name
         elif isinstance(module, nn.LayerNorm):
             assert (module.weight == 1).all() and not module.bias.any(), name
