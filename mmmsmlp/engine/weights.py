@@ -90,8 +90,9 @@ def check_whole(model: nn.Module, file: str) -> None:
 
 def _fit_to_file(backbone: dict, file: str):
     """Set the arguments that depend on the file; return the geometry mark set."""
-    with MODELS.switch_scope_and_registry(None) as registry, building('model.backbone'):
-        takes = signature(registry.get(backbone['type'])).parameters
+    with MODELS.switch_scope_and_registry(None) as registry:
+        kind = registry.get(backbone['type'])
+    takes = signature(kind).parameters if kind else ()  # unknown: build() says so
     found = find_backbone_state(read_checkpoint(file))
     family = find_family(found.tensors)
     if 'convert_weights' in takes and family is SWIN:
