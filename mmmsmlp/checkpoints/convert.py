@@ -73,10 +73,11 @@ def convert_state(path, family='auto', geometry=None, shift_dist=None):
     """
     content = read_checkpoint(path)
     try:
-        found = find_state(content)
-        whole, found = found.tensors, find_backbone_state(content)
-        found.tensors.update({k: whole[k] for k in HEAD if k in whole})
+        found = find_backbone_state(content)
         tensors, keys = _own_names(found.tensors, family)
+        if found.layout.endswith('backbone.'):  # OpenMMLab's classifiers: head.fc.
+            whole = find_state(content).tensors
+            tensors.update({key: whole[key] for key in HEAD if key in whole})
         mark = _mark(tensors, keys, geometry, shift_dist, found.shift_dist)
         head = {key: tensors.pop(key) for key in HEAD if key in tensors}
         if mark is not None:
@@ -141,7 +142,15 @@ def _mark(tensors, keys, geometry, shift_dist, configured):
             'these mix-shift weights state no geometry, and their shapes cannot tell '
             'it; say how they were trained with --geometry released or --geometry paper'
         )
-    mark = encode_geometry(geometry or 'released', shift_dist or configured)
+    try:
+        mark = encode_geometry(geometry or 'released', shift_dist or configured)
+    except ValueError as error:
+        if shift_dist or not configured:
+            raise
+        raise ValueError(
+            f"{error}. They are SHIFT_DIST of the file's own config; --shift-dist "
+            'takes others'
+        ) from error
     if stated is not None:
         check_geometry(mark, {**tensors, MARK: stated})
     return mark

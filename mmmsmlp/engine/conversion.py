@@ -58,7 +58,9 @@ def convert_file(
         raise BadInput(f'{src}: {error}') from error
     check_complete(converted, src)
     head, notes = {}, list(converted.notes)
-    meta = dict(mmmsmlp=dict(version=__version__, **converted.source))
+    model = describe(converted)
+    facts = dict(version=__version__, model=model, **converted.source)
+    meta = dict(mmmsmlp=facts)
     if task == 'cls':
         classes, head = _classes(converted, src), converted.head
         if classes:
@@ -73,8 +75,8 @@ def convert_file(
         if verify:
             notes.append(check_numbers(part, converted))
     return [
-        f'{dst}: {len(weights) - (MARK in converted.backbone)} tensors of '
-        f'{describe(converted)}' + (f', head {len(head[HEAD[1]])}' if head else ''),
+        f'{dst}: {len(weights) - (MARK in converted.backbone)} tensors of {model}'
+        + (f', and a classifier of {len(head[HEAD[1]])} classes' if head else ''),
         f'from {src}, layout {converted.source["layout"]}, '
         f'{converted.source["keys"]} keys, sha256 {converted.source["sha256"]}',
         *notes,

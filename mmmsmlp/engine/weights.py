@@ -96,7 +96,7 @@ def _fit_to_file(backbone: dict, file: str):
     found = find_backbone_state(read_checkpoint(file))
     family = find_family(found.tensors)
     if 'convert_weights' in takes and family is SWIN:
-        # mmdet's and mmseg's own Swin can read the released files, if told to.
+        # mmdet's own Swin can read the released files, if told to.
         backbone['convert_weights'] = True
     if 'geometry' not in takes:
         return None
