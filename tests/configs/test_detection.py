@@ -3,6 +3,7 @@
 import ast
 import functools
 import logging
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from mmengine.registry import MODELS, init_default_scope
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 LEAVES = sorted(path.stem for path in CONFIGS.glob('*.py'))
-DETECTORS = [name for name in LEAVES if name.startswith(('retinanet', 'mask-rcnn'))]
+HEADS = ('retinanet', 'mask-rcnn', 'cascade-mask-rcnn')
+DETECTORS = [name for name in LEAVES if name.split('_')[0] in HEADS]
 WIDTHS = {'t': 96, 's': 96, 'b': 128}
 NO_DECAY = ('gamma', 'relative_position_bias_table')
 
@@ -98,18 +100,50 @@ def test_the_optimizer_is_the_papers(name):
                 assert settings[id(parameter)] == expected, f'{module_name}.{own_name}'
 
 
+def test_the_grid_is_complete():
+    """Tables 6, 8 and 11, and the cells between them."""
+    ours = product(HEADS, ('msmlp', 'msmlp-swin', 'msmlp-focal'), 'tsb', ('1x', '3x'))
+    hosts = product(('retinanet', 'mask-rcnn'), ('swin', 'focal'), 'tsb', ('1x',))
+    swin = product(('mask-rcnn', 'cascade-mask-rcnn'), ('swin',), 'tsb', ('3x',))
+    assert {'_'.join(parts) for parts in (*ours, *hosts, *swin)} == set(DETECTORS)
+
+
 @pytest.mark.parametrize('name', DETECTORS)
 def test_the_schedule_is_the_papers(name):
     """A.2; D2, D6."""
     config = load(name)
+    long = name.endswith('_3x')
     warmup, steps = config.param_scheduler
     assert (warmup.type, warmup.start_factor, warmup.end) == ('LinearLR', 0.001, 500)
     assert not warmup.by_epoch
-    assert steps.milestones == [8, 11] and steps.gamma == 0.1
-    assert config.train_cfg.max_epochs == 12
+    assert steps.by_epoch and steps.get('gamma', 0.1) == 0.1
+    assert steps.milestones == ([27, 33] if long else [8, 11])
+    assert config.train_cfg.max_epochs == (36 if long else 12)
     assert config.auto_scale_lr == dict(enable=False, base_batch_size=16)
-    assert config.train_dataloader.batch_size == 2
-    resize = [t for t in config.train_pipeline if t.type == 'Resize']
-    assert [t.scale for t in resize] == [(1333, 800)]
+    loader = config.train_dataloader
+    assert loader.batch_size == 2
+    assert loader.dataset.ann_file.endswith('instances_train2017.json')
+    resize = [t for t in loader.dataset.pipeline if 'Resize' in t.type]
+    if long:
+        assert [t.type for t in resize] == ['RandomChoiceResize']
+        assert resize[0].scales == [(1333, side) for side in range(480, 801, 32)]
+    else:
+        assert [(t.type, t.scale) for t in resize] == [('Resize', (1333, 800))]
+    assert all(t.keep_ratio for t in resize)
+    annotations = loader.dataset.pipeline[1]
+    assert annotations.get('with_mask', False) == ('mask' in name)
     assert 'clip_grad' not in config.optim_wrapper
-    assert config.train_dataloader.dataset.ann_file.endswith('instances_train2017.json')
+
+
+@pytest.mark.parametrize('name', [n for n in DETECTORS if n.startswith('cascade')])
+def test_cascade_heads_are_those_of_the_peers(name):
+    _, model = build(name)
+    spreads = [(0.1, 0.2), (0.05, 0.1), (0.033, 0.067)]
+    for head, (center, size) in zip(model.roi_head.bbox_head, spreads, strict=True):
+        assert (len(head.shared_convs), len(head.shared_fcs)) == (4, 1)
+        assert all(
+            type(conv.norm).__name__ == 'SyncBatchNorm' for conv in head.shared_convs
+        )
+        assert head.bbox_coder.stds == [center, center, size, size]
+        assert type(head.loss_bbox).__name__ == 'GIoULoss' and head.reg_decoded_bbox
+        assert head.fc_reg.out_features == 4 * 80

@@ -58,8 +58,8 @@ def select_backend(x: Tensor, weights: Sequence[Tensor]) -> str:
     return next(
         name
         for name in BACKENDS
-        if why_not(name, x, weights) is None
-        and (x.is_cuda or name != 'triton')  # its interpreter is for debugging
+        if (x.is_cuda or name != 'triton')  # its interpreter is for debugging
+        and why_not(name, x, weights) is None
     )
 
 

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .rolling import add_rolled, rolled_copies, scaled_rolls
+
 LAST = torch.channels_last
 
 
@@ -158,79 +160,6 @@ def depthwise_backward(
         [True, True, False],
     )
     return grad_x, grad_weight
-
-
-def segments(size: int, distance: int) -> list[tuple[slice, slice]]:
-    """Pairs (target, source) of one axis under a circular roll by ``-distance``."""
-    distance %= size
-    if not distance:
-        return [(slice(None), slice(None))]
-    split = size - distance
-    return [
-        (slice(0, split), slice(distance, size)),
-        (slice(split, size), slice(0, distance)),
-    ]
-
-
-def rectangles(
-    shape: torch.Size, widths: Sequence[int], distances: Sequence[int]
-) -> Iterator[tuple[tuple, tuple, tuple]]:
-    """Index triples (target, source rolled along W, source rolled along H)."""
-    start = 0
-    for width, distance in zip(widths, distances, strict=True):
-        channels = slice(start, start + width)
-        start += width
-        for row, row_source in segments(shape[2], distance):
-            for column, column_source in segments(shape[3], distance):
-                yield (
-                    (slice(None), channels, row, column),
-                    (slice(None), channels, row, column_source),
-                    (slice(None), channels, row_source, column),
-                )
-
-
-def add_rolled(
-    out: Tensor,
-    horizontal: Tensor,
-    vertical: Tensor,
-    widths: Sequence[int],
-    distances: Sequence[int],
-) -> None:
-    """Write roll(horizontal, -d, W) + roll(vertical, -d, H) for each group."""
-    for target, source_h, source_v in rectangles(out.shape, widths, distances):
-        torch.add(horizontal[source_h], vertical[source_v], out=out[target])
-
-
-def scaled_rolls(
-    out: Tensor,
-    x: Tensor,
-    weight_h: Tensor,
-    weight_v: Tensor,
-    bias: Tensor | None,
-    widths: Sequence[int],
-    distances: Sequence[int],
-) -> None:
-    """Write weight_h * roll(x, -d, W) + weight_v * roll(x, -d, H) + bias."""
-    weight_h, weight_v = weight_h.view(1, -1, 1, 1), weight_v.view(1, -1, 1, 1)
-    bias = torch.zeros_like(weight_h) if bias is None else bias.view(1, -1, 1, 1)
-    for target, source_h, source_v in rectangles(out.shape, widths, distances):
-        of_group = (slice(None), target[1])
-        torch.addcmul(bias[of_group], x[source_h], weight_h[of_group], out=out[target])
-        out[target].addcmul_(x[source_v], weight_v[of_group])
-
-
-def rolled_copies(
-    x: Tensor, widths: Sequence[int], distances: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """Copies of x with each group rolled by -d, once along W and once along H."""
-    horizontal = torch.empty(
-        x.shape, dtype=x.dtype, device=x.device, memory_format=LAST
-    )
-    vertical = torch.empty_like(horizontal)
-    for target, source_h, source_v in rectangles(x.shape, widths, distances):
-        horizontal[target] = x[source_h]
-        vertical[target] = x[source_v]
-    return horizontal, vertical
 
 
 def channel_dots(

@@ -1,0 +1,3 @@
+_base_ = 'cascade-mask-rcnn_msmlp_t_3x.py'
+
+model = dict(backbone=dict(type='mmmsmlp.MSMLPFocal'))

@@ -1,0 +1,6 @@
+_base_ = ['_base_/cascade-mask-rcnn.py', '_base_/coco-instance_1x.py']
+
+model = dict(
+    backbone=dict(arch='base', drop_path_rate=0.3),
+    neck=dict(in_channels=[128, 256, 512, 1024]),
+)

@@ -1,0 +1,3 @@
+_base_ = ['_base_/cascade-mask-rcnn.py', '_base_/coco-instance_1x.py']
+
+model = dict(backbone=dict(arch='tiny', drop_path_rate=0.2))

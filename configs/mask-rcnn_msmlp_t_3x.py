@@ -1,0 +1,3 @@
+_base_ = ['_base_/mask-rcnn.py', '_base_/coco-instance_3x.py']
+
+model = dict(backbone=dict(arch='tiny', drop_path_rate=0.2))

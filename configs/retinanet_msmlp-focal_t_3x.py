@@ -1,0 +1,3 @@
+_base_ = 'retinanet_msmlp_t_3x.py'
+
+model = dict(backbone=dict(type='mmmsmlp.MSMLPFocal'))

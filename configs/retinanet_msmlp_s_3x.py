@@ -1,0 +1,3 @@
+_base_ = ['_base_/retinanet.py', '_base_/coco_3x.py']
+
+model = dict(backbone=dict(arch='small', drop_path_rate=0.2))
