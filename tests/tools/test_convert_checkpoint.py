@@ -10,6 +10,7 @@ from torch import nn
 
 from mmmsmlp import MSMLP, FocalTransformer, MSMLPFocal, MSMLPSwin, SwinTransformer
 from mmmsmlp.checkpoints import GeometryError, load_pretrained
+from mmmsmlp.checkpoints.convert import HEAD
 from mmmsmlp.checkpoints.key_maps import MSMLP as AUTHORS
 from mmmsmlp.engine.plain import plain_forward
 from tests.golden import assert_close, load_golden
@@ -157,6 +158,21 @@ def test_what_the_file_holds(run_tool, authors_file, tmp_path):
     assert torch.equal(content['state_dict']['head.fc.bias'], torch.ones(1000))
     classes = content['meta']['dataset_meta']['classes']
     assert len(classes) == 1000 and classes[0].startswith('tench')
+
+
+def test_the_averaged_weights_are_taken_where_they_stand_alone(run_tool):
+    weights = load_golden('msmlp_released_64x64').weights
+    averaged = {key: tensor + 1 for key, tensor in weights.items()}
+    for content, expected, words in (
+        (dict(model_ema=averaged), averaged, 'layout model_ema'),
+        (dict(model_ema=averaged, model=weights), weights, 'model_ema is in the file'),
+    ):
+        torch.save(content, 'src.pth')
+        code, out, err = run_tool(TOOL, 'src.pth', 'dst.pth')
+        assert code == 0 and words in out, err
+        state = torch.load('dst.pth', weights_only=True)['state_dict']
+        for key, tensor in AUTHORS.apply(expected).items():
+            assert key in HEAD or torch.equal(state[f'backbone.{key}'], tensor), key
 
 
 def test_the_hybrids_take_stages_2_to_4_from_a_host(run_tool, authors_file):

@@ -103,6 +103,17 @@ def test_options_that_do_not_fit(run_tool, options, words):
     check_refused(run_tool, words, *options)
 
 
+def test_a_target_that_cannot_be_written(run_tool):
+    torch.save(golden_weights(), 'src.pth')
+    code, _, err = run_tool(TOOL, 'src.pth', 'src.pth')
+    assert code == 2 and 'src.pth is the file that is read' in err
+    code, _, err = run_tool(TOOL, 'src.pth', '.')
+    assert code == 2 and 'is a folder' in err
+    code, _, err = run_tool(TOOL, 'src.pth', 'src.pth/dst.pth')
+    assert code == 2 and 'src.pth/dst.pth cannot be written' in err
+    assert os.listdir() == ['src.pth']
+
+
 def test_a_host_has_no_geometry_and_a_backbone_no_classes(run_tool):
     net = SwinTransformer(SWIN, out_indices=(3,))
     torch.save(official_names(net.state_dict()), 'src.pth')

@@ -58,12 +58,13 @@ def focal_attention(attn: Mapping[str, Tensor], x: Tensor, shifted: bool) -> Ten
     height, width = x.shape[1:3]
     x = _pad(x, size)
     rows, columns = x.shape[1] // size, x.shape[2] // size
-    windows = x.unflatten(1, (rows, size)).unflatten(3, (columns, size))
-    windows = windows.transpose(2, 3).flatten(3, 4).transpose(3, 4)
-    pooled = F.linear(windows, attn['pool.weight'], attn['pool.bias']).squeeze(-1)
     qkv = attn['qkv.weight'], attn['qkv.bias']
     q, k, v = F.linear(x, *qkv).chunk(3, -1)
-    _, far_k, far_v = F.linear(pooled, *qkv).chunk(3, -1)
+    if reach:
+        windows = x.unflatten(1, (rows, size)).unflatten(3, (columns, size))
+        windows = windows.transpose(2, 3).flatten(3, 4).transpose(3, 4)
+        pooled = F.linear(windows, attn['pool.weight'], attn['pool.bias']).squeeze(-1)
+        _, far_k, far_v = F.linear(pooled, *qkv).chunk(3, -1)
     out = torch.zeros_like(x)
     for row, column in product(range(rows), range(columns)):
         down = torch.arange(size) + row * size
@@ -95,14 +96,15 @@ def _focus(attn):
     """Read the biases of all keys, and the sizes that the tables' shapes tell."""
     table = attn['relative_position_bias_table']
     around = attn.get('relative_position_bias_table_to_neighbors')
-    far = attn['relative_position_bias_table_to_windows.0']
+    far = attn.get('relative_position_bias_table_to_windows.0')
     size = (isqrt(len(table)) + 1) // 2
-    reach = isqrt(far.shape[1]) - size + 1
+    reach = 0 if far is None else isqrt(far.shape[1]) - size + 1
     biases, margin = [table.t()[:, _relative(size, size)]], []
     if around is not None:
         biases.append(around[0])
         margin = _leaving(size, size - isqrt(size**2 - around.shape[-1] // 4))
-    biases.append(far[:, _relative(size, reach)])
+    if reach:
+        biases.append(far[:, _relative(size, reach)])
     return torch.cat(biases, -1), size, margin, reach
 
 

@@ -82,7 +82,8 @@ def _block(block, x, index, weights):
         change = change * block['gamma'] if 'gamma' in block else change
         return x + change.permute(0, 3, 1, 2)
     x = x.permute(0, 2, 3, 1)
-    attend = focal_attention if 'attn.pool.weight' in block else swin_attention
+    focal = any('pool.' in key or 'neighbors' in key for key in block)
+    attend = focal_attention if focal else swin_attention
     tokens = _norm(x, _under('norm1.', block), HOST_EPS)
     x = x + attend(_under('attn.', block), tokens, index % 2 == 1)
     tokens = _norm(x, _under('norm2.', block), HOST_EPS)
