@@ -151,3 +151,8 @@ def test_distances_of_the_files_own_config_are_named_as_such(run_tool):
     torch.save({'model': golden_weights(), 'config': config}, 'src.pth')
     words = ['from 0 up', "SHIFT_DIST of the file's own config", '--shift-dist']
     check_refused(run_tool, words, '--geometry', 'paper')
+
+
+def test_verify_fails_on_weights_that_are_no_numbers(run_tool):
+    torch.save(golden_weights(**{GAMMA: torch.full((96,), torch.nan)}), 'src.pth')
+    check_refused(run_tool, ['--verify', 'differ', 'by nan'], '--verify')
