@@ -1,4 +1,9 @@
-"""Which tests run? All but the slow ones, unless --all (or -m) says otherwise."""
+"""Which tests run (the slow ones with --all or -m only), and a stand-in for yacs."""
+
+import sys
+import types
+
+import pytest
 
 
 def pytest_addoption(parser):
@@ -12,3 +17,27 @@ def pytest_collection_modifyitems(config, items):
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker('slow')]
+
+
+@pytest.fixture
+def yacs_config(monkeypatch):
+    """Makes yacs configs; the module exists while the file is written only."""
+    module = types.ModuleType('yacs.config')
+
+    class CfgNode(dict):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.__dict__['__immutable__'] = True
+
+        def __setstate__(self, state):
+            raise AssertionError('the real class was called')
+
+    CfgNode.__module__, CfgNode.__qualname__ = 'yacs.config', 'CfgNode'
+    module.CfgNode = CfgNode
+    monkeypatch.setitem(sys.modules, 'yacs', types.ModuleType('yacs'))
+    monkeypatch.setitem(sys.modules, 'yacs.config', module)
+
+    def make(shift_dist=(-2, -1, 0, 1, 2)):
+        return CfgNode({'MODEL': CfgNode({'SHIFT_DIST': list(shift_dist)})})
+
+    return make

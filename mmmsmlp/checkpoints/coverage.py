@@ -101,7 +101,7 @@ def load_pretrained(backbone, checkpoint, fresh=(), log=_log):
     if found.left_aside:
         layout += f', not {" or ".join(found.left_aside)}'
     try:
-        tensors, family = _own_names(found.tensors)
+        tensors, family = _own_names(found)
         layout += f', {family} keys' if family else ''
         ignored = Counter(found.ignored) + _drop(tensors, _is_known_extra(own, fresh))
         geometry = _check_mark(own, tensors)
@@ -160,14 +160,14 @@ def _is_under(key, prefixes):
     return any(key == p or key.startswith(f'{p}.') for p in prefixes)
 
 
-def _own_names(tensors):
+def _own_names(found):
     """Rename another project's keys, and write down the geometry they imply."""
-    family = find_family(tensors)
+    family = find_family(found.tensors)
     if family is None:
-        return dict(tensors), None
-    tensors = family.apply(tensors)
+        return dict(found.tensors), None
+    tensors = family.apply(found.tensors)
     if family.geometry:
-        tensors[MARK] = encode_geometry(family.geometry)
+        tensors[MARK] = encode_geometry(family.geometry, found.shift_dist)
     return tensors, family.family
 
 

@@ -1,7 +1,7 @@
 """Where in a checkpoint are the model's tensors, and which are the backbone's?"""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -23,12 +23,15 @@ class FoundState:
         layout (str): The way to it, such as 'state_dict > backbone.' or 'bare'.
         left_aside (tuple[str]): Other wrappers that hold tensors too.
         ignored (dict[str, int]): What was left out, and how many tensors each.
+        shift_dist (tuple[int] or None): The distances that the authors' config, which
+            their files carry, says.
     """
 
     tensors: dict
     layout: str
     left_aside: tuple = ()
     ignored: dict = field(default_factory=dict)
+    shift_dist: tuple | None = None
 
 
 def find_state(checkpoint):
@@ -57,7 +60,8 @@ def find_state(checkpoint):
         tensors = _under('module.', tensors)
         layout += ' > module.'
     left_aside = tuple(name for name in left_aside if name != 'bare')
-    return FoundState(tensors, layout, left_aside)
+    shift_dist = _configured_distances(checkpoint.get('config'))
+    return FoundState(tensors, layout, left_aside, shift_dist=shift_dist)
 
 
 def find_backbone_state(checkpoint):
@@ -82,9 +86,20 @@ def find_backbone_state(checkpoint):
     ignored = Counter(
         key.split('.')[0] for key in found.tensors if not key.startswith('backbone.')
     )
-    return FoundState(
-        backbone, f'{found.layout} > backbone.', found.left_aside, dict(ignored)
-    )
+    layout = f'{found.layout} > backbone.'
+    return replace(found, tensors=backbone, layout=layout, ignored=dict(ignored))
+
+
+def _configured_distances(config):
+    """Find SHIFT_DIST in a config's stand-in, at whatever depth."""
+    if not isinstance(config, dict):
+        return None
+    given = config.get('SHIFT_DIST')
+    given = given if isinstance(given, (list, tuple)) else ()
+    if given and all(isinstance(distance, int) for distance in given):
+        return tuple(given)
+    inner = map(_configured_distances, config.values())
+    return next((distances for distances in inner if distances), None)
 
 
 def _tensors(content):

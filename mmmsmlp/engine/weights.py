@@ -15,6 +15,7 @@ from ..checkpoints.geometry import (
     describe_geometry,
     encode_geometry,
 )
+from ..checkpoints.host_key_maps import SWIN
 from ..checkpoints.layouts import find_backbone_state
 from ..checkpoints.whole import vet_toolbox_backbone
 from .cli import BadInput, building
@@ -56,11 +57,8 @@ def use_pretrained(cfg: Config, file: str) -> str:
         )
     backbone = cfg.model.backbone
     ours = str(backbone.type).startswith('mmmsmlp.')
-    mark = _geometry_mark(file) if ours else None
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    has_geometry = 'geometry' in signature(MODELS.get(backbone.type)).parameters
-    if mark is not None and has_geometry:
-        backbone.geometry, backbone.shift_dist = decode_geometry(mark)
+    mark = _fit_to_file(backbone, file)
     fresh = (backbone.get('init_cfg') or {}).get('fresh', ()) if ours else ()
     backbone.init_cfg = dict(type='Pretrained', checkpoint=file)
     if fresh:
@@ -90,9 +88,21 @@ def check_whole(model: nn.Module, file: str) -> None:
     load_whole(model, file)
 
 
-def _geometry_mark(file: str):
-    tensors = find_backbone_state(read_checkpoint(file)).tensors
-    if MARK in tensors:
-        return tensors[MARK]
-    family = find_family(tensors)
-    return encode_geometry(family.geometry) if family and family.geometry else None
+def _fit_to_file(backbone: dict, file: str):
+    """Set the arguments that depend on the file; return the geometry mark set."""
+    with MODELS.switch_scope_and_registry(None) as registry:
+        kind = registry.get(backbone['type'])
+    takes = signature(kind).parameters if kind else ()  # unknown: build() says so
+    found = find_backbone_state(read_checkpoint(file))
+    family = find_family(found.tensors)
+    if 'convert_weights' in takes and family is SWIN:
+        # mmdet's own Swin can read the released files, if told to.
+        backbone['convert_weights'] = True
+    if 'geometry' not in takes:
+        return None
+    mark = found.tensors.get(MARK)
+    if mark is None and family and family.geometry:
+        mark = encode_geometry(family.geometry, found.shift_dist)
+    if mark is not None:
+        backbone['geometry'], backbone['shift_dist'] = decode_geometry(mark)
+    return mark

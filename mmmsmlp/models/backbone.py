@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from .. import checkpoints
@@ -144,7 +145,7 @@ class PyramidBackbone(BaseModule):
         if self.init_cfg:
             fresh = self.init_cfg.get('fresh', ())
             checkpoints.load_pretrained(self, self.init_cfg['checkpoint'], fresh)
-        elif not self.gap_before_final_norm:
+        elif not self.gap_before_final_norm and not _in_classification():
             print_log(
                 f'{type(self).__name__} starts from RANDOM weights. Unless load_from '
                 'or --resume fills it, give it ImageNet weights: tools/train.py CONFIG '
@@ -180,6 +181,12 @@ class PyramidBackbone(BaseModule):
         if parts[0] == 'embed':
             return (before + 1 if index else 0), num_layers
         return before + 1 + int(parts[1]), num_layers
+
+
+def _in_classification() -> bool:
+    """Tell whether mmpretrain builds this, where random weights are the usual start."""
+    scope = DefaultScope.get_current_instance()
+    return scope is not None and scope.scope_name == 'mmpretrain'
 
 
 def _check_indices(out_indices: Sequence[int], frozen_stages: int) -> None:

@@ -40,6 +40,8 @@ class MSMLP(PyramidBackbone):
             k > 0 also stages 1 to k.
         drop_path_rate: Drop rate of the last block; it grows linearly from 0.
         layer_scale_init_value: Initial layer scale gamma; 0 leaves it out (A11).
+        mix_conv: 'depthwise', or 'full' for a convolution over all channels of a group,
+            the ablation of Table 13; it runs on the reference backend.
         gap_before_final_norm: For classification: average pool, then norm (A14).
         with_cp: Checkpoint each block's activations: less memory, more compute.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``, all of it or an error.
@@ -56,6 +58,7 @@ class MSMLP(PyramidBackbone):
         frozen_stages: int = -1,
         drop_path_rate: float = 0.0,
         layer_scale_init_value: float = 1e-6,
+        mix_conv: str = 'depthwise',
         gap_before_final_norm: bool = False,
         with_cp: bool = False,
         init_cfg: dict | None = None,
@@ -68,7 +71,9 @@ class MSMLP(PyramidBackbone):
         geometry = resolve_geometry(geometry, shift_dist)
         super().__init__(
             [
-                ms_stage(plan, sizes, geometry, layer_scale_init_value, with_cp)
+                ms_stage(
+                    plan, sizes, geometry, layer_scale_init_value, with_cp, mix_conv
+                )
                 for plan, sizes in zip(
                     plans, stage0_sizes + arch['mix_sizes'], strict=True
                 )
@@ -90,6 +95,7 @@ def ms_stage(
     geometry: tuple[str, tuple[int, ...]],
     layer_scale_init_value: float,
     with_cp: bool,
+    mix_conv: str = 'depthwise',
 ) -> Stage:
     """A patch embedding and MS-blocks; ``geometry`` is a name and its distances."""
     name, shift_dist = geometry
@@ -101,6 +107,7 @@ def ms_stage(
             ORDERS[name],
             drop,
             layer_scale_init_value,
+            mix_conv,
         )
         for drop in plan.drops
     ]

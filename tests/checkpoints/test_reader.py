@@ -4,7 +4,6 @@ import argparse
 import pickle
 import sys
 import tarfile
-import types
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
 from datetime import datetime
@@ -15,26 +14,6 @@ import pytest
 import torch
 
 from mmmsmlp.checkpoints import CheckpointError, read_checkpoint
-
-
-@pytest.fixture
-def yacs_config(monkeypatch):
-    """A stand-in for yacs, which exists while the file is written only."""
-    module = types.ModuleType('yacs.config')
-
-    class CfgNode(dict):
-        def __init__(self, *args):
-            super().__init__(*args)
-            self.__dict__['__immutable__'] = True
-
-        def __setstate__(self, state):
-            raise AssertionError('the real class was called')
-
-    CfgNode.__module__, CfgNode.__qualname__ = 'yacs.config', 'CfgNode'
-    module.CfgNode = CfgNode
-    monkeypatch.setitem(sys.modules, 'yacs', types.ModuleType('yacs'))
-    monkeypatch.setitem(sys.modules, 'yacs.config', module)
-    return lambda: CfgNode({'MODEL': CfgNode({'SHIFT_DIST': [-2, -1, 0, 1, 2]})})
 
 
 @pytest.mark.parametrize('zipped', [True, False], ids=['zip', 'legacy'])

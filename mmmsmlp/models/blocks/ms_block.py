@@ -4,10 +4,14 @@ from collections.abc import Sequence
 
 import torch
 from mmcv.cnn.bricks import DropPath
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ...ops import channel_mlp, mix_shift
 from .norm import LayerNorm2d
+
+MIX_CONVS = ('depthwise', 'full')
+_told: set[int] = set()
 
 
 class MSBlock(nn.Module):
@@ -20,6 +24,7 @@ class MSBlock(nn.Module):
         order: ``'mix_shift'`` or ``'shift_mix'``, see :func:`mmmsmlp.ops.mix_shift`.
         drop_path: Probability of dropping the block for a sample.
         layer_scale_init_value: Initial gamma; 0 leaves gamma out.
+        mix_conv: ``'depthwise'``, or ``'full'`` inside each channel group.
     """
 
     def __init__(
@@ -30,9 +35,10 @@ class MSBlock(nn.Module):
         order: str = 'mix_shift',
         drop_path: float = 0.0,
         layer_scale_init_value: float = 1e-6,
+        mix_conv: str = 'depthwise',
     ):
         super().__init__()
-        self.mix = MixShift(channels, mix_sizes, shift_dist, order)
+        self.mix = MixShift(channels, mix_sizes, shift_dist, order, mix_conv)
         self.norm = LayerNorm2d(channels)
         self.fc1 = nn.Linear(channels, 4 * channels)
         self.fc2 = nn.Linear(4 * channels, channels)
@@ -62,8 +68,9 @@ class MixShift(nn.Module):
     """The filters of :func:`mmmsmlp.ops.mix_shift` and their geometry.
 
     Raises:
-        ValueError: Lists of unequal length, an even region size, or a width that
-            ``torch.chunk`` would not split into that many groups.
+        ValueError: Lists of unequal length, an even region size, an unknown
+            ``mix_conv``, or a width that ``torch.chunk`` would not split into that
+            many groups.
     """
 
     def __init__(
@@ -72,16 +79,19 @@ class MixShift(nn.Module):
         mix_sizes: Sequence[int],
         shift_dist: Sequence[int],
         order: str = 'mix_shift',
+        mix_conv: str = 'depthwise',
     ):
         super().__init__()
         check_regions(mix_sizes, shift_dist)
         widths = split_channels(channels, len(shift_dist))
-        self.horizontal = depthwise_filters(widths, mix_sizes)
-        self.vertical = depthwise_filters(widths, mix_sizes)
+        self.horizontal = group_filters(widths, mix_sizes, mix_conv)
+        self.vertical = group_filters(widths, mix_sizes, mix_conv)
         self.shift_dist = tuple(shift_dist)
         self.order = order
 
     def forward(self, x: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling() and not torch.jit.is_tracing():
+            tell_of_wrapping(self.shift_dist, x.shape[-2:])
         return mix_shift(
             x,
             [conv.weight for conv in self.horizontal],
@@ -93,10 +103,35 @@ class MixShift(nn.Module):
         )
 
 
-def depthwise_filters(widths: Sequence[int], mix_sizes: Sequence[int]) -> nn.ModuleList:
-    """One depth-wise convolution per channel group; they only hold parameters."""
+def tell_of_wrapping(shift_dist: Sequence[int], size: Sequence[int]) -> None:
+    """Log once that a distance goes around the map, as Table 9's 17 does (A6)."""
+    far = max(map(abs, shift_dist))
+    if far >= min(size) and far not in _told:
+        _told.add(far)
+        print_log(
+            f'mix-shift: the distance {far} goes around a map of {size[0]}x{size[1]} '
+            f'tokens; rolls are circular, so it acts as {far % min(size)} there (A6)',
+            logger='current',
+        )
+
+
+def group_filters(
+    widths: Sequence[int], mix_sizes: Sequence[int], mix_conv: str
+) -> nn.ModuleList:
+    """One convolution per channel group; they only hold parameters.
+
+    Depth-wise, or full inside the group: every channel from all of them (Table 13).
+    """
+    if mix_conv not in MIX_CONVS:
+        raise ValueError(f'mix_conv must be one of {MIX_CONVS}, got {mix_conv!r}')
     return nn.ModuleList(
-        nn.Conv2d(width, width, size, padding=size // 2, groups=width)
+        nn.Conv2d(
+            width,
+            width,
+            size,
+            padding=size // 2,
+            groups=width if mix_conv == 'depthwise' else 1,
+        )
         for width, size in zip(widths, mix_sizes, strict=True)
     )
 

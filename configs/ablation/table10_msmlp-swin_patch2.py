@@ -1,0 +1,1 @@
+_base_ = '../msmlp-swin_t_300e.py'

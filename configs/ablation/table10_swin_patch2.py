@@ -1,0 +1,3 @@
+_base_ = '../swin_t_300e.py'
+
+model = dict(backbone=dict(patch_size=2))

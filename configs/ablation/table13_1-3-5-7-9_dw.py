@@ -1,0 +1,3 @@
+_base_ = '../_base_/msmlp-t-arch.py'
+
+model = dict(backbone=dict(arch=dict(mix_sizes=[[1, 3, 5, 7, 9]] * 4)))

@@ -1,0 +1,3 @@
+_base_ = '../_base_/msmlp-t-arch.py'
+
+model = dict(backbone=dict(arch=dict(mix_sizes=[[1, 7, 5, 3, 1]] * 4)))

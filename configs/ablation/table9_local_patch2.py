@@ -1,0 +1,3 @@
+_base_ = 'table9_local_patch4.py'
+
+model = dict(backbone=dict(patch_size=2))

@@ -1,0 +1,3 @@
+_base_ = 'msmlp-swin_t_300e.py'
+
+model = dict(backbone=dict(arch='small', drop_path_rate=0.3))

@@ -1,0 +1,51 @@
+"""How does a file appear whole or not at all?"""
+
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .errors import CheckpointError
+
+
+@contextmanager
+def whole_file(path):
+    """Give a temporary name beside ``path``; it gets its own name at the end.
+
+    If the block raises, nothing is left; an older file of that name stays as it was.
+
+    Args:
+        path (str or os.PathLike): The file to write. Its folder is made if need be.
+
+    Yields:
+        pathlib.Path: Where to write.
+
+    Raises:
+        CheckpointError: If the file or its folder cannot be written.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise CheckpointError(f'{path} is a folder; name the file to write in it')
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp('.part', f'.{path.name}.', path.parent)
+        os.close(handle)
+        part = Path(name)
+        yield part
+        os.chmod(part, 0o666 & ~_umask())  # mkstemp's files are for the owner alone
+        os.replace(part, path)
+    except OSError as error:
+        raise CheckpointError(
+            f'{path} cannot be written: {error.strerror or error}'
+        ) from error
+    finally:
+        if part is not None:
+            with suppress(FileNotFoundError):
+                part.unlink()
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

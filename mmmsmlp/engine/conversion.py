@@ -1,0 +1,214 @@
+"""How does a foreign checkpoint become a file that every tool here loads?"""
+
+from collections.abc import Sequence
+from inspect import signature
+from pathlib import Path
+
+import torch
+
+from .. import models
+from ..checkpoints import CheckpointError, load_pretrained
+from ..checkpoints.convert import HEAD, Converted, convert_state
+from ..checkpoints.geometry import DEFAULT_SHIFT_DIST, MARK
+from ..checkpoints.wording import compare_tensors
+from ..checkpoints.writing import whole_file
+from ..version import __version__
+from .cli import BadInput
+from .plain import plain_forward
+
+TASKS = ('backbone', 'cls')
+TOLERANCE = 1e-4
+_IMAGES = ((2, 224, 224), (1, 96, 160))  # number, height and width
+
+
+def convert_file(
+    src: str,
+    dst: str,
+    family: str = 'auto',
+    geometry: str | None = None,
+    shift_dist: Sequence[int] | None = None,
+    task: str = 'backbone',
+    verify: bool = False,
+) -> list[str]:
+    """Convert a checkpoint; the new file appears whole or not at all.
+
+    Args:
+        src: File to read; no code in it runs.
+        dst: File to write: tensors under ``state_dict`` and plain values under
+            ``meta``, which ``torch.load(weights_only=True)`` reads.
+        family: 'auto', 'msmlp', 'swin' or 'focal'.
+        geometry: 'released' or 'paper'; the authors' layout counts as released.
+        shift_dist: Distances, if they are not the geometry's or the file's own.
+        task: 'cls' keeps the classifier, and names ImageNet's classes.
+        verify: Compute images with the written file and compare.
+
+    Returns:
+        Lines that say what was written and how to use it.
+
+    Raises:
+        CheckpointError: ``src`` is unsafe, damaged, foreign or incomplete, or the
+            written file does not compute what its weights say.
+        BadInput: A choice does not fit ``src``.
+    """
+    if Path(src).exists() and Path(dst).exists() and Path(src).samefile(dst):
+        raise BadInput(f'{dst} is the file that is read; name another one to write')
+    try:
+        converted = convert_state(src, family, geometry, shift_dist)
+    except ValueError as error:
+        raise BadInput(f'{src}: {error}') from error
+    check_complete(converted, src)
+    head, notes = {}, list(converted.notes)
+    model = describe(converted)
+    facts = dict(version=__version__, model=model, **converted.source)
+    meta = dict(mmmsmlp=facts)
+    if task == 'cls':
+        classes, head = _classes(converted, src), converted.head
+        if classes:
+            meta['dataset_meta'] = dict(classes=classes)
+        else:
+            notes.append(f'no class names: {len(head[HEAD[1]])} outputs, ImageNet 1000')
+    elif converted.head:
+        notes.append('the classifier was left out; --task cls keeps it')
+    weights = {f'backbone.{key}': t for key, t in converted.backbone.items()}
+    with whole_file(dst) as part:
+        torch.save(dict(meta=meta, state_dict={**weights, **head}), part)
+        if verify:
+            notes.append(check_numbers(part, converted))
+    return [
+        f'{dst}: {len(weights) - (MARK in converted.backbone)} tensors of {model}'
+        + (f', and a classifier of {len(head[HEAD[1]])} classes' if head else ''),
+        f'from {src}, layout {converted.source["layout"]}, '
+        f'{converted.source["keys"]} keys, sha256 {converted.source["sha256"]}',
+        *notes,
+    ]
+
+
+def describe(converted: Converted) -> str:
+    """Write the backbone as a config would build it."""
+    kwargs = dict(converted.kwargs)
+    geometry = kwargs.get('geometry')
+    if geometry and kwargs['shift_dist'] == DEFAULT_SHIFT_DIST[geometry]:
+        del kwargs['shift_dist']
+    usual = signature(getattr(models, converted.kind)).parameters
+    words = [f'arch={_arch_name(converted)!r}'] + [
+        f'{key}={value!r}'
+        for key, value in kwargs.items()
+        if key != 'arch' and value != usual[key].default
+    ]
+    return f'mmmsmlp.{converted.kind}({", ".join(words)})'
+
+
+def _arch_name(converted: Converted) -> str | dict:
+    """'tiny' and so on, where the architecture is one of these."""
+    arch = converted.kwargs['arch']
+    hybrid = converted.kind in ('MSMLPSwin', 'MSMLPFocal')
+    unread = {'num_heads', 'focal_levels', 'focal_windows', 'expand_sizes'}
+
+    def read(settings):
+        # Of a hybrid's entries for stage 1 the weights tell the depth alone.
+        return {k: v[1:] if hybrid and k in unread else v for k, v in settings.items()}
+
+    module = {'MSMLP': models.msmlp, 'SwinTransformer': models.swin}
+    module['FocalTransformer'] = models.focal
+    if hybrid:
+        table = getattr(models, converted.kind).archs
+    else:
+        table = module[converted.kind].ARCHS
+    same = (name for name, settings in table.items() if read(settings) == read(arch))
+    return next(same, arch)
+
+
+def build(converted: Converted, **more):
+    """Build the backbone that the weights describe, with the last stage's norm."""
+    cls = getattr(models, converted.kind)
+    return cls(**converted.kwargs, out_indices=(3,), **more)
+
+
+def check_complete(converted: Converted, src: str) -> None:
+    """Refuse weights that lack a tensor of their backbone, or have one too many.
+
+    Raises:
+        CheckpointError: Names them.
+    """
+    try:
+        with torch.device('meta'):
+            own = build(converted).state_dict()
+    except ValueError as error:
+        raise CheckpointError(f'{src} describes no model: {error}') from error
+    given = dict(converted.backbone)
+    for index in range(3):  # a dense model's file has output norms that this one lacks
+        for name in ('weight', 'bias'):
+            given.pop(f'norm{index}.{name}', None)
+    problems = compare_tensors(own, given, optional=('norm3.weight', 'norm3.bias'))
+    if problems:
+        raise CheckpointError(
+            f'{src} does not hold a whole {converted.kind}: {"; ".join(problems)}'
+        )
+
+
+def _classes(converted: Converted, src: str) -> tuple[str, ...]:
+    head = converted.head
+    if set(head) != set(HEAD) or 'norm3.weight' not in converted.backbone:
+        raise BadInput(
+            f'--task cls: {src} holds no classifier, only a backbone; leave --task out'
+        )
+    try:
+        from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
+    except ImportError as error:
+        raise BadInput(
+            "--task cls takes ImageNet's class names from mmpretrain, which is not "
+            "installed (pip install -e '.[cls]')"
+        ) from error
+    names = tuple(IMAGENET_CATEGORIES)
+    return names if len(names) == len(head[HEAD[1]]) else ()
+
+
+def check_numbers(file: Path, converted: Converted) -> str:
+    """``--verify``: does the loaded model compute what its weights say?
+
+    The file is loaded into the model, and images of two sizes are computed with it
+    and with :func:`plain_forward`, which shares no code with it.
+
+    Returns:
+        One line with the largest relative difference.
+
+    Raises:
+        CheckpointError: It exceeds 1e-4.
+    """
+    net = build(converted, gap_before_final_norm=converted.kind == 'MSMLP').eval()
+    load_pretrained(net, file, log=lambda line: None)
+    maps = []
+    for stage in net.stages:
+        stage.register_forward_hook(lambda *args: maps.append(args[-1]))
+    weights = {**converted.backbone, **converted.head}
+    weights = {k: t.float() if k != MARK else t for k, t in weights.items()}
+    generator, differences = torch.Generator().manual_seed(0), []
+    with torch.no_grad():
+        for count, *size in _IMAGES:
+            shape = count, net.in_channels, *size
+            x = torch.randn(shape, generator=generator)
+            maps.clear()
+            logits = _logits(net(x)[0], converted.head)
+            plain_maps, plain_logits = plain_forward(weights, x)
+            pairs = zip([*maps, logits], [*plain_maps, plain_logits], strict=True)
+            differences += [
+                (ours - plain).abs().max() / plain.abs().max() for ours, plain in pairs
+            ]
+    worst = torch.stack(differences).max().item()
+    what = 'logits and stages' if converted.head else 'features and stages'
+    if not worst < TOLERANCE:  # nor is NaN
+        raise CheckpointError(
+            f'--verify: {what} of the loaded model differ from the plain '
+            f're-computation by {worst:.1e} of their largest value, above '
+            f'{TOLERANCE:.0e}; no file was written'
+        )
+    return f'verified: {what} equal the plain re-computation to {worst:.1e}'
+
+
+def _logits(features: torch.Tensor, head: dict) -> torch.Tensor:
+    if features.dim() == 4:
+        features = features.mean((2, 3))
+    if not head:
+        return features
+    weight, bias = (head[key].float() for key in HEAD)
+    return torch.nn.functional.linear(features, weight, bias)

@@ -1,0 +1,47 @@
+#!/usr/bin/env python
+"""Convert the authors' checkpoints (MS-MLP, Swin, Focal) without running their code."""
+
+import argparse
+
+import _checkout  # noqa: F401  before the package is imported
+
+from mmmsmlp.checkpoints.convert import LAYOUTS
+from mmmsmlp.engine import cli
+from mmmsmlp.engine.conversion import TASKS, convert_file
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('src', metavar='SRC', help='the released .pth file')
+    parser.add_argument('dst', metavar='DST', help='the file to write')
+    parser.add_argument('--family', choices=LAYOUTS, default='auto')
+    parser.add_argument(
+        '--geometry',
+        choices=['released', 'paper'],
+        help="how mix-shift weights were trained; the authors' files are released",
+    )
+    parser.add_argument(
+        '--shift-dist',
+        nargs='+',
+        type=int,
+        metavar='D',
+        help="distances of the channel groups, if not the file's or geometry's own",
+    )
+    parser.add_argument(
+        '--task',
+        choices=TASKS,
+        default='backbone',
+        help='cls keeps the classifier, for mmpretrain',
+    )
+    parser.add_argument(
+        '--verify', action='store_true', help='compute images with it and compare'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    print('\n'.join(convert_file(**vars(parse_args()))))
+
+
+if __name__ == '__main__':
+    cli.run_tool(main)
