@@ -15,6 +15,8 @@ _LAZY = {
     'MSMLPFocal': 'mmmsmlp.models',
     'MSMLPSwin': 'mmmsmlp.models',
     'SwinTransformer': 'mmmsmlp.models',
+    'get_config': 'mmmsmlp.zoo.leaves',
+    'list_configs': 'mmmsmlp.zoo.leaves',
 }
 
 __all__ = ['__version__', *_LAZY]

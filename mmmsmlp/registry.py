@@ -4,9 +4,8 @@ mmengine looks a prefixed name up in the child registry of that scope and import
 its ``locations`` only then, so registering costs nothing at import.
 """
 
-from mmengine.registry import HOOKS as ROOT_HOOKS
-from mmengine.registry import MODEL_WRAPPERS as ROOT_MODEL_WRAPPERS
 from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_CONSTRUCTORS
 from mmengine.registry import Registry
 
 _SCOPE = 'mmmsmlp'
@@ -14,10 +13,9 @@ _SCOPE = 'mmmsmlp'
 MODELS = Registry(
     'model', parent=ROOT_MODELS, scope=_SCOPE, locations=['mmmsmlp.models']
 )
-MODEL_WRAPPERS = Registry(
-    'model_wrapper',
-    parent=ROOT_MODEL_WRAPPERS,
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    parent=ROOT_CONSTRUCTORS,
     scope=_SCOPE,
-    locations=['mmmsmlp.engine'],
+    locations=['mmmsmlp.engine.layer_decay'],
 )
-HOOKS = Registry('hook', parent=ROOT_HOOKS, scope=_SCOPE, locations=['mmmsmlp.engine'])

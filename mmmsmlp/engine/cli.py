@@ -6,12 +6,12 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
 from ..checkpoints import CheckpointError
+from ..zoo import leaves
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 EXIT_BAD_INPUT = 2
@@ -76,22 +76,21 @@ def run_tool(main: Callable[[], None]) -> None:
 
 
 def find_config(name: str) -> Path:
-    """Find a config relative to the caller's directory, or else to the checkout.
+    """Find a config: a file, one relative to the checkout, or a name of our own.
 
     Raises:
         BadInput: There is none; names near ones.
     """
-    for path in (Path(name).expanduser(), CHECKOUT / name):
+    for path in (Path(name).expanduser(), leaves.root() / name):
         if path.is_file():
             return path
-    folder = CHECKOUT / 'configs'
-    known = {path.stem: path.relative_to(CHECKOUT) for path in folder.rglob('*.py')}
-    near = get_close_matches(Path(name).stem, known, n=3, cutoff=0.5)
-    hint = 'Did you mean ' + ' or '.join(str(known[stem]) for stem in near) + '?'
-    raise BadInput(
-        f'config {name} does not exist. '
-        + (hint if near else f'The configs are in {folder}.')
-    )
+    short = Path(name).stem if name.startswith('configs/') else name
+    try:
+        return leaves.config_path(short)
+    except KeyError as error:
+        raise BadInput(
+            f'config {name} does not exist; {leaves.advice(short)}'
+        ) from error
 
 
 def load_config(name: str, options: dict | None = None) -> Config:

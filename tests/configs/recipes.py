@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import init_default_scope
+
+from mmmsmlp.zoo.complexity import build_on_meta
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 LEAVES = sorted(path.stem for path in CONFIGS.glob('*.py'))
@@ -23,13 +25,9 @@ def load(name):
 
 @functools.cache
 def build(name):
-    """The config of a leaf and its model, on the meta device where that is possible."""
+    """A config and its model on the meta device: shapes without memory."""
     config = load(name)
-    # The toolboxes' SwinTransformer reads its drop rates off a tensor, which meta
-    # cannot give.
-    on_cpu = config.model.backbone.type == 'SwinTransformer'
-    with torch.device('cpu' if on_cpu else 'meta'):
-        return config, MODELS.build(config.model)
+    return config, build_on_meta(config)
 
 
 def drop_rates(model):

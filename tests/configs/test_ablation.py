@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
 
 from mmmsmlp import MSMLP
 from mmmsmlp.checkpoints import encode_geometry
 from mmmsmlp.checkpoints.arch_of import find_arch
 from mmmsmlp.models.blocks import ms_block
+
+from . import recipes
 
 FOLDER = Path(__file__).parents[2] / 'configs' / 'ablation'
 NAMES = sorted(path.stem for path in FOLDER.glob('*.py'))
@@ -28,12 +29,8 @@ TABLE_12 = {'t_2-2-6-2': 19.9, 's_2-2-18-2': 34.3, 'b_2-2-18-2': 60.4}
 TABLE_13 = ('1-1-3-5-7', '1-3-5-7-9', '1-7-5-3-1', '1-5-3-3-1')
 
 
-@functools.cache
 def build(name):
-    config = Config.fromfile(FOLDER / f'{name}.py')
-    init_default_scope(config.default_scope)
-    with torch.device('meta'):
-        return config, MODELS.build(config.model)
+    return recipes.build(f'ablation/{name}')
 
 
 @functools.cache

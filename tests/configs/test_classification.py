@@ -1,15 +1,10 @@
 """Every ImageNet config: it builds, and trains and evaluates as the recipe says."""
 
-import functools
-import logging
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.optim import build_optim_wrapper
 from mmengine.registry import (
     HOOKS,
     MODELS,
@@ -23,8 +18,10 @@ from mmmsmlp.checkpoints import load_whole
 from mmmsmlp.engine.conversion import convert_file
 from tests.golden import assert_close, load_golden
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
-LEAVES = sorted(path.stem for path in CONFIGS.glob('*_300e.py'))
+from . import recipes
+from .recipes import build, check_optimizer, load
+
+LEAVES = [name for name in recipes.LEAVES if name.endswith('_300e')]
 # Printed in Tables 3-5, in millions; 28.66 is printed as 28, but 28.29 as 29.
 PARAMS = {
     'msmlp': (28, 50, 88),
@@ -35,19 +32,6 @@ PARAMS = {
 }
 DROP_PATH = dict(t=0.2, s=0.3, b=0.5)
 NO_DECAY = ('gamma', 'relative_position_bias_table')
-
-
-@functools.cache
-def load(name):
-    config = Config.fromfile(CONFIGS / f'{name}.py')
-    init_default_scope(config.default_scope)
-    return config
-
-
-@functools.cache
-def build(name):
-    with torch.device('meta'):
-        return load(name), MODELS.build(load(name).model)
 
 
 def test_every_family_has_every_size():
@@ -63,8 +47,7 @@ def test_it_is_the_papers_model(name):
     assert config.custom_imports['imports'] == ['mmmsmlp']
     counted = sum(p.numel() for p in model.parameters()) / 1e6
     assert abs(counted - PARAMS[family]['tsb'.index(size)]) < 1
-    rates = [m.drop_prob for m in model.modules() if hasattr(m, 'drop_prob')]
-    assert max(rates) == pytest.approx(DROP_PATH[size])
+    assert max(recipes.drop_rates(model)) == pytest.approx(DROP_PATH[size])
     # MS-MLP averages before its norm (A14); the hosts norm every token first.
     assert model.backbone.gap_before_final_norm == (family == 'msmlp')
     assert model.with_neck == (family != 'msmlp')
@@ -75,24 +58,9 @@ def test_it_is_the_papers_model(name):
 @pytest.mark.parametrize('family', PARAMS)
 def test_the_optimizer_is_the_papers(family):
     config, model = build(f'{family}_t_300e')
-    logging.disable(logging.INFO)  # a line for each parameter
-    wrapper = build_optim_wrapper(model, config.optim_wrapper)
-    logging.disable(logging.NOTSET)
-    assert type(wrapper.optimizer) is torch.optim.AdamW
-    assert wrapper.clip_grad_kwargs == dict(max_norm=5.0)  # B1
-    settings = {
-        id(parameter): (group['lr'], group['weight_decay'], group['betas'])
-        for group in wrapper.optimizer.param_groups
-        for parameter in group['params']
-    }
-    decayed = 0
-    for name, parameter in model.named_parameters():
-        exempt = parameter.dim() == 1 or any(key in name for key in NO_DECAY)
-        expected = 1e-3, 0.0 if exempt else 0.05, (0.9, 0.999)
-        assert settings[id(parameter)] == expected, name
-        decayed += not exempt
-    matrices = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
-    assert decayed == len(matrices)
+    check_optimizer(model, config.optim_wrapper, rate=1e-3, decay=0.05)
+    assert config.optim_wrapper.optimizer.betas == (0.9, 0.999)
+    assert config.optim_wrapper.clip_grad == dict(max_norm=5.0)  # B1
 
 
 def test_the_schedule_is_the_papers():
@@ -180,7 +148,8 @@ def test_the_moving_average_is_an_option(tmp_path):
     assert 'EMAHook' not in str(load('msmlp_t_300e').get('custom_hooks'))
     leaf = tmp_path / 'leaf.py'
     leaf.write_text(
-        f"_base_ = ['{CONFIGS}/msmlp_t_300e.py', '{CONFIGS}/_base_/ema.py']"
+        f"_base_ = ['{recipes.CONFIGS}/msmlp_t_300e.py', "
+        f"'{recipes.CONFIGS}/_base_/ema.py']"
     )
     (hook,) = Config.fromfile(leaf).custom_hooks
     assert hook.type == 'EMAHook' and hook.momentum == pytest.approx(1 - 0.9999)

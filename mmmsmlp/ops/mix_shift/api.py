@@ -51,7 +51,8 @@ def mix_shift(
     parameters = weights_h, biases_h, weights_v, biases_v
     if backend == 'reference':
         return mix_shift_reference(x, *parameters, shift_dist, order)
-    if torch.is_autocast_enabled(x.device.type):
+    device = x.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(x.device.type)
         x = x.to(dtype)
         parameters = [[tensor.to(dtype) for tensor in group] for group in parameters]

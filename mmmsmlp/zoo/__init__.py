@@ -1,0 +1,1 @@
+"""The configs as a collection: found, counted, and compared with the paper."""

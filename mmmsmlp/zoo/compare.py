@@ -1,0 +1,135 @@
+"""What a config's model costs, beside what the paper printed for it."""
+
+import functools
+import json
+import logging
+from dataclasses import dataclass
+
+from mmengine.config import Config
+
+from .complexity import SHAPES, Part, complexity, total
+from .leaves import Leaf, get_config
+from .paper import Printed, printed
+
+
+@dataclass(frozen=True)
+class Row:
+    """One config: what was counted, and what was printed where the paper has a row."""
+
+    name: str
+    shape: tuple[int, int]
+    parts: dict[str, Part]
+    paper: Printed | None
+
+    @property
+    def params_m(self) -> float:
+        """Millions of parameters."""
+        return total(self.parts).params / 1e6
+
+    @property
+    def macs_g(self) -> float:
+        """Billions of multiply-adds for one image."""
+        return total(self.parts).macs / 1e9
+
+    def difference(self, column: str) -> float | None:
+        """Computed over printed, less 1, of ``'params_m'`` or ``'flops_g'``."""
+        cell = self.paper and self.paper.row.get(column)
+        if not cell:
+            return None
+        own = self.params_m if column == 'params_m' else self.macs_g
+        return own / cell - 1
+
+
+def compare(
+    name: str, cfg: Config | None = None, shape: tuple[int, int] | None = None
+) -> Row:
+    """Count a config and put the paper's row beside it.
+
+    Args:
+        name: As :func:`~mmmsmlp.zoo.leaves.list_configs` gives it.
+        cfg: The config of that name, where it is already loaded.
+        shape: Image height and width; by default the paper's. With another one the
+            paper's numbers do not compare and are left out.
+    """
+    cfg = cfg or get_config(name)
+    own = SHAPES.get(cfg.default_scope)
+    leaf = Leaf.parse(name) if shape in (None, own) else None
+    logging.disable(logging.WARNING)  # toolboxes comment on what they build
+    try:
+        parts = _count(cfg.default_scope, json.dumps(cfg.model), shape)
+    finally:
+        logging.disable(logging.NOTSET)
+    return Row(name, shape or own, parts, leaf and printed(leaf))
+
+
+@functools.cache
+def _count(scope: str, model: str, shape: tuple[int, int] | None) -> dict[str, Part]:
+    """Counted once for all the schedules of one model."""
+    cfg = Config(dict(default_scope=scope, model=json.loads(model)))
+    return complexity(cfg, shape)
+
+
+def table(rows: list[Row]) -> str:
+    """Rows as text, each cell of the paper with its difference; ``!`` marks a doubt."""
+    head = [
+        *('config', 'shape', 'params M', 'paper', '', 'MACs G', 'paper', ''),
+        'MACs by part',
+    ]
+    lines = [head] + [_cells(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        '  '.join(
+            cell.ljust(width) if i in (0, 8) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    return '\n'.join(text + _doubts(rows))
+
+
+def _cells(row: Row) -> list[str]:
+    height, width = row.shape
+    parts = ', '.join(f'{k} {part.macs / 1e9:.1f}' for k, part in row.parts.items())
+    return [
+        *(row.name, f'{height}x{width}'),
+        *(f'{row.params_m:.2f}', *_printed(row, 'params_m')),
+        *(f'{row.macs_g:.2f}', *_printed(row, 'flops_g')),
+        parts,
+    ]
+
+
+def _printed(row: Row, column: str) -> tuple[str, str]:
+    difference = row.difference(column)
+    if difference is None:
+        return '-', ''
+    mark = '!' if column in row.paper.suspect else ''
+    return f'{mark}{row.paper.row[column]}', f'{100 * difference:+.1f}%'
+
+
+def _doubts(rows: list[Row]) -> list[str]:
+    lines = []
+    for row in rows:
+        for column in ('params_m', 'flops_g'):
+            if row.difference(column) is not None and column in row.paper.suspect:
+                reason = row.paper.suspect[column]
+                cell = f'Table {row.paper.table}, {row.name}, {column}'
+                lines.append(f'! {cell}: {reason}')
+    return ['', 'Printed cells that cannot be right:', *lines] if lines else []
+
+
+def as_json(rows: list[Row]) -> str:
+    """Rows as JSON: numbers unrounded, parts separate, the paper's row whole."""
+    return json.dumps(
+        [
+            {
+                'config': row.name,
+                'shape': row.shape,
+                'params': total(row.parts).params,
+                'macs': total(row.parts).macs,
+                'parts': {name: vars(part) for name, part in row.parts.items()},
+                'paper': row.paper and vars(row.paper),
+            }
+            for row in rows
+        ],
+        indent=1,
+    )

@@ -1,0 +1,100 @@
+"""Which configs are there, where do they lie, and what does a name say?"""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+SIZES = ('t', 's', 'b')
+SCHEDULES = ('1x', '3x', '160k', '300e')
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A config's name, ``{head}_{backbone}_{size}_{schedule}``, taken apart.
+
+    A classifier has no head in its name; ``head`` is then empty.
+    """
+
+    head: str
+    backbone: str
+    size: str
+    schedule: str
+
+    @classmethod
+    def parse(cls, name: str) -> 'Leaf | None':
+        """``None`` for a name of another form: a demo's, an ablation's, a user's."""
+        fields = name.split('_')
+        if len(fields) == 3:
+            fields.insert(0, '')
+        if len(fields) != 4 or fields[2] not in SIZES or fields[3] not in SCHEDULES:
+            return None
+        return cls(*fields)
+
+
+def root() -> Path:
+    """The folder that holds ``configs`` and ``tools``.
+
+    That is ``mmmsmlp/.mim`` after ``pip install .``, and the checkout otherwise.
+
+    Raises:
+        FileNotFoundError: Neither has configs.
+    """
+    places = (PACKAGE / '.mim', PACKAGE.parent)
+    for place in places:
+        if (place / 'configs' / '_base_').is_dir():
+            return place
+    raise FileNotFoundError(
+        f'no configs in {places[0]} or {places[1]}; install mmmsmlp again '
+        '(pip install .) or use a checkout'
+    )
+
+
+def list_configs(pattern: str = '*') -> list[str]:
+    """Names of the configs that match a shell pattern, such as ``'retinanet_*_1x'``.
+
+    Those in a subfolder carry it: ``'ablation/table9_local_patch4'``.
+    """
+    folder = root() / 'configs'
+    paths = (path.relative_to(folder) for path in folder.rglob('*.py'))
+    names = (path.with_suffix('').as_posix() for path in paths)
+    return sorted(
+        name
+        for name in names
+        if not name.startswith('_base_/') and fnmatchcase(name, pattern)
+    )
+
+
+def config_path(name: str) -> Path:
+    """The file of a config, by the name that :func:`list_configs` gives it.
+
+    Raises:
+        KeyError: There is none; names near ones.
+    """
+    name = name.removesuffix('.py')
+    if name not in list_configs():
+        raise KeyError(f'there is no config {name!r}; {advice(name)}')
+    return root() / 'configs' / f'{name}.py'
+
+
+def advice(name: str) -> str:
+    """What to write instead of a name that no config has."""
+    near = get_close_matches(name, list_configs(), n=3, cutoff=0.5)
+    if near:
+        return f'did you mean {" or ".join(near)}?'
+    return f'mmmsmlp.list_configs() names all, they lie in {root() / "configs"}'
+
+
+def get_config(name: str):
+    """Read a config by name, as a :class:`mmengine.config.Config`.
+
+    ``DetInferencer(mmmsmlp.get_config('retinanet_msmlp_t_1x'), CHECKPOINT)`` works
+    wherever the package is installed.
+
+    Raises:
+        KeyError: There is none; names near ones.
+    """
+    from mmengine.config import Config
+
+    return Config.fromfile(str(config_path(name)))
