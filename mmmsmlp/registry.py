@@ -4,6 +4,8 @@ mmengine looks a prefixed name up in the child registry of that scope and import
 its ``locations`` only then, so registering costs nothing at import.
 """
 
+from mmengine.registry import FUNCTIONS as ROOT_FUNCTIONS
+from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_CONSTRUCTORS
 from mmengine.registry import Registry
@@ -18,4 +20,13 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     parent=ROOT_CONSTRUCTORS,
     scope=_SCOPE,
     locations=['mmmsmlp.engine.layer_decay'],
+)
+FUNCTIONS = Registry(
+    'function',
+    parent=ROOT_FUNCTIONS,
+    scope=_SCOPE,
+    locations=['mmmsmlp.engine.seeding'],
+)
+HOOKS = Registry(
+    'hook', parent=ROOT_HOOKS, scope=_SCOPE, locations=['mmmsmlp.engine.seeding']
 )

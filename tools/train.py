@@ -5,10 +5,11 @@ import argparse
 
 import _checkout  # noqa: F401  before the package is imported
 
-from mmmsmlp.engine import cli, switches
+from mmmsmlp.engine import cli, run_files, switches
 from mmmsmlp.engine.data_paths import check_data_paths
 from mmmsmlp.engine.launch import set_up_processes
 from mmmsmlp.engine.safe_loading import install_safe_loader
+from mmmsmlp.engine.seeding import seed_by_progress
 from mmmsmlp.engine.segmentation import check_batch_of_one
 from mmmsmlp.engine.weights import check_start, use_pretrained
 
@@ -43,7 +44,8 @@ def main() -> None:
     cfg = cli.load_config(args.config, args.cfg_options)
     cli.set_work_dir(cfg, args.work_dir)
     install_safe_loader()
-    notices = []
+    run_files.install_whole_files()
+    notices = [run_files.keep_two(cfg)]
     if args.amp:
         switches.use_amp(cfg)
     if args.auto_scale_lr:
@@ -51,14 +53,16 @@ def main() -> None:
     if args.resume:
         notices.append(switches.use_resume(cfg, args.resume))
     switches.collate_for_scope(cfg)
+    seed_by_progress(cfg)
     check_data_paths(cfg, ('train', 'val'))
     check_start(cfg)
     if args.pretrained:
         notices.append(use_pretrained(cfg, args.pretrained))
     notices += set_up_processes(cfg, args.launcher, args.local_rank)
     check_batch_of_one(cfg)
+    run_files.remove_parts(cfg.work_dir)
     runner = cli.build_runner(cfg)
-    for notice in notices:
+    for notice in filter(None, notices):
         runner.logger.info(notice)
     runner.train()
 

@@ -84,6 +84,6 @@ train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 default_hooks = dict(
-    logger=dict(interval=25), checkpoint=dict(interval=max_epochs, max_keep_ckpts=1)
+    logger=dict(interval=25), checkpoint=dict(interval=max_epochs, max_keep_ckpts=2)
 )
 randomness = dict(seed=0)

@@ -65,6 +65,6 @@ train_cfg = dict(
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 default_hooks = dict(
-    logger=dict(interval=10), checkpoint=dict(interval=max_epochs, max_keep_ckpts=1)
+    logger=dict(interval=10), checkpoint=dict(interval=max_epochs, max_keep_ckpts=2)
 )
 randomness = dict(seed=0)

@@ -33,6 +33,7 @@ def whole_file(path):
         os.close(handle)
         part = Path(name)
         yield part
+        _to_disk(part)  # else a machine that stops could keep the name alone
         os.chmod(part, 0o666 & ~_umask())  # mkstemp's files are for the owner alone
         os.replace(part, path)
     except OSError as error:
@@ -43,6 +44,14 @@ def whole_file(path):
         if part is not None:
             with suppress(FileNotFoundError):
                 part.unlink()
+
+
+def _to_disk(path):
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask():

@@ -1,6 +1,7 @@
 """How does a tool read its command line and config, and end on bad input?"""
 
 import argparse
+import errno
 import os
 import sys
 import traceback
@@ -70,6 +71,17 @@ def run_tool(main: Callable[[], None]) -> None:
         if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
             sys.stdout.flush()
             print(f'error: {error}', file=sys.stderr, flush=True)
+        sys.exit(EXIT_BAD_INPUT)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(
+            f'error: {error.filename or "a file of the run"} cannot be written: '
+            f'{error.strerror}. Free some space; --resume continues from the last '
+            'checkpoint.',
+            file=sys.stderr,
+            flush=True,
+        )
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         sys.exit(130)  # the shell's code for Ctrl-C; where it struck is no news

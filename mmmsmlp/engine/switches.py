@@ -1,12 +1,11 @@
 """What do the switches of tools/train.py change in a config?"""
 
-import os
-from pathlib import Path
-
 from mmengine.config import Config
 from mmengine.device import get_device
 
+from ..checkpoints import read_checkpoint
 from .cli import BadInput
+from .run_files import latest_checkpoint
 
 
 def use_amp(cfg: Config) -> None:
@@ -49,7 +48,9 @@ def use_resume(cfg: Config, source: str) -> str:
     """``--resume``: continue a run.
 
     Without a checkpoint to continue, ``load_from`` stays in force, which mmengine's
-    own automatic resume would drop.
+    own automatic resume would drop. The run's seed is set before anything is built:
+    mmengine sets it after the sampler has drawn one of its own, which would change the
+    order of the data.
 
     Args:
         cfg: Config with its ``work_dir``.
@@ -57,6 +58,9 @@ def use_resume(cfg: Config, source: str) -> str:
 
     Returns:
         One line for the log.
+
+    Raises:
+        CheckpointError: The file cannot be read, or is unsafe.
     """
     checkpoint = latest_checkpoint(cfg.work_dir) if source == 'auto' else source
     if checkpoint is None:
@@ -64,17 +68,10 @@ def use_resume(cfg: Config, source: str) -> str:
         return f'--resume: {cfg.work_dir} holds no checkpoint yet, training starts anew'
     cfg.resume = True
     cfg.load_from = checkpoint
+    seed = (read_checkpoint(checkpoint).get('meta') or {}).get('seed')
+    if seed is not None:
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
     return f'--resume: continuing from {checkpoint}'
-
-
-def latest_checkpoint(work_dir: str) -> str | None:
-    """Find what the run folder's ``last_checkpoint`` names, also when it was moved."""
-    note = Path(work_dir) / 'last_checkpoint'
-    if not note.is_file():
-        return None
-    named = note.read_text().strip()
-    moved = Path(work_dir) / os.path.basename(named)
-    return named if os.path.exists(named) else str(moved)
 
 
 def collate_for_scope(cfg: Config) -> None:
