@@ -8,6 +8,7 @@ from mmengine.registry import FUNCTIONS as ROOT_FUNCTIONS
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_CONSTRUCTORS
+from mmengine.registry import OPTIM_WRAPPERS as ROOT_OPTIM_WRAPPERS
 from mmengine.registry import Registry
 
 _SCOPE = 'mmmsmlp'
@@ -20,6 +21,12 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     parent=ROOT_CONSTRUCTORS,
     scope=_SCOPE,
     locations=['mmmsmlp.engine.layer_decay'],
+)
+OPTIM_WRAPPERS = Registry(
+    'optimizer wrapper',
+    parent=ROOT_OPTIM_WRAPPERS,
+    scope=_SCOPE,
+    locations=['mmmsmlp.engine.cpu_amp'],
 )
 FUNCTIONS = Registry(
     'function',

@@ -30,7 +30,13 @@ def parse_args() -> argparse.Namespace:
         metavar='FILE',
         help='continue from FILE, or from the latest checkpoint of the run folder',
     )
-    parser.add_argument('--amp', action='store_true', help='mixed precision (GPU)')
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='auto',
+        choices=['auto', 'fp16', 'bf16'],
+        help='mixed precision; fp16 on a GPU and bf16 on a CPU unless named',
+    )
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
@@ -47,9 +53,9 @@ def main() -> None:
     run_files.install_whole_files()
     notices = [run_files.keep_two(cfg)]
     if args.amp:
-        switches.use_amp(cfg)
+        switches.use_amp(cfg, args.amp)
     if args.auto_scale_lr:
-        switches.use_auto_scale_lr(cfg)
+        notices.append(switches.use_auto_scale_lr(cfg))
     if args.resume:
         notices.append(switches.use_resume(cfg, args.resume))
     switches.collate_for_scope(cfg)

@@ -8,17 +8,22 @@ from .cli import BadInput
 from .run_files import latest_checkpoint
 
 
-def use_amp(cfg: Config) -> None:
+def use_amp(cfg: Config, dtype: str) -> None:
     """``--amp``: train in mixed precision.
 
+    Args:
+        cfg: Config; its optimizer wrapper changes type.
+        dtype: 'fp16', 'bf16' or 'auto', which is fp16 on a GPU and bf16 on a CPU.
+
     Raises:
-        BadInput: The machine has no accelerator, or the optimizer wrapper is one
-            that has no mixed-precision form.
+        BadInput: fp16 on a CPU, or an optimizer wrapper that has no mixed-precision
+            form.
     """
-    if get_device() == 'cpu':
+    on_cpu = get_device() == 'cpu'
+    if on_cpu and dtype == 'fp16':
         raise BadInput(
-            '--amp needs a GPU: its fp16 loss scaling does not run on a CPU. Leave '
-            '--amp out here.'
+            '--amp fp16 needs a GPU: its loss scaling does not run on a CPU. Take '
+            '--amp bf16 here.'
         )
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
@@ -26,12 +31,25 @@ def use_amp(cfg: Config) -> None:
             f'--amp turns an OptimWrapper into an AmpOptimWrapper, but the config has '
             f'optim_wrapper.type={kind!r}'
         )
+    if on_cpu:
+        cfg.optim_wrapper.type = 'mmmsmlp.CPUAmpOptimWrapper'
+        for key in ('loss_scale', 'dtype'):
+            cfg.optim_wrapper.pop(key, None)
+        return
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if dtype != 'auto':
+        cfg.optim_wrapper.dtype = dict(fp16='float16', bf16='bfloat16')[dtype]
 
 
-def use_auto_scale_lr(cfg: Config) -> None:
+def use_auto_scale_lr(cfg: Config) -> str | None:
     """``--auto-scale-lr``: scale the learning rate with the joint batch size.
+
+    With gradient accumulation a step of the optimizer sees that many batches, which
+    mmengine does not count.
+
+    Returns:
+        One line for the log, where gradients are accumulated.
 
     Raises:
         BadInput: The config does not say for which batch its rate was chosen.
@@ -42,6 +60,11 @@ def use_auto_scale_lr(cfg: Config) -> None:
             'chosen; set auto_scale_lr=dict(base_batch_size=16) in the config'
         )
     cfg.auto_scale_lr.enable = True
+    batches = cfg.optim_wrapper.get('accumulative_counts', 1)
+    if batches == 1:
+        return None
+    cfg.auto_scale_lr.base_batch_size /= batches
+    return f'--auto-scale-lr: {batches} batches are accumulated and count as one'
 
 
 def use_resume(cfg: Config, source: str) -> str:

@@ -108,7 +108,8 @@ def test_options_without_value(run_tool, tiny_config):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='--amp runs here')
 def test_amp_without_gpu(run_tool, tiny_config):
-    assert_fails(run_tool('train.py', tiny_config, '--amp'), '--amp needs a GPU')
+    result = run_tool('train.py', tiny_config, '--amp', 'fp16')
+    assert_fails(result, '--amp fp16 needs a GPU', '--amp bf16')
 
 
 def test_launcher_without_its_environment(run_tool, tiny_config, monkeypatch):

@@ -1,0 +1,65 @@
+"""bfloat16 training on a CPU, which mmengine's AmpOptimWrapper refuses."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from ..registry import OPTIM_WRAPPERS
+
+# mmcv's CPU operators between these parts (NMS, RoIAlign) know no bfloat16, so each
+# part is autocast by itself and hands on float32.
+PARTS = {
+    *('backbone', 'neck', 'rpn_head', 'bbox_head', 'mask_head'),
+    *('decode_head', 'auxiliary_head', 'head'),
+}
+
+
+@OPTIM_WRAPPERS.register_module()
+class CPUAmpOptimWrapper(OptimWrapper):
+    """Runs the parts of a model under bfloat16 autocast; losses stay in float32.
+
+    bfloat16 has float32's range, so no loss scaling is needed.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """As mmengine's, for one forward pass of training."""
+        with super().optim_context(model), ExitStack() as stack:
+            for part in _parts(model):
+                for handle in _autocast(part):
+                    stack.callback(handle.remove)
+            yield
+
+
+def _parts(model: nn.Module) -> list[nn.Module]:
+    """The parts by name; of a cascade's lists, each stage."""
+    found = []
+    for name, module in model.named_modules():
+        if name.rpartition('.')[2] in PARTS:
+            found += module if isinstance(module, nn.ModuleList) else [module]
+    return found
+
+
+def _autocast(part: nn.Module) -> list:
+    """Hooks that enter autocast before a part and leave it after."""
+    context = torch.autocast('cpu', torch.bfloat16)
+
+    def enter(module, args):
+        context.__enter__()
+
+    def leave(module, args, output):
+        context.__exit__(None, None, None)
+        return _to_float32(output)
+
+    return [part.register_forward_pre_hook(enter), part.register_forward_hook(leave)]
+
+
+def _to_float32(output):
+    if isinstance(output, torch.Tensor):
+        return output.float() if output.dtype == torch.bfloat16 else output
+    if isinstance(output, (list, tuple)):
+        return type(output)(_to_float32(one) for one in output)
+    return output

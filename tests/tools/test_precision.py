@@ -1,0 +1,108 @@
+"""bfloat16 on a CPU, and accumulated gradients with the rate that they need."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.registry import MODELS, DefaultScope
+
+from mmmsmlp.engine import switches
+from mmmsmlp.engine.cli import BadInput
+from mmmsmlp.engine.cpu_amp import CPUAmpOptimWrapper
+from mmmsmlp.zoo.leaves import get_config
+
+SMALL = dict(
+    arch=dict(embed_dims=16, depths=[1, 1, 1, 1], mix_sizes=[[1, 3]] * 4),
+    shift_dist=(0, 1),
+    layer_scale_init_value=1.0,
+)
+
+
+def build(name):
+    cfg = get_config(name)
+    cfg.model.backbone.update(SMALL, drop_path_rate=0.0)
+    widths = [16, 32, 64, 128]
+    cfg.model.neck.in_channels = widths[-len(cfg.model.neck.in_channels) :]
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return MODELS.build(cfg.model).train()
+
+
+def losses_of(model):
+    from mmdet.testing import demo_mm_inputs
+
+    packed = demo_mm_inputs(2, [[3, 96, 128]] * 2, with_mask=True)
+    data = model.data_preprocessor(packed, training=True)
+    torch.manual_seed(1)  # for the samplers of regions
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return model.parse_losses(model(**data, mode='loss'))
+
+
+@pytest.mark.parametrize('name', ['retinanet_msmlp_t_1x', 'mask-rcnn_msmlp_t_1x'])
+def test_bfloat16_on_a_cpu_computes_nearly_the_same(name):
+    model = build(name)
+    full, _ = losses_of(model)
+    full.backward()
+    expected = {n: p.grad.clone() for n, p in model.backbone.named_parameters()}
+    model.zero_grad()
+    wrapper = CPUAmpOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.0))
+    inside, between = [], []
+    conv = model.neck.lateral_convs[0].conv
+    conv.register_forward_hook(lambda _, args, out: inside.append(out.dtype))
+    model.neck.register_forward_hook(lambda _, args, out: between.append(out[0].dtype))
+    with wrapper.optim_context(model):
+        half, log = losses_of(model)
+    half.backward()
+    assert inside == [torch.bfloat16]
+    # The hook of this test was there first, so it sees the part's own output.
+    assert between == [torch.bfloat16]
+    assert {loss.dtype for loss in log.values()} == {torch.float32}
+    assert half.item() == pytest.approx(full.item(), rel=0.05)
+    if 'retinanet' in name:  # elsewhere other regions may be drawn
+        for key, parameter in model.backbone.named_parameters():
+            assert parameter.grad.dtype == torch.float32
+            similar = torch.cosine_similarity(
+                parameter.grad.flatten(), expected[key].flatten(), dim=0
+            )
+            assert similar > 0.98, key
+    # Nothing stays hooked after the step.
+    inside.clear()
+    losses_of(model)
+    assert inside == [torch.float32]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU takes fp16')
+def test_amp_trains_here_by_bfloat16(run_tool, tiny_config, tmp_path):
+    code, out, err = run_tool('train.py', tiny_config, '--amp', '--work-dir', 'run')
+    assert code == 0, err
+    saved = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=False)
+    kinds = {t.dtype for t in saved['state_dict'].values() if t.is_floating_point()}
+    assert kinds == {torch.float32}
+    assert 'CPUAmpOptimWrapper' in saved['meta']['cfg']
+
+
+def test_accumulated_batches_count_for_the_rate():
+    cfg = get_config('retinanet_msmlp_t_1x')
+    assert switches.use_auto_scale_lr(copy.deepcopy(cfg)) is None
+    cfg.optim_wrapper.accumulative_counts = 4
+    assert '4 batches' in switches.use_auto_scale_lr(cfg)
+    # 1 process x 2 images x 4 batches is half of 16: half the rate
+    assert (
+        1 * cfg.train_dataloader.batch_size / cfg.auto_scale_lr.base_batch_size == 0.5
+    )
+
+
+def test_the_logged_rate_is_the_scaled_one(run_tool, tiny_config):
+    options = ['optim_wrapper.accumulative_counts=4', 'optim_wrapper.optimizer.lr=1e-3']
+    code, out, err = run_tool(
+        'train.py', tiny_config, '--auto-scale-lr', '--cfg-options', *options
+    )
+    assert code == 0, err
+    assert 'lr: 2.5000e-04' in out + err  # 1 image x 4 of 16
+
+
+def test_a_wrapper_without_a_mixed_form():
+    cfg = get_config('retinanet_msmlp_t_1x')
+    cfg.optim_wrapper.type = 'OptimWrapperDict'
+    with pytest.raises(BadInput, match='OptimWrapperDict'):
+        switches.use_amp(cfg, 'auto')

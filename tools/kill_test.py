@@ -1,0 +1,121 @@
+#!/usr/bin/env python
+"""Kill a training again and again, resume it, and compare with one left in peace.
+
+Each start is killed (SIGKILL, the whole process group) after a random time and resumed
+with --resume, until it has been killed often enough; then it may finish. Exits with 1
+if a kill lost more than the steps since the last checkpoint, or if the end differs.
+"""
+
+import argparse
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import _checkout  # noqa: F401  before the package is imported
+import torch
+
+from mmmsmlp.engine.run_files import latest_checkpoint
+
+TRAIN = Path(__file__).with_name('train.py')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config')
+    parser.add_argument('--kills', type=int, default=50)
+    parser.add_argument('--seed', type=int, default=0, help='of the moments')
+    parser.add_argument(
+        '--seconds',
+        type=float,
+        nargs=2,
+        default=(2, 25),
+        metavar=('FROM', 'TO'),
+        help='each start lives for a random time between these',
+    )
+    parser.add_argument('--work-dir', default='work_dirs/kill_test', metavar='DIR')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    return parser.parse_args()
+
+
+def start(args: argparse.Namespace, folder: Path, *more: str) -> subprocess.Popen:
+    """Start the training as a process group of its own, its output in a file."""
+    command = [sys.executable, str(TRAIN), args.config, '--work-dir', str(folder)]
+    if args.cfg_options:
+        more = (*more, '--cfg-options', *args.cfg_options)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / 'output.txt', 'a') as output:
+        return subprocess.Popen(
+            [*command, *more], stdout=output, stderr=output, start_new_session=True
+        )
+
+
+def steps_done(folder: Path) -> tuple[str | None, int]:
+    """The checkpoint that a resume would take, and its number of iterations."""
+    checkpoint = latest_checkpoint(folder)
+    if checkpoint is None:
+        return None, 0
+    return checkpoint, torch.load(checkpoint, weights_only=False)['meta']['iter']
+
+
+def scores(folder: Path) -> dict[str, str]:
+    """The metrics of the last evaluation, from the log."""
+    lines = [
+        ln for ln in (folder / 'output.txt').read_text().split('\n') if '(val)' in ln
+    ]
+    return dict(re.findall(r'(\w+/\w+): (-?[\d.]+)', lines[-1])) if lines else {}
+
+
+def kill_and_resume(args: argparse.Namespace, folder: Path) -> int:
+    """Kill the training at random moments; return how often it was alive then."""
+    moments = random.Random(args.seed)
+    killed, before = 0, 0
+    while killed < args.kills:
+        process = start(args, folder, '--resume')
+        life = moments.uniform(*args.seconds)
+        try:
+            process.wait(timeout=life)
+            break  # it ended first
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        killed += 1
+        checkpoint, steps = steps_done(folder)
+        name = Path(checkpoint).name if checkpoint else 'no checkpoint yet'
+        print(f'kill {killed}: after {life:.1f} s, {name}, {steps} steps', flush=True)
+        if steps < before:
+            raise SystemExit(f'error: {before} steps were done before, now {steps}')
+        before = steps
+    if start(args, folder, '--resume').wait():
+        raise SystemExit(f'error: the last resume failed, see {folder}/output.txt')
+    return killed
+
+
+def main() -> None:
+    args = parse_args()
+    folder = Path(args.work_dir)
+    if folder.exists():
+        raise SystemExit(f'error: {folder} exists; name a new folder in --work-dir')
+    print(f'seed {args.seed}, {args.kills} kills', flush=True)
+    begin = time.monotonic()
+    if start(args, folder / 'peace').wait():
+        raise SystemExit(f'error: training failed, see {folder}/peace/output.txt')
+    print(f'in peace: {time.monotonic() - begin:.0f} s, {scores(folder / "peace")}')
+    killed = kill_and_resume(args, folder / 'killed')
+    print(f'killed {killed} times: {scores(folder / "killed")}')
+    (peace, _), (other, _) = (steps_done(folder / name) for name in ('peace', 'killed'))
+    one, two = (
+        torch.load(path, weights_only=False)['state_dict'] for path in (peace, other)
+    )
+    same = all(torch.equal(one[name], two[name]) for name in one)
+    print(f'final weights identical: {same}')
+    if killed < args.kills or scores(folder / 'peace') != scores(folder / 'killed'):
+        raise SystemExit(1)
+
+
+if __name__ == '__main__':
+    main()
