@@ -35,5 +35,8 @@ FUNCTIONS = Registry(
     locations=['mmmsmlp.engine.seeding'],
 )
 HOOKS = Registry(
-    'hook', parent=ROOT_HOOKS, scope=_SCOPE, locations=['mmmsmlp.engine.seeding']
+    'hook',
+    parent=ROOT_HOOKS,
+    scope=_SCOPE,
+    locations=['mmmsmlp.engine.seeding', 'mmmsmlp.engine.run_record'],
 )

@@ -5,7 +5,7 @@ import argparse
 
 import _checkout  # noqa: F401  before the package is imported
 
-from mmmsmlp.engine import cli, run_files, switches
+from mmmsmlp.engine import cli, run_files, switches, watching
 from mmmsmlp.engine.data_paths import check_data_paths
 from mmmsmlp.engine.launch import set_up_processes
 from mmmsmlp.engine.safe_loading import install_safe_loader
@@ -42,6 +42,9 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help="scale the learning rate from the config's batch size to the actual one",
     )
+    parser.add_argument(
+        '--tensorboard', action='store_true', help='also write logs for TensorBoard'
+    )
     return parser.parse_args()
 
 
@@ -56,10 +59,13 @@ def main() -> None:
         switches.use_amp(cfg, args.amp)
     if args.auto_scale_lr:
         notices.append(switches.use_auto_scale_lr(cfg))
+    if args.tensorboard:
+        watching.use_tensorboard(cfg)
     if args.resume:
         notices.append(switches.use_resume(cfg, args.resume))
     switches.collate_for_scope(cfg)
     seed_by_progress(cfg)
+    cfg.custom_hooks.append(dict(type='mmmsmlp.RunRecordHook'))
     check_data_paths(cfg, ('train', 'val'))
     check_start(cfg)
     if args.pretrained:

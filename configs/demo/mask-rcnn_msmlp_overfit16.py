@@ -6,7 +6,7 @@ GroupNorm in neck and mask head, a large layer scale and small images make it qu
 
 _base_ = '../mask-rcnn_msmlp_t_1x.py'
 
-max_epochs = 150
+max_epochs = 120
 images = dict(
     ann_file='annotations/instances_overfit16.json', data_prefix=dict(img='train2017/')
 )
@@ -26,7 +26,9 @@ model = dict(
 )
 loader = dict(num_workers=0, persistent_workers=False)
 train_dataloader = dict(
-    **loader, dataset=dict(**images, pipeline=[*load, dict(type='PackDetInputs')])
+    **loader,
+    batch_size=1,  # more steps for the same time
+    dataset=dict(**images, pipeline=[*load, dict(type='PackDetInputs')]),
 )
 val_dataloader = dict(
     **loader,
@@ -50,9 +52,9 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file='data/coco/annotations/instances_overfit16.json')
 test_evaluator = val_evaluator
-optim_wrapper = dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=10.0))
+optim_wrapper = dict(optimizer=dict(lr=3e-4), clip_grad=dict(max_norm=10.0))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=40),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=80),
     dict(
         type='CosineAnnealingLR',
         begin=0,
@@ -61,8 +63,6 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-train_cfg = dict(max_epochs=max_epochs, val_interval=10)
-default_hooks = dict(
-    logger=dict(interval=8), checkpoint=dict(interval=max_epochs, save_best=None)
-)
+train_cfg = dict(max_epochs=max_epochs, val_interval=20)
+default_hooks = dict(logger=dict(interval=16), checkpoint=dict(interval=20))
 randomness = dict(seed=0)

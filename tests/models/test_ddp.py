@@ -1,4 +1,4 @@
-"""Two gloo processes give the gradients of one process on the joint batch."""
+"""Several gloo processes give the gradients of one process on the joint batch."""
 
 import os
 import subprocess
@@ -7,22 +7,49 @@ from pathlib import Path
 
 import pytest
 
-WORKER = Path(__file__).with_name('ddp_gradients.py')
-ROOT = Path(__file__).parents[2]
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parents[1]
 
 
-@pytest.mark.parametrize(
-    ('mode', 'outputs'), [('plain', '0123'), ('plain', '123'), ('with_cp', '0123')]
-)
-def test_ddp_gradients(mode, outputs):
-    launch = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
+def launch(processes, script, *arguments):
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone',
+                '--local-addr=127.0.0.1', f'--nproc-per-node={processes}']  # fmt: skip
     result = subprocess.run(
-        [*launch, '--nproc-per-node=2', str(WORKER), mode, outputs],
+        [*torchrun, str(FOLDER / script), *arguments],
         env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
+@pytest.mark.parametrize(
+    ('mode', 'outputs'), [('plain', '0123'), ('plain', '123'), ('with_cp', '0123')]
+)
+def test_ddp_gradients(mode, outputs):
+    printed = launch(2, 'ddp_gradients.py', mode, outputs)
     for rank in (0, 1):
-        assert f'rank {rank}: ' in result.stdout
+        assert f'rank {rank}: ' in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('processes', [2, 4])
+def test_four_images_give_the_same_gradients_however_split(processes):
+    """1 x 4, 2 x 2 and 4 x 1: every backbone, a segmentor and two detectors.
+
+    A detector's loss is divided by the positives of its own process, so the detectors
+    see one image in every slot.
+    """
+    printed = launch(processes, 'split_gradients.py').split('\n')
+    assert [line.split(': ')[0] for line in printed if line.endswith(': equal')] == [
+        'MSMLP',
+        'MSMLPSwin',
+        'MSMLPFocal',
+        'SwinTransformer',
+        'FocalTransformer',
+        'upernet_msmlp_t_160k',
+        'retinanet_msmlp_t_1x',
+        'mask-rcnn_msmlp_t_1x',
+    ]
