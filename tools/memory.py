@@ -1,0 +1,110 @@
+#!/usr/bin/env python
+"""Peak memory of a training step of configs, plain and with what saves memory.
+
+On random images with two boxes, or random labels, each. Prints the gigabytes that a
+step holds above the weights and what the optimizer keeps: activations and gradients.
+"""
+
+import argparse
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import _checkout  # noqa: F401  before the package is imported
+import torch
+from benchmarks.memory import peak_bytes
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+from mmmsmlp.engine import cli, switches
+from mmmsmlp.engine.launch import replace_sync_bn
+
+SHAPES = {'mmdet': (2, 400, 640), 'mmseg': (2, 512, 512), 'mmpretrain': (16, 224, 224)}
+SWITCHES = {
+    'plain': {},
+    'with_cp': {'model.backbone.with_cp': True},
+    '--amp': {},
+    'with_cp --amp': {'model.backbone.with_cp': True},
+}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('configs', nargs='+', metavar='CONFIG')
+    parser.add_argument(
+        '--shape',
+        nargs=3,
+        type=int,
+        metavar=('N', 'H', 'W'),
+        help='default 2 400 640 (mmdet), 2 512 512 (mmseg), 16 224 224 (mmpretrain)',
+    )
+    return parser.parse_args()
+
+
+def batch_of(scope: str, shape: tuple[int, int, int]) -> dict:
+    """Raw images and their truth, as a data loader gives them."""
+    count, *size = shape
+    if scope == 'mmdet':
+        from mmdet.testing import demo_mm_inputs
+
+        return demo_mm_inputs(count, [[3, *size]] * count, num_items=[2] * count,
+                              with_mask=True)  # fmt: skip
+    images = list(torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8))
+    if scope == 'mmpretrain':
+        from mmpretrain.structures import DataSample
+
+        samples = [DataSample().set_gt_label(i) for i in range(count)]
+        return dict(inputs=images, data_samples=samples)
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
+
+    samples = []
+    for _ in images:
+        labels = PixelData(data=torch.randint(0, 150, (1, *size)))
+        samples.append(SegDataSample(gt_sem_seg=labels, metainfo=dict(img_shape=size)))
+    return dict(inputs=images, data_samples=samples)
+
+
+def step_of(cfg: Config, shape: tuple[int, int, int]) -> Callable[[], object]:
+    """A training step that has run once, so that the optimizer's state is there."""
+    replace_sync_bn(cfg)
+    torch.manual_seed(0)
+    model: nn.Module = MODELS.build(cfg.model).train()
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+    batch = batch_of(cfg.default_scope, shape)
+
+    def step():
+        return model.train_step(batch, optimizer)
+
+    step()
+    return step
+
+
+def measure(name: str, shape: tuple[int, int, int] | None) -> list[str]:
+    """A row of the table: gigabytes with each of the switches."""
+    cells = []
+    for switch, options in SWITCHES.items():
+        cfg = cli.load_config(name, options)
+        scope = cfg.default_scope
+        if 'amp' in switch:
+            switches.use_amp(cfg, 'auto')
+        with DefaultScope.overwrite_default_scope(scope):
+            step = step_of(cfg, tuple(shape or SHAPES[scope]))
+            cells.append(f'{peak_bytes(step, "cpu") / 1e9:.2f}')
+    used = 'x'.join(map(str, shape or SHAPES[scope]))
+    return [Path(name).stem, used, *cells]
+
+
+def main() -> None:
+    args = parse_args()
+    header = ['config', 'images', *SWITCHES]
+    print(f'| {" | ".join(header)} |\n{"|---" * len(header)}|')
+    logging.disable(logging.WARNING)
+    for name in args.configs:
+        print(f'| {" | ".join(measure(name, args.shape))} |', flush=True)
+
+
+if __name__ == '__main__':
+    cli.run_tool(main)
