@@ -80,6 +80,7 @@ def small_disk(tmp_path):
     subprocess.run(['umount', str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_earlier_checkpoint(
     small_disk, tiny_config, run_shell, tmp_path
 ):
