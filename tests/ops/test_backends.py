@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmmsmlp.ops import BackendError, mix_shift, use_backend
-from mmmsmlp.ops.mix_shift import dispatch
+from mmmsmlp.ops.mix_shift import dispatch, eager
 
 DISTANCES = {'mix_shift': [0, 1, 2, 3, 4], 'shift_mix': [-2, -1, 0, 1, 2]}
 STAGE_SIZES = ([1, 1, 3, 5, 7], [1, 3, 3, 5, 7], [1, 5, 5, 5, 7], [1, 7, 7, 7, 7])
@@ -54,6 +54,14 @@ def assert_equal_results(actual, expected, rtol):
         assert error <= rtol * b.double().abs().max() + 1e-12
 
 
+@pytest.fixture(params=['gathered', 'patched'])
+def either_way(request, monkeypatch):
+    """The eager path rolls small maps by gathering, and large ones patch by patch."""
+    if request.param == 'patched':
+        monkeypatch.setattr(eager, 'SMALL', 0)
+
+
+@pytest.mark.usefixtures('either_way')
 @pytest.mark.parametrize('order', DISTANCES)
 @pytest.mark.parametrize('case', CASES, ids=lambda case: str(case[0]))
 def test_eager_equals_the_reference(case, order):
@@ -63,6 +71,16 @@ def test_eager_equals_the_reference(case, order):
     )
 
 
+@pytest.mark.usefixtures('either_way')
+@pytest.mark.parametrize('order', DISTANCES)
+def test_double_precision(order):
+    arguments = make(96, STAGE_SIZES[2], 2, 6, 7, torch.float64)
+    assert_equal_results(
+        run('eager', arguments, order), run('reference', arguments, order), 1e-13
+    )
+
+
+@pytest.mark.usefixtures('either_way')
 @pytest.mark.parametrize('order', DISTANCES)
 @pytest.mark.parametrize(
     'layout',
@@ -82,6 +100,7 @@ def test_any_memory_layout(layout, order):
     )
 
 
+@pytest.mark.usefixtures('either_way')
 @pytest.mark.parametrize('order', DISTANCES)
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_half_precision_errs_no_more_than_twice_what_pytorch_does(dtype, order):
@@ -108,6 +127,7 @@ def test_two_backward_runs_are_bit_equal(order):
         assert torch.equal(a, b)
 
 
+@pytest.mark.usefixtures('either_way')
 @pytest.mark.parametrize('order', DISTANCES)
 def test_nothing_uninitialised_is_left_in_the_result(order, monkeypatch):
     """torch.empty holds NaN here, as it may anywhere."""

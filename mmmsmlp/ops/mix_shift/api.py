@@ -52,8 +52,9 @@ def mix_shift(
     if backend == 'reference':
         return mix_shift_reference(x, *parameters, shift_dist, order)
     device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(x.device.type)
+    # Shapes alone, on the meta device, know no autocast and raise when asked for it.
+    if device != 'meta' and torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
         x = x.to(dtype)
         parameters = [[tensor.to(dtype) for tensor in group] for group in parameters]
     return mix_shift_op(x, *map(list, parameters), list(shift_dist), order, backend)

@@ -1,9 +1,10 @@
 """The fast mix-shift path without compiled code, for any device; depth-wise only.
 
 What it saves over the reference: nothing is concatenated, since each group writes
-its slice of one channels_last map; neighbouring groups of one kernel size share a
-convolution; a roll is never a pass of its own, but part of the addition or copy
-that is needed anyway; and 1x1 groups are multiply-adds.
+its slice of one channels_last map; a roll is never a pass of its own, but part of the
+addition or copy that is needed anyway; and 1x1 groups are multiply-adds. On large maps
+each group runs by itself, so that it stays in cache; on small ones, where starting an
+operation costs more than its arithmetic, like neighbours run as one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,17 +13,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .gathering import roll_both, sum_rolled
 from .rolling import add_rolled, rolled_copies, scaled_rolls
 
 LAST = torch.channels_last
+SMALL = 640 * 1024  # numbers in a map; measured, see docs/performance.md
 
 
 class Run(NamedTuple):
-    """Neighbouring groups of one kernel size."""
+    """Neighbouring groups of one kernel size and width."""
 
     groups: slice
     channels: slice
     size: int
+    widths: list[int]
 
 
 def forward(
@@ -37,29 +41,61 @@ def forward(
     """Compute :func:`mmmsmlp.ops.mix_shift`; (N, C, H, W), channels_last."""
     x = x.contiguous(memory_format=LAST)
     y = torch.empty_like(x)
-    bias = torch.cat([*biases_h]) + torch.cat([*biases_v])
-    for run in find_runs(weights_h):
-        weight_h = torch.cat([*weights_h[run.groups]])
-        weight_v = torch.cat([*weights_v[run.groups]])
+    small = x.is_cpu and x.numel() <= SMALL
+    for run in find_runs(weights_h, merge=small):
+        filters = [
+            list(tensors[run.groups])
+            for tensors in (weights_h, biases_h, weights_v, biases_v)
+        ]
+        distances = rolls(shift_dist[run.groups], order)
         x_run, y_run = x[:, run.channels], y[:, run.channels]
-        distances = shift_dist[run.groups]
-        widths = [weight.shape[0] for weight in weights_h[run.groups]]
-        if order == 'shift_mix':
-            distances = [-distance for distance in distances]
-        if run.size == 1:  # mixing single tokens commutes with shifting them
-            scaled_rolls(
-                y_run, x_run, weight_h, weight_v, bias[run.channels], widths, distances
-            )
-        elif order == 'mix_shift':
-            x_run = x_run.contiguous(memory_format=LAST)
-            mixed_h = depthwise(x_run, weight_h, bias[run.channels])
-            mixed_v = depthwise(x_run, weight_v)
-            add_rolled(y_run, mixed_h, mixed_v, widths, distances)
+        if run.size == 1:
+            mix_tokens(y_run, x_run, *filters, run.widths, distances)
+        elif small:
+            mix_gathered(y_run, x_run, *filters, distances, order)
         else:
-            rolled_h, rolled_v = rolled_copies(x_run, widths, distances)
-            mixed_h = depthwise(rolled_h, weight_h, bias[run.channels])
-            torch.add(mixed_h, depthwise(rolled_v, weight_v), out=y_run)
+            mix_patched(y_run, x_run, *filters, run.widths, distances, order)
     return y
+
+
+def rolls(shift_dist: Sequence[int], order: str) -> list[int]:
+    """Distances d such that each order rolls by ``-d`` (see ``mix_shift``)."""
+    return [d if order == 'mix_shift' else -d for d in shift_dist]
+
+
+def mix_tokens(y, x, weights_h, biases_h, weights_v, biases_v, widths, distances):
+    """Write a run of 1x1 groups; mixing single tokens commutes with shifting them."""
+    bias = torch.cat(biases_h) + torch.cat(biases_v)
+    weight_h, weight_v = torch.cat(weights_h), torch.cat(weights_v)
+    scaled_rolls(y, x, weight_h, weight_v, bias, widths, distances)
+
+
+def mix_gathered(y, x, weights_h, biases_h, weights_v, biases_v, distances, order):
+    """Write a run of a small map: both axes in one convolution, one gather."""
+    weight = torch.cat([*weights_h, *weights_v])
+    bias = torch.cat([*biases_h, *biases_v])
+    if order == 'mix_shift':
+        mixed = depthwise(torch.cat([x, x], 1), weight, bias)
+        y.copy_(sum_rolled(mixed, distances))
+    else:
+        mixed = depthwise(roll_both(x, distances), weight, bias)
+        torch.add(*mixed.chunk(2, 1), out=y)
+
+
+def mix_patched(
+    y, x, weights_h, biases_h, weights_v, biases_v, widths, distances, order
+):
+    """Write a run of a large map, rolled patch by patch."""
+    weight_h, weight_v = torch.cat(weights_h), torch.cat(weights_v)
+    bias = torch.cat(biases_h) + torch.cat(biases_v)
+    if order == 'mix_shift':
+        x = x.contiguous(memory_format=LAST)
+        mixed_h, mixed_v = depthwise(x, weight_h, bias), depthwise(x, weight_v)
+        add_rolled(y, mixed_h, mixed_v, widths, distances)
+    else:
+        rolled_h, rolled_v = rolled_copies(x, widths, distances)
+        mixed_h = depthwise(rolled_h, weight_h, bias)
+        torch.add(mixed_h, depthwise(rolled_v, weight_v), out=y)
 
 
 def backward(
@@ -79,15 +115,12 @@ def backward(
     grad = grad.contiguous(memory_format=LAST)
     grad_x = torch.empty_like(x)
     grads_h, grads_v = [], []
-    for run in find_runs(weights_h):
+    for run in find_runs(weights_h, merge=True):
         weight_h = torch.cat([*weights_h[run.groups]])
         weight_v = torch.cat([*weights_v[run.groups]])
         x_run, grad_run = x[:, run.channels], grad[:, run.channels]
-        out = grad_x[:, run.channels]
-        distances = shift_dist[run.groups]
-        widths = [weight.shape[0] for weight in weights_h[run.groups]]
-        if order == 'shift_mix':
-            distances = [-distance for distance in distances]
+        out, widths = grad_x[:, run.channels], run.widths
+        distances = rolls(shift_dist[run.groups], order)
         reverse = [-distance for distance in distances]
         if run.size == 1:
             scaled_rolls(out, grad_run, weight_h, weight_v, None, widths, reverse)
@@ -111,15 +144,16 @@ def backward(
     return grad_x, grads_h, grads_v, split(grad.sum((0, 2, 3)), widths)
 
 
-def find_runs(weights: Sequence[Tensor]) -> Iterator[Run]:
-    """Merge neighbouring groups of one kernel size."""
-    first = start = stop = 0
-    for n, weight in enumerate(weights):
-        stop += weight.shape[0]
-        size = weight.shape[-1]
-        if n + 1 == len(weights) or weights[n + 1].shape[-1] != size:
-            yield Run(slice(first, n + 1), slice(start, stop), size)
-            first, start = n + 1, stop
+def find_runs(weights: Sequence[Tensor], merge: bool) -> Iterator[Run]:
+    """Each group by itself, or with ``merge`` neighbours of one shape together."""
+    first = start = 0
+    for n, weight in enumerate(weights, 1):
+        if merge and n < len(weights) and weights[n].shape == weight.shape:
+            continue
+        widths = [weight.shape[0]] * (n - first)
+        stop = start + sum(widths)
+        yield Run(slice(first, n), slice(start, stop), weight.shape[-1], widths)
+        first, start = n, stop
 
 
 def split(tensor: Tensor, widths: Sequence[int]) -> list[Tensor]:
