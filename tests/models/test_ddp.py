@@ -37,10 +37,10 @@ def test_ddp_gradients(mode, outputs):
 @pytest.mark.slow
 @pytest.mark.parametrize('processes', [2, 4])
 def test_four_images_give_the_same_gradients_however_split(processes):
-    """1 x 4, 2 x 2 and 4 x 1: every backbone, a segmentor and a detector.
+    """1 x 4, 2 x 2 and 4 x 1: every backbone, a segmentor and two detectors.
 
-    A detector's loss is divided by the positives of its own process, so the detector
-    sees one image in every slot.
+    A detector's loss is divided by the positives of its own process, so the detectors
+    see one image in every slot, and their samplers draw alike.
     """
     printed = launch(processes, 'split_gradients.py').split('\n')
     assert [line.split(': ')[0] for line in printed if line.endswith(': equal')] == [
@@ -51,4 +51,5 @@ def test_four_images_give_the_same_gradients_however_split(processes):
         'FocalTransformer',
         'upernet_msmlp_t_160k',
         'retinanet_msmlp_t_1x',
+        'mask-rcnn_msmlp_t_1x',
     ]
