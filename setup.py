@@ -25,6 +25,7 @@ DEV = [
     'onnxruntime',
     'onnxscript',
     'psutil',
+    'tensorboard',
     'ruff',
     'pre-commit',
 ]

@@ -49,6 +49,7 @@ def main() -> None:
     rows = []
     for name in names:
         cfg = cli.load_config(name)
+        cli.check_is_whole(cfg, 'default_scope', 'model')
         with cli.building(name):
             rows.append(compare(Path(name).stem, cfg, shape))
     print(as_json(rows) if args.json else table(rows))

@@ -7,7 +7,8 @@ from glob import glob
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
-from mmcv import imwrite
+import cv2
+from mmcv import imread, imwrite
 from mmengine.device import get_device
 from numpy import unique
 
@@ -53,7 +54,7 @@ def find_images(source: str) -> list[str]:
         found = [path]
     else:
         found = sorted(Path(name) for name in glob(str(path), recursive=True))
-        found = [p for p in found if p.is_file()]
+        found = [p for p in found if p.is_file() and p.suffix.lower() in SUFFIXES]
     if not found:
         raise cli.BadInput(f'there is no image at {source}')
     if len({p.name for p in found}) < len(found):
@@ -62,6 +63,14 @@ def find_images(source: str) -> list[str]:
             'be drawn over each other; run it on one folder at a time'
         )
     return [str(p) for p in found]
+
+
+def is_readable(image: str) -> bool:
+    """Whether the file decodes; the inferencers would fail on it one by one."""
+    try:
+        return imread(image) is not None
+    except cv2.error:
+        return False
 
 
 def detector(cfg, args) -> Callable[[str], str]:
@@ -132,7 +141,8 @@ def main() -> None:
     args = parse_args()
     args.device = args.device or get_device()
     cfg = cli.load_config(args.config)
-    scope = cfg.get('default_scope')
+    cli.check_is_whole(cfg, 'default_scope', 'model')
+    scope = cfg.default_scope
     if scope not in INFERENCERS:
         raise cli.BadInput(
             f'{cfg.filename} has default_scope={scope!r}; the demo draws for '
@@ -145,6 +155,8 @@ def main() -> None:
     with cli.building(cfg.filename):
         draw = INFERENCERS[scope](cfg, args)
     for image in images:
+        if not is_readable(image):
+            raise cli.BadInput(f'{image} is no image that can be read')
         print(f'{image}: {draw(image)}', flush=True)
     print(f'drawn into {Path(args.out_dir) / "vis"}')
 

@@ -78,8 +78,9 @@ def kill_and_resume(args: argparse.Namespace, folder: Path) -> int:
         process = start(args, folder, '--resume')
         life = moments.uniform(*args.seconds)
         try:
-            process.wait(timeout=life)
-            break  # it ended first
+            if process.wait(timeout=life):
+                raise SystemExit(f'error: a start failed, see {folder}/output.txt')
+            break  # training ended first
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -113,8 +114,11 @@ def main() -> None:
     )
     same = all(torch.equal(one[name], two[name]) for name in one)
     print(f'final weights identical: {same}')
-    if killed < args.kills or scores(folder / 'peace') != scores(folder / 'killed'):
-        raise SystemExit(1)
+    metrics = scores(folder / 'peace')
+    if not same or not metrics or metrics != scores(folder / 'killed'):
+        raise SystemExit('error: the ends differ, or nothing was evaluated')
+    if killed < args.kills:
+        raise SystemExit(f'error: training ended after {killed} kills; train longer')
 
 
 if __name__ == '__main__':

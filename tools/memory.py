@@ -1,17 +1,22 @@
 #!/usr/bin/env python
 """Peak memory of a training step of configs, plain and with what saves memory.
 
-On random images with two boxes, or random labels, each. Prints the gigabytes that a
-step holds above the weights and what the optimizer keeps: activations and gradients.
+On a CPU, on random images with two boxes, or random labels, each. Prints the gigabytes
+that a step holds above the weights and what the optimizer keeps: activations and
+gradients.
 """
 
 import argparse
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
-import torch
+
+os.environ['CUDA_VISIBLE_DEVICES'] = '-1'  # before torch: its counters are the CPU's
+
+import torch  # noqa: E402
 from benchmarks.memory import peak_bytes
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
@@ -30,39 +35,60 @@ SWITCHES = {
 }
 
 
+def positive(text: str) -> int:
+    """Read a whole number from 1 up."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'must be a whole number > 0, got {text!r}')
+    return int(text)
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('configs', nargs='+', metavar='CONFIG')
     parser.add_argument(
         '--shape',
         nargs=3,
-        type=int,
+        type=positive,
         metavar=('N', 'H', 'W'),
         help='default 2 400 640 (mmdet), 2 512 512 (mmseg), 16 224 224 (mmpretrain)',
     )
     return parser.parse_args()
 
 
-def batch_of(scope: str, shape: tuple[int, int, int]) -> dict:
+def classes_of(model: dict) -> int:
+    """The number of classes that a model's heads are built for."""
+    stack = [model]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            if 'num_classes' in node:
+                return node['num_classes']
+            stack.extend(node.values())
+        elif isinstance(node, (list, tuple)):
+            stack.extend(node)
+    raise cli.BadInput('no head of the model says its num_classes')
+
+
+def batch_of(scope: str, shape: tuple[int, int, int], classes: int) -> dict:
     """Raw images and their truth, as a data loader gives them."""
     count, *size = shape
     if scope == 'mmdet':
         from mmdet.testing import demo_mm_inputs
 
         return demo_mm_inputs(count, [[3, *size]] * count, num_items=[2] * count,
-                              with_mask=True)  # fmt: skip
+                              num_classes=classes, with_mask=True)  # fmt: skip
     images = list(torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8))
     if scope == 'mmpretrain':
         from mmpretrain.structures import DataSample
 
-        samples = [DataSample().set_gt_label(i) for i in range(count)]
+        samples = [DataSample().set_gt_label(i % classes) for i in range(count)]
         return dict(inputs=images, data_samples=samples)
     from mmengine.structures import PixelData
     from mmseg.structures import SegDataSample
 
     samples = []
     for _ in images:
-        labels = PixelData(data=torch.randint(0, 150, (1, *size)))
+        labels = PixelData(data=torch.randint(0, classes, (1, *size)))
         samples.append(SegDataSample(gt_sem_seg=labels, metainfo=dict(img_shape=size)))
     return dict(inputs=images, data_samples=samples)
 
@@ -73,7 +99,7 @@ def step_of(cfg: Config, shape: tuple[int, int, int]) -> Callable[[], object]:
     torch.manual_seed(0)
     model: nn.Module = MODELS.build(cfg.model).train()
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
-    batch = batch_of(cfg.default_scope, shape)
+    batch = batch_of(cfg.default_scope, shape, classes_of(cfg.model))
 
     def step():
         return model.train_step(batch, optimizer)
@@ -87,10 +113,11 @@ def measure(name: str, shape: tuple[int, int, int] | None) -> list[str]:
     cells = []
     for switch, options in SWITCHES.items():
         cfg = cli.load_config(name, options)
+        cli.check_is_whole(cfg, 'default_scope', 'model', 'optim_wrapper')
         scope = cfg.default_scope
         if 'amp' in switch:
             switches.use_amp(cfg, 'auto')
-        with DefaultScope.overwrite_default_scope(scope):
+        with DefaultScope.overwrite_default_scope(scope), cli.building(name):
             step = step_of(cfg, tuple(shape or SHAPES[scope]))
             cells.append(f'{peak_bytes(step, "cpu") / 1e9:.2f}')
     used = 'x'.join(map(str, shape or SHAPES[scope]))

@@ -14,6 +14,8 @@ from mmmsmlp.engine.segmentation import check_classes
 from mmmsmlp.engine.switches import collate_for_scope
 from mmmsmlp.engine.weights import check_whole
 
+NEEDED = ('default_scope', 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -31,10 +33,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = cli.load_config(args.config, args.cfg_options)
+    cli.check_is_whole(cfg, *NEEDED)
     cli.set_work_dir(cfg, args.work_dir)
     install_safe_loader()
-    if args.out:
-        evaluation.check_out_file(args.out)
+    evaluation.check_out_files(args.out, args.metrics)
     if args.tta:
         evaluation.use_tta(cfg)
     if args.show or args.show_dir:
@@ -46,6 +48,7 @@ def main() -> None:
     cfg.load_from, cfg.resume = args.checkpoint, False
     notices = set_up_processes(cfg, args.launcher, args.local_rank)
     runner = cli.build_runner(cfg)
+    # The Runner loads the file too, but only warns of what it leaves unfilled.
     check_whole(runner.model, args.checkpoint)
     for notice in notices:
         runner.logger.info(notice)

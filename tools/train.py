@@ -13,6 +13,8 @@ from mmmsmlp.engine.seeding import seed_by_progress
 from mmmsmlp.engine.segmentation import check_batch_of_one
 from mmmsmlp.engine.weights import check_start, use_pretrained
 
+NEEDED = ('default_scope', 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -51,6 +53,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = cli.load_config(args.config, args.cfg_options)
+    cli.check_is_whole(cfg, *NEEDED)
     cli.set_work_dir(cfg, args.work_dir)
     install_safe_loader()
     run_files.install_whole_files()

@@ -10,6 +10,7 @@ from .families import find_family
 from .geometry import (
     MARK,
     check_geometry,
+    decode_geometry,
     describe_geometry,
     encode_geometry,
     holds_mix_weights,
@@ -135,8 +136,10 @@ def _mark(tensors, keys, geometry, shift_dist, configured):
             )
         return None
     stated = tensors.pop(MARK, None)
-    if stated is not None and not geometry and not shift_dist:
-        return stated
+    if stated is not None and not geometry:
+        if not shift_dist:
+            return stated
+        geometry, _ = decode_geometry(stated)
     if geometry is None and keys == OWN:
         raise GeometryError(
             'these mix-shift weights state no geometry, and their shapes cannot tell '

@@ -12,6 +12,7 @@ import torch
 from .errors import CheckpointError
 from .file_kinds import why_no_checkpoint
 from .unpickling import RestrictedPickle
+from .wording import join_some
 
 _ADDRESS = re.compile(r'^[A-Za-z][A-Za-z0-9+.-]+://')
 _SUFFIXES = ('.pth', '.pt', '.ckpt', '.bin')
@@ -50,7 +51,7 @@ def read_checkpoint(path):
         )
     if not _holds_tensors(content):
         raise CheckpointError(
-            f'{file} holds no tensors; its entries are {_some(content)}'
+            f'{file} holds no tensors; its entries are {join_some(content) or "none"}'
         )
     return content
 
@@ -64,7 +65,7 @@ def _existing_file(path):
     file = Path(path).expanduser()
     if file.is_dir():
         files = sorted(f.name for f in file.iterdir() if f.suffix in _SUFFIXES)
-        inside = f'it holds {_some(files)}' if files else 'it holds no .pth file'
+        inside = f'it holds {join_some(files)}' if files else 'it holds no .pth file'
         raise CheckpointError(f'{file} is a folder, not a checkpoint; {inside}')
     if file.is_file():
         return file
@@ -73,7 +74,7 @@ def _existing_file(path):
             f'{file} does not exist, and neither does its folder {file.parent}'
         )
     near = difflib.get_close_matches(file.name, (f.name for f in file.parent.iterdir()))
-    hint = f'; near it there is {_some(near)}' if near else ''
+    hint = f'; near it there is {join_some(near)}' if near else ''
     raise CheckpointError(f'{file} does not exist{hint}')
 
 
@@ -130,8 +131,3 @@ def _holds_tensors(content, depth=3):
     if not isinstance(content, dict) or depth == 0:
         return False
     return any(_holds_tensors(value, depth - 1) for value in content.values())
-
-
-def _some(names, count=4):
-    names = [str(name) for name in names]
-    return ', '.join(names[:count] or ['none']) + (' ...' if len(names) > count else '')

@@ -14,7 +14,6 @@ from mmengine.config import Config, DictAction
 from ..checkpoints import CheckpointError
 from ..zoo import leaves
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 EXIT_BAD_INPUT = 2
 
 
@@ -60,21 +59,21 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool; end with ``error: ...`` and exit code 2 on bad input.
 
-    Only process 0 speaks, so that eight processes do not print one error eight
-    times. ``MMMSMLP_TRACEBACK=1`` shows where the error was raised.
+    Only the first process of a machine speaks, so that eight processes do not print
+    one error eight times. ``MMMSMLP_TRACEBACK=1`` shows where the error was raised.
     """
     try:
         main()
     except (BadInput, CheckpointError) as error:
         if os.environ.get('MMMSMLP_TRACEBACK') == '1':
             traceback.print_exc()
-        if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
+        if os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', '0')) == '0':
             sys.stdout.flush()
             print(f'error: {error}', file=sys.stderr, flush=True)
         sys.exit(EXIT_BAD_INPUT)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+            raise  # a fault of the program: tools check the paths that they are given
         print(
             f'error: {error.filename or "a file of the run"} cannot be written: '
             f'{error.strerror}. Free some space; --resume continues from the last '
@@ -96,7 +95,7 @@ def find_config(name: str) -> Path:
     for path in (Path(name).expanduser(), leaves.root() / name):
         if path.is_file():
             return path
-    short = Path(name).stem if name.startswith('configs/') else name
+    short = name.removeprefix('configs/')
     try:
         return leaves.config_path(short)
     except KeyError as error:
@@ -124,6 +123,20 @@ def load_config(name: str, options: dict | None = None) -> Config:
             f'--cfg-options {options} does not fit {path}: {_first_line(error)}'
         ) from error
     return cfg
+
+
+def check_is_whole(cfg: Config, *needed: str) -> None:
+    """Refuse a config that is only a part of one, such as those of ``_base_``.
+
+    Raises:
+        BadInput: An entry that the tool needs is missing; names them all.
+    """
+    missing = [key for key in needed if cfg.get(key) is None]
+    if missing:
+        raise BadInput(
+            f'config {cfg.filename} has no {", no ".join(missing)}: it is a part that '
+            'others build on; give one that names a whole experiment'
+        )
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> None:

@@ -29,8 +29,7 @@ class CPUAmpOptimWrapper(OptimWrapper):
         """As mmengine's, for one forward pass of training."""
         with super().optim_context(model), ExitStack() as stack:
             for part in _parts(model):
-                for handle in _autocast(part):
-                    stack.callback(handle.remove)
+                stack.enter_context(_autocast(part))
             yield
 
 
@@ -43,18 +42,20 @@ def _parts(model: nn.Module) -> list[nn.Module]:
     return found
 
 
-def _autocast(part: nn.Module) -> list:
-    """Hooks that enter autocast before a part and leave it after."""
-    context = torch.autocast('cpu', torch.bfloat16)
+@contextmanager
+def _autocast(part: nn.Module) -> Iterator[None]:
+    """Autocast a part's ``forward``, which mmseg's heads call without its hooks."""
+    forward = part.forward
 
-    def enter(module, args):
-        context.__enter__()
+    def in_bfloat16(*args, **kwargs):
+        with torch.autocast('cpu', torch.bfloat16):
+            return _to_float32(forward(*args, **kwargs))
 
-    def leave(module, args, output):
-        context.__exit__(None, None, None)
-        return _to_float32(output)
-
-    return [part.register_forward_pre_hook(enter), part.register_forward_hook(leave)]
+    part.forward = in_bfloat16
+    try:
+        yield
+    finally:
+        del part.forward
 
 
 def _to_float32(output):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from .cli import CHECKOUT, BadInput
+from ..zoo.leaves import checkout
+from .cli import BadInput
 
 LOOPS = ('train', 'val', 'test')
 
@@ -26,7 +27,8 @@ def check_data_paths(cfg: Config, loops: tuple[str, ...] = LOOPS) -> None:
         BadInput: A path does not exist; names it and what the config calls it.
     """
     for loop in loops:
-        if not cfg.get(f'{loop}_cfg') or not cfg.get(f'{loop}_dataloader'):
+        # mmpretrain's loops are empty dicts: nothing to configure, and they run.
+        if cfg.get(f'{loop}_cfg') is None or not cfg.get(f'{loop}_dataloader'):
             continue
         for dataset in _datasets(cfg[f'{loop}_dataloader'].get('dataset')):
             _check_dataset(dataset, loop)
@@ -61,23 +63,24 @@ def _check_dataset(dataset: dict, loop: str) -> None:
         dataset['data_root'] = root = str(path)
     elif root:
         return
-    for key, entry in _entries(dataset):
-        _require(
-            _locate(os.path.join(root, entry)),
-            os.path.join(root, entry),
-            f'{name}.{key}',
-        )
+    for table, key, called in _entries(dataset):
+        given = os.path.join(root, table[key])
+        path = _locate(given)
+        _require(path, given, f'{name}.{called}')
+        if not root:
+            table[key] = str(path)
 
 
-def _entries(dataset: dict) -> Iterator[tuple[str, str]]:
+def _entries(dataset: dict) -> Iterator[tuple[dict, str, str]]:
+    """Where paths stand below ``data_root``: a table, its key, and what to call it."""
     if _is_local(dataset, 'ann_file'):
-        yield 'ann_file', dataset['ann_file']
-    prefix = dataset.get('data_prefix') or {}
-    if isinstance(prefix, str):
-        prefix = {'': prefix}
-    for key in prefix:
-        if _is_local(prefix, key):
-            yield f'data_prefix.{key}'.rstrip('.'), prefix[key]
+        yield dataset, 'ann_file', 'ann_file'
+    if _is_local(dataset, 'data_prefix'):
+        yield dataset, 'data_prefix', 'data_prefix'
+    elif dataset.get('data_prefix'):
+        for key in dataset['data_prefix']:
+            if _is_local(dataset['data_prefix'], key):
+                yield dataset['data_prefix'], key, f'data_prefix.{key}'
 
 
 def _is_local(table: dict, key: str) -> bool:
@@ -87,14 +90,17 @@ def _is_local(table: dict, key: str) -> bool:
 
 def _locate(path: str) -> Path:
     given = Path(path).expanduser()
-    if not given.exists() and (CHECKOUT / given).exists():
-        return CHECKOUT / given
+    ours = checkout()
+    if not given.exists() and ours and (ours / given).exists():
+        return ours / given
     return given
 
 
 def _require(path: Path, given: str, name: str) -> None:
     if not path.exists():
+        ours = checkout()
+        places = f'{Path.cwd()} and {ours}' if ours else Path.cwd()
         raise BadInput(
-            f'{name} = {given} does not exist (looked in {Path.cwd()} and {CHECKOUT}). '
-            'docs/data.md says where each dataset goes and how to name your own.'
+            f'{name} = {given} does not exist (looked in {places}). docs/data.md says '
+            'where each dataset goes and how to name your own.'
         )

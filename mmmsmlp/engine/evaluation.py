@@ -62,19 +62,33 @@ def use_visualization(cfg: Config, show: bool, show_dir: str | None) -> None:
         cfg.visualizer.save_dir = folder
 
 
-def check_out_file(out: str) -> None:
-    """Refuse a name for ``--out`` before the evaluation has run for hours.
+def check_out_files(out: str | None, metrics: str | None) -> None:
+    """Refuse what ``--out`` and ``--metrics`` name before evaluating for hours.
 
     Raises:
-        BadInput: It does not end with .pkl or .pickle.
+        BadInput: ``--out`` does not end with .pkl or .pickle, or a file cannot be
+            written.
     """
-    if not out.endswith(('.pkl', '.pickle')):
+    if out and not out.endswith(('.pkl', '.pickle')):
         raise BadInput(f'--out writes a pickle; end its name with .pkl, got {out}')
+    for option, path in (('--out', out), ('--metrics', metrics)):
+        if path is None:
+            continue
+        folder = os.path.dirname(os.path.abspath(path))
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise BadInput(
+                f'{option} {path} cannot be written: {error.strerror}'
+            ) from error
+        if os.path.isdir(path) or not os.access(folder, os.W_OK):
+            raise BadInput(
+                f'{option} {path} cannot be written; name a file in a folder of yours'
+            )
 
 
 def dump_predictions(runner: Runner, out: str) -> None:
     """``--out``: write every prediction to a pickle beside the metrics."""
-    os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
     in_mmdet = runner.cfg.get('default_scope') == 'mmdet'
     dump = dict(type='DumpDetResults' if in_mmdet else 'DumpResults', out_file_path=out)
     if spans_nodes():
@@ -85,10 +99,8 @@ def dump_predictions(runner: Runner, out: str) -> None:
 @master_only
 def write_metrics(metrics: dict, path: str) -> None:
     """``--metrics``: write the metrics as one JSON object, name to number."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     plain = {name: _plain(value) for name, value in metrics.items()}
-    target.write_text(json.dumps(plain, indent=1) + '\n')
+    Path(path).write_text(json.dumps(plain, indent=1) + '\n')
 
 
 def _plain(value):

@@ -19,6 +19,7 @@ from mmengine.device import get_device
 from torch import distributed
 
 from .cli import BadInput
+from .sharding import fit_sharding
 
 _SYNC_BN = {'SyncBN': 'BN', 'MMSyncBN': 'BN', 'SyncBatchNorm': 'BN'}
 
@@ -35,10 +36,12 @@ def set_up_processes(cfg: Config, launcher: str, local_rank: int = 0) -> list[st
         Lines for the log that say what was changed.
 
     Raises:
-        BadInput: More processes than GPUs, or no launcher in the environment.
+        BadInput: More processes than GPUs, no launcher in the environment, or FSDP
+            in one process.
     """
     cfg.launcher = launcher
     on_cpu = get_device() == 'cpu'
+    fit_sharding(cfg, launcher, on_cpu)
     if launcher != 'none':
         os.environ.setdefault('LOCAL_RANK', str(local_rank))
         _export_rank(launcher)
@@ -199,10 +202,12 @@ def _address_of(probe: socket.socket, interface: str) -> str | None:
 def _check_gpu_count() -> None:
     if not torch.cuda.is_available():
         return  # another accelerator: mmengine knows
-    rank, count = int(os.environ['LOCAL_RANK']), torch.cuda.device_count()
-    if rank >= count:
+    env, count = os.environ, torch.cuda.device_count()
+    # By the number of processes, so that each of them knows, the one that speaks too.
+    processes = int(env.get('LOCAL_WORLD_SIZE', int(env['LOCAL_RANK']) + 1))
+    if processes > count:
         raise BadInput(
-            f'process {rank} of this machine has no GPU: {count} are visible. Start '
-            f'at most {count} processes on it, or set CUDA_VISIBLE_DEVICES=-1 to run '
-            'on the CPU.'
+            f'{processes} processes on this machine need a GPU each, and {count} are '
+            f'visible. Start at most {count}, or set CUDA_VISIBLE_DEVICES=-1 to run on '
+            'the CPU.'
         )

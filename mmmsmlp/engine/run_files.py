@@ -53,15 +53,15 @@ def keep_two(cfg: Config) -> str | None:
 def latest_checkpoint(work_dir: str | Path) -> str | None:
     """Find the checkpoint to continue from: the last one that is whole.
 
-    That is what ``last_checkpoint`` names, also when the folder was moved, and else
-    the one with the highest number.
+    That is what ``last_checkpoint`` names, in this folder first, since it may be a
+    copy of another; and else the one with the highest number.
     """
     folder = Path(work_dir)
     numbered = sorted(folder.glob('*_*.pth'), key=_number, reverse=True)
     candidates = [path for path in numbered if _number(path) >= 0]
     note = folder / 'last_checkpoint'
     if note.is_file() and (named := note.read_text().strip()):
-        candidates[:0] = [Path(named), folder / Path(named).name]
+        candidates[:0] = [folder / Path(named).name, Path(named)]
     return next((str(path) for path in candidates if _is_whole(path)), None)
 
 

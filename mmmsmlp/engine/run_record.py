@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import torch
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 
@@ -18,7 +19,7 @@ import mmmsmlp
 from ..registry import HOOKS
 
 PACKAGES = (
-    *('torch', 'torchvision', 'numpy'),
+    *('torchvision', 'numpy'),
     *('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmsegmentation'),
     *('onedl-mmpretrain', 'mmengine', 'mmcv', 'mmdet', 'mmsegmentation', 'mmpretrain'),
 )
@@ -63,7 +64,11 @@ def _record(runner) -> dict:
 
 
 def _versions() -> dict[str, str]:
-    found = {'python': platform.python_version(), 'mmmsmlp': mmmsmlp.__version__}
+    found = {
+        'python': platform.python_version(),
+        'mmmsmlp': mmmsmlp.__version__,
+        'torch': torch.__version__,  # names the build, as the package's version may not
+    }
     for package in PACKAGES:
         try:
             found[package] = version(package)

@@ -6,6 +6,7 @@ files and web addresses: ``load_from``, ``--resume``, ``Pretrained`` and the
 inferencers then all go through :func:`mmmsmlp.checkpoints.read_checkpoint`.
 """
 
+import hashlib
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -38,7 +39,10 @@ def load_from_web(address: str, map_location=None) -> dict:
         CheckpointError: It cannot be downloaded, or :func:`load_from_local` refuses it.
     """
     folder = Path(torch.hub.get_dir()) / 'checkpoints'
-    file = folder / Path(urlparse(address).path).name
+    name = Path(urlparse(address).path)
+    # Of the whole address, since many files are called model.pth.
+    digest = hashlib.sha256(address.encode()).hexdigest()[:8]
+    file = folder / f'{name.stem}-{digest}{name.suffix}'
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         try:

@@ -24,14 +24,15 @@ def use_tensorboard(cfg: Config) -> None:
         raise BadInput(
             '--tensorboard needs the package tensorboard: pip install tensorboard'
         )
-    visualizer = cfg.setdefault('visualizer', dict(type='Visualizer'))
+    visualizer = cfg.get('visualizer') or dict(type='Visualizer')
     backends = visualizer.get('vis_backends') or [dict(type='LocalVisBackend')]
     if not any(backend['type'] == 'TensorboardVisBackend' for backend in backends):
         backends = [*backends, dict(type='TensorboardVisBackend')]
-    visualizer.vis_backends = backends
+    cfg.visualizer = dict(visualizer, vis_backends=backends)
     hook = (cfg.get('default_hooks') or {}).get('visualization')
-    if hook:
-        hook[DRAWING[cfg.default_scope]] = True
+    switch = DRAWING.get(cfg.get('default_scope'))
+    if hook and switch:
+        hook[switch] = True
 
 
 def read_curves(run: Path) -> dict[str, dict[int, float]]:
@@ -68,7 +69,7 @@ def draw_curves(run: Path, target: Path) -> None:
     """Draw loss and metrics of a run folder into an image file.
 
     Raises:
-        BadInput: The folder holds no log, or the file's format is unknown.
+        BadInput: The folder holds no log, or the file cannot be written as named.
     """
     import matplotlib
 
@@ -88,7 +89,7 @@ def draw_curves(run: Path, target: Path) -> None:
     figure.suptitle(run.name)
     try:
         figure.savefig(target, dpi=120)
-    except ValueError as error:
-        raise BadInput(f'{target} cannot be drawn: {error}') from error
+    except (OSError, ValueError) as error:
+        raise BadInput(f'{target} cannot be written: {error}') from error
     finally:
         pyplot.close(figure)

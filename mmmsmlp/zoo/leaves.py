@@ -51,6 +51,11 @@ def root() -> Path:
     )
 
 
+def checkout() -> Path | None:
+    """The checkout that the package runs from; ``None`` where it is installed."""
+    return PACKAGE.parent if (PACKAGE.parent / 'setup.py').is_file() else None
+
+
 def list_configs(pattern: str = '*') -> list[str]:
     """Names of the configs that match a shell pattern, such as ``'retinanet_*_1x'``.
 

@@ -53,7 +53,7 @@ def running_slurm(folder: Path):
     for name in ('state', 'spool', 'munge'):
         (folder / name).mkdir(parents=True)
     shutil.chown(folder / 'munge', 'munge', 'munge')
-    _open_to_munge(folder)
+    closed = _open_to_munge(folder)
     host = socket.gethostname().split('.')[0]
     config = folder / 'slurm.conf'
     config.write_text(
@@ -89,14 +89,20 @@ def running_slurm(folder: Path):
             process.terminate()
         for process in started:
             process.wait(timeout=30)
+        for parent, mode in closed.items():
+            parent.chmod(mode)
 
 
-def _open_to_munge(folder: Path) -> None:
-    """munged refuses a socket folder that others may write to, and must reach it."""
+def _open_to_munge(folder: Path) -> dict[Path, int]:
+    """Let munged, which is another user, pass to its folder; return the old modes."""
     shutil.chown(folder, 'munge', 'munge')
+    closed = {}
     for parent in (folder, *folder.parents):
-        if parent != Path('/tmp') and parent.stat().st_mode & 0o005 != 0o005:
-            parent.chmod(parent.stat().st_mode | 0o055)
+        mode = parent.stat().st_mode
+        if mode & 0o011 != 0o011:
+            closed[parent] = mode
+            parent.chmod(mode | 0o011)
+    return closed
 
 
 def _free_ports(count: int) -> list[int]:

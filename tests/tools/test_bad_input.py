@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmmsmlp.checkpoints import encode_geometry
+from mmmsmlp.engine import cli
 
 
 def assert_fails(result, *fragments):
@@ -17,6 +18,57 @@ def assert_fails(result, *fragments):
     assert len(errors) == 1, err
     for fragment in fragments:
         assert fragment in errors[0]
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py', 'complexity.py'])
+def test_a_part_of_a_config(run_tool, tool):
+    more = ['no.pth'] if tool == 'test.py' else []
+    result = run_tool(tool, 'configs/_base_/schedule_1x.py', *more)
+    assert_fails(result, 'schedule_1x.py has no', 'no model', 'whole experiment')
+
+
+def test_a_path_is_not_taken_for_a_name(run_tool):
+    """A mistyped path once trained the package's own config of that file name."""
+    result = run_tool('train.py', 'configs/mine/retinanet_msmlp_t_1x.py')
+    assert_fails(result, 'configs/mine/retinanet_msmlp_t_1x.py does not exist')
+
+
+def test_classification_data_is_checked_for_every_loop(run_tool, tmp_path):
+    """mmpretrain's loops are empty dicts."""
+    (tmp_path / 'train').mkdir()
+    options = ['train_dataloader.dataset.data_root=.',
+               'val_dataloader.dataset.data_root=nowhere',
+               'test_dataloader.dataset.data_root=nowhere']  # fmt: skip
+    config = 'configs/msmlp_t_300e.py'
+    result = run_tool('train.py', config, '--cfg-options', *options)
+    assert_fails(result, 'val_dataloader.dataset.data_root = nowhere')
+    result = run_tool('test.py', config, 'no.pth', '--cfg-options', *options)
+    assert_fails(result, 'test_dataloader.dataset.data_root = nowhere')
+
+
+def test_more_processes_than_gpus(monkeypatch):
+    from mmmsmlp.engine import launch
+
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 4)
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '8')
+    for rank in '0', '7':
+        monkeypatch.setenv('LOCAL_RANK', rank)
+        with pytest.raises(cli.BadInput, match='8 processes.*4 are visible'):
+            launch._check_gpu_count()
+
+
+@pytest.mark.parametrize('option', ['--metrics', '--out'])
+def test_results_that_could_not_be_written(run_tool, tiny_config, tmp_path, option):
+    (tmp_path / 'file').touch()
+    target = tmp_path / 'file' / 'results.pkl'
+    assert_fails(run_tool('test.py', tiny_config, 'no.pth', option, target), option)
+
+
+def test_an_image_that_is_none(run_tool, tiny_config, trained, tmp_path):
+    (tmp_path / 'note.jpg').write_text('no pixels')
+    result = run_tool('image_demo.py', 'note.jpg', tiny_config, trained / 'epoch_1.pth')
+    assert_fails(result, 'note.jpg is no image')
 
 
 class Bomb:
@@ -216,7 +268,7 @@ def test_a_downloaded_checkpoint_is_read_as_safely(
         '--cfg-options',
         'load_from=https://example.org/bomb.pth',
     )
-    assert_fails(result, 'bomb.pth', 'mkdir')
+    assert_fails(result, 'checkpoints/bomb-', 'mkdir')
     assert not (tmp_path / 'exploded').exists()
 
 

@@ -54,8 +54,7 @@ def test_bfloat16_on_a_cpu_computes_nearly_the_same(name):
         half, log = losses_of(model)
     half.backward()
     assert inside == [torch.bfloat16]
-    # The hook of this test was there first, so it sees the part's own output.
-    assert between == [torch.bfloat16]
+    assert between == [torch.float32]
     assert {loss.dtype for loss in log.values()} == {torch.float32}
     assert half.item() == pytest.approx(full.item(), rel=0.05)
     if 'retinanet' in name:  # elsewhere other regions may be drawn
@@ -65,10 +64,37 @@ def test_bfloat16_on_a_cpu_computes_nearly_the_same(name):
                 parameter.grad.flatten(), expected[key].flatten(), dim=0
             )
             assert similar > 0.98, key
-    # Nothing stays hooked after the step.
+    # Nothing stays changed after the step.
     inside.clear()
     losses_of(model)
     assert inside == [torch.float32]
+
+
+def test_the_heads_of_a_segmentor_compute_in_bfloat16_too():
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
+
+    cfg = get_config('upernet_msmlp_t_160k')
+    cfg.model.backbone.update(SMALL, drop_path_rate=0.0)
+    norm = dict(type='GN', num_groups=4)
+    cfg.model.decode_head.update(
+        in_channels=[16, 32, 64, 128], channels=16, norm_cfg=norm
+    )
+    cfg.model.auxiliary_head.update(in_channels=64, channels=16, norm_cfg=norm)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(cfg.model).train()
+    inside = {}
+    for name in ('decode_head', 'auxiliary_head'):
+        getattr(model, name).conv_seg.register_forward_hook(
+            lambda _, args, out, name=name: inside.update({name: out.dtype})
+        )
+    sample = SegDataSample(metainfo=dict(img_shape=(64, 64)))
+    sample.gt_sem_seg = PixelData(data=torch.randint(0, 150, (1, 64, 64)))
+    wrapper = CPUAmpOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.0))
+    with wrapper.optim_context(model):
+        losses = model.loss(torch.randn(1, 3, 64, 64), [sample])
+    assert inside == dict.fromkeys(('decode_head', 'auxiliary_head'), torch.bfloat16)
+    assert losses['decode.loss_ce'].dtype == torch.float32
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU takes fp16')

@@ -12,6 +12,7 @@ from mmmsmlp.engine import switches
 from mmmsmlp.engine.cli import BadInput, load_config
 from mmmsmlp.engine.data_paths import check_data_paths
 from mmmsmlp.engine.launch import replace_sync_bn, set_up_processes
+from mmmsmlp.engine.run_files import latest_checkpoint
 from mmmsmlp.engine.weights import use_pretrained
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,11 +68,23 @@ def test_resume_finds_a_moved_run_or_says_that_there_is_none(tmp_path):
     cfg = Config(dict(work_dir=str(tmp_path), load_from='start.pth'))
     assert 'no checkpoint yet' in switches.use_resume(cfg, 'auto')
     assert (cfg.resume, cfg.load_from) == (False, 'start.pth')
+    torch.save({}, tmp_path / 'epoch_7.pth')
     (tmp_path / 'last_checkpoint').write_text('/elsewhere/run/epoch_7.pth')
     switches.use_resume(cfg, 'auto')
     assert (cfg.resume, cfg.load_from) == (True, str(tmp_path / 'epoch_7.pth'))
-    switches.use_resume(cfg, 'mine.pth')
-    assert cfg.load_from == 'mine.pth'
+    mine = str(tmp_path / 'mine.pth')
+    torch.save({}, mine)
+    switches.use_resume(cfg, mine)
+    assert cfg.load_from == mine
+
+
+def test_a_copied_run_goes_on_from_its_own_checkpoint(tmp_path):
+    for run in (tmp_path / 'run', tmp_path / 'copy'):
+        run.mkdir()
+        torch.save({}, run / 'epoch_7.pth')
+        (run / 'last_checkpoint').write_text(str(tmp_path / 'run' / 'epoch_7.pth'))
+    own = str(tmp_path / 'copy' / 'epoch_7.pth')
+    assert latest_checkpoint(tmp_path / 'copy') == own
 
 
 def test_auto_scale_lr_needs_a_base():
