@@ -9,6 +9,8 @@ from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ROOT_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as ROOT_OPTIM_WRAPPERS
+from mmengine.registry import RUNNERS as ROOT_RUNNERS
+from mmengine.registry import STRATEGIES as ROOT_STRATEGIES
 from mmengine.registry import Registry
 
 _SCOPE = 'mmmsmlp'
@@ -32,11 +34,20 @@ FUNCTIONS = Registry(
     'function',
     parent=ROOT_FUNCTIONS,
     scope=_SCOPE,
-    locations=['mmmsmlp.engine.seeding'],
+    locations=['mmmsmlp.engine.seeding', 'mmmsmlp.engine.sharding'],
 )
 HOOKS = Registry(
     'hook',
     parent=ROOT_HOOKS,
     scope=_SCOPE,
     locations=['mmmsmlp.engine.seeding', 'mmmsmlp.engine.run_record'],
+)
+STRATEGIES = Registry(
+    'strategy',
+    parent=ROOT_STRATEGIES,
+    scope=_SCOPE,
+    locations=['mmmsmlp.engine.sharding'],
+)
+RUNNERS = Registry(
+    'runner', parent=ROOT_RUNNERS, scope=_SCOPE, locations=['mmmsmlp.engine.sharding']
 )

@@ -19,7 +19,7 @@ from mmengine.device import get_device
 from torch import distributed
 
 from .cli import BadInput
-from .sharding import fit_sharding
+from .sharding import check_sharding
 
 _SYNC_BN = {'SyncBN': 'BN', 'MMSyncBN': 'BN', 'SyncBatchNorm': 'BN'}
 
@@ -41,7 +41,7 @@ def set_up_processes(cfg: Config, launcher: str, local_rank: int = 0) -> list[st
     """
     cfg.launcher = launcher
     on_cpu = get_device() == 'cpu'
-    fit_sharding(cfg, launcher, on_cpu)
+    check_sharding(cfg, launcher)
     if launcher != 'none':
         os.environ.setdefault('LOCAL_RANK', str(local_rank))
         _export_rank(launcher)

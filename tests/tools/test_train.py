@@ -68,12 +68,13 @@ def test_resume_finds_a_moved_run_or_says_that_there_is_none(tmp_path):
     cfg = Config(dict(work_dir=str(tmp_path), load_from='start.pth'))
     assert 'no checkpoint yet' in switches.use_resume(cfg, 'auto')
     assert (cfg.resume, cfg.load_from) == (False, 'start.pth')
-    torch.save({}, tmp_path / 'epoch_7.pth')
+    content = dict(state_dict=dict(weight=torch.ones(1)))
+    torch.save(content, tmp_path / 'epoch_7.pth')
     (tmp_path / 'last_checkpoint').write_text('/elsewhere/run/epoch_7.pth')
     switches.use_resume(cfg, 'auto')
     assert (cfg.resume, cfg.load_from) == (True, str(tmp_path / 'epoch_7.pth'))
     mine = str(tmp_path / 'mine.pth')
-    torch.save({}, mine)
+    torch.save(content, mine)
     switches.use_resume(cfg, mine)
     assert cfg.load_from == mine
 
