@@ -73,21 +73,16 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     if args.read:
-        try:
-            with open(args.read) as file:
-                result = json.load(file)
-            print_result(result)
-        except (OSError, ValueError, KeyError) as error:
-            raise cli.BadInput(
-                f'{args.read} is no result that --out wrote: {error}'
-            ) from error
+        result = read_result(args.read)
     else:
         use_allocator(args.allocator)
         result = measured(args)
-    if args.out:  # before anything is printed: minutes of measuring stand in it
+    if args.out:  # first: minutes of measuring stand in it
         report.write_json(args.out, result)
-    if not args.read:
+    try:
         print_result(result)
+    except KeyError as error:
+        raise cli.BadInput(f'{args.read} is no result: it has no {error}') from error
     if args.chart:
         from benchmarks.chart import draw_chart
 
@@ -95,6 +90,15 @@ def main() -> None:
             draw_chart(result, args.chart)
         except (ValueError, OSError) as error:
             raise cli.BadInput(f'no chart: {error}') from error
+
+
+def read_result(path: str) -> dict:
+    """Read what ``--out`` wrote."""
+    try:
+        with open(path) as file:
+            return json.load(file)
+    except (OSError, ValueError) as error:
+        raise cli.BadInput(f'{path} is no result that --out wrote: {error}') from error
 
 
 def measured(args: argparse.Namespace) -> dict:

@@ -10,14 +10,8 @@ set -euo pipefail
 
 usage='usage: tools/dist_test.sh CONFIG CHECKPOINT GPUS [arguments of tools/test.py]'
 [[ $# -ge 3 ]] || { echo "$usage" >&2; exit 2; }
-if [[ ! $3 =~ ^[1-9][0-9]*$ ]]; then
-    echo "error: GPUS must be a number of processes, 1 or more, got '$3'" >&2
-    echo "$usage" >&2
-    exit 2
-fi
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-exec "${PYTHON:-python}" -m mmmsmlp.engine.torchrun "$3" "$root/tools/test.py" \
-    "$1" "$2" "${@:4}"
+# shellcheck source=tools/_dist.sh
+source "$root/tools/_dist.sh"
+start "$3" test.py "$1" "$2" "${@:4}"

@@ -10,14 +10,8 @@ set -euo pipefail
 
 usage='usage: tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]'
 [[ $# -ge 2 ]] || { echo "$usage" >&2; exit 2; }
-if [[ ! $2 =~ ^[1-9][0-9]*$ ]]; then
-    echo "error: GPUS must be a number of processes, 1 or more, got '$2'" >&2
-    echo "$usage" >&2
-    exit 2
-fi
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-exec "${PYTHON:-python}" -m mmmsmlp.engine.torchrun "$2" "$root/tools/train.py" \
-    "$1" "${@:3}"
+# shellcheck source=tools/_dist.sh
+source "$root/tools/_dist.sh"
+start "$2" train.py "$1" "${@:3}"

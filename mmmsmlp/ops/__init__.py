@@ -1,6 +1,14 @@
 """Operators on plain tensors: pure functions, no mmengine, no mmcv."""
 
+from .linear import linear
 from .mix_shift import BackendError, mix_shift, use_backend, why_not
 from .mlp import channel_mlp
 
-__all__ = ['BackendError', 'channel_mlp', 'mix_shift', 'use_backend', 'why_not']
+__all__ = [
+    'BackendError',
+    'channel_mlp',
+    'linear',
+    'mix_shift',
+    'use_backend',
+    'why_not',
+]

@@ -7,7 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK = 8192  # rows at a time: enough for full speed, little beside the map; measured
+from .linear import is_eager_cpu, linear
+
+# Rows at a time: their hidden layer stays in cache, and a product has enough of them.
+HIDDEN, ROWS = 768 * 1024, 2048  # numbers and rows; measured
 aten = torch.ops.aten
 
 
@@ -34,7 +37,7 @@ def channel_mlp(
     Returns:
         Tensor (N, C, H, W).
     """
-    if _runs_chunked(x):
+    if is_eager_cpu(x):
         tokens, skip = _rows(x), _rows(residual)
         scale = None if keep is None else keep.expand(-1, -1, *x.shape[2:]).reshape(-1)
         if gamma is None:
@@ -50,36 +53,14 @@ def channel_mlp(
     return residual + (tokens if keep is None else keep * tokens)
 
 
-def _runs_chunked(x: Tensor) -> bool:
-    """Whether the hand-scheduled path runs: eager mode on a CPU, plain autograd.
-
-    Elsewhere the plain composition is better: a compiler fuses it, a GPU's matrix
-    products want all rows at once, and autocast chooses the precisions.
-    """
-    return (
-        x.device.type == 'cpu'
-        and not torch.is_autocast_enabled('cpu')
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
-        and not torch._C._are_functorch_transforms_active()
-    )
-
-
 def _rows(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
-def _chunks(rows: int) -> Iterator[slice]:
-    return (slice(i, min(i + CHUNK, rows)) for i in range(0, rows, CHUNK))
-
-
-def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.linear`` by the faster library: oneDNN multiplies only in convolutions."""
-    if rows.dtype == torch.float64 or not torch.backends.mkldnn.is_available():
-        return F.linear(rows, weight, bias)
-    image = rows.view(1, rows.shape[0], 1, -1).permute(0, 3, 1, 2)
-    image = torch.conv2d(image, weight[:, :, None, None], bias)
-    return image.permute(0, 2, 3, 1).reshape(rows.shape[0], -1)
+def _chunks(rows: int, hidden: int) -> Iterator[slice]:
+    """Cut ``rows`` tokens, each with ``hidden`` numbers between the two layers."""
+    step = max(ROWS, HIDDEN // hidden)
+    return (slice(i, min(i + step, rows)) for i in range(0, rows, step))
 
 
 class _ChunkedMLP(torch.autograd.Function):
@@ -98,13 +79,14 @@ class _ChunkedMLP(torch.autograd.Function):
         training = training and any(ctx.needs_input_grad)
         out = torch.empty_like(residual)
         hidden = []
-        for part in _chunks(x.shape[0]):
+        for part in _chunks(x.shape[0], w1.shape[0]):
             normed = F.layer_norm(x[part], ln_w.shape, ln_w, ln_b, eps)
-            before = _linear(normed, w1, b1)
             if training:
-                hidden.append(before)
-            after = F.gelu(before) if training else aten.gelu_(before)
-            change = _linear(after, w2, b2)
+                hidden.append(linear(normed, w1, b1))
+                after = F.gelu(hidden[-1])
+            else:
+                after = linear(normed, w1, b1, gelu=True)
+            change = linear(after, w2, b2)
             if scale is not None:
                 change *= scale[part, None]
             torch.addcmul(residual[part], change, gamma, out=out[part])
@@ -123,7 +105,9 @@ class _ChunkedMLP(torch.autograd.Function):
         grad_ln_w, grad_ln_b = torch.zeros_like(ln_w), torch.zeros_like(ln_b)
         grad_w1, grad_b1 = torch.zeros_like(w1), w1.new_zeros(w1.shape[0])
         grad_w2, grad_b2 = torch.zeros_like(w2), torch.zeros_like(b2)  # before gamma
-        for part, before in zip(_chunks(x.shape[0]), hidden, strict=True):
+        for part, before in zip(
+            _chunks(x.shape[0], w1.shape[0]), hidden, strict=True
+        ):
             grad = grad_out[part]
             if scale is not None:
                 grad = grad * scale[part, None]
@@ -132,11 +116,11 @@ class _ChunkedMLP(torch.autograd.Function):
             )
             torch.addmm(grad_w2, grad.t(), F.gelu(before), out=grad_w2)
             grad_b2 += grad.sum(0)
-            grad = aten.gelu_backward(_linear(grad * gamma, w2_t), before)
+            grad = aten.gelu_backward(linear(grad * gamma, w2_t), before)
             torch.addmm(grad_w1, grad.t(), normed, out=grad_w1)
             grad_b1 += grad.sum(0)
             grad_x[part], weight, bias = aten.native_layer_norm_backward(
-                _linear(grad, w1_t),
+                linear(grad, w1_t),
                 x[part],
                 ln_w.shape,
                 mean,

@@ -58,8 +58,8 @@ def of_segmentor(model, images):
     samples = []
     for image in images:
         sample = SegDataSample(metainfo=dict(img_shape=image.shape[1:]))
-        labels = (image[:1] > 0).long()
-        samples.append(sample.set_field(PixelData(data=labels), 'gt_sem_seg') or sample)
+        sample.gt_sem_seg = PixelData(data=(image[:1] > 0).long())
+        samples.append(sample)
     return model.parse_losses(model.loss(images, samples))[0]
 
 

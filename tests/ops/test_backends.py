@@ -159,7 +159,7 @@ def test_autocast_computes_in_its_own_precision():
 def test_flops_are_counted():
     from torch.utils.flop_counter import FlopCounterMode
 
-    import mmmsmlp.ops.mix_shift.flops  # noqa: F401  registers the formulas
+    import mmmsmlp.ops.flops  # noqa: F401  registers the formulas
 
     x, *lists = make(20, [1, 1, 3, 5, 7], 2, 5, 6)
     per_token = 4 * (1 + 1 + 9 + 25 + 49)  # four channels a group

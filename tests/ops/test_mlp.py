@@ -4,7 +4,24 @@ import pytest
 import torch
 
 from mmmsmlp.ops import mlp
-from mmmsmlp.ops.mlp import CHUNK, channel_mlp
+from mmmsmlp.ops.mlp import ROWS as CHUNK
+from mmmsmlp.ops.mlp import channel_mlp
+
+
+@pytest.fixture(autouse=True)
+def chunks_of_the_least_rows(monkeypatch):
+    """As wide layers have them; a narrow layer's chunks are longer."""
+    monkeypatch.setattr(mlp, 'HIDDEN', 0)
+
+
+def test_a_narrow_layer_has_longer_chunks(monkeypatch):
+    monkeypatch.undo()
+    lengths = {
+        hidden: [part.stop - part.start for part in mlp._chunks(10_000, hidden)]
+        for hidden in (192, 384, 3072)
+    }
+    assert lengths[192] == [4096, 4096, 1808]
+    assert lengths[384] == lengths[3072] == [2048] * 4 + [1808]
 
 
 def make(batch=3, width=12, height=9, map_width=7, dtype=torch.float64):
@@ -33,7 +50,7 @@ def run(arguments, keep=None):
 
 def run_plain(monkeypatch, *args):
     with monkeypatch.context() as patch:
-        patch.setattr(mlp, '_runs_chunked', lambda x: False)
+        patch.setattr(mlp, 'is_eager_cpu', lambda x: False)
         return run(*args)
 
 

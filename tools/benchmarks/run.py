@@ -70,8 +70,8 @@ def measure(
             subjects = build_models(models, size, device)
         for shape in shapes or DEFAULT_SHAPES[device]:
             count = rounds or (3 if shape[1] * shape[2] > LARGE else 5)
-            pause = 0.0 if quick else 0.1
-            settings = Settings(size, shape, device, DTYPES[dtype], count, pause)
+            min_time = 0.0 if quick else 0.1
+            settings = Settings(size, shape, device, DTYPES[dtype], count, min_time)
             for section in sections:
                 progress(f'{section}, size {size.upper()}, {shape}')
                 rows += run_section(section, subjects, settings)

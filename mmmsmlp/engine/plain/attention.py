@@ -72,11 +72,10 @@ def focal_attention(attn: Mapping[str, Tensor], x: Tensor, shifted: bool) -> Ten
         own = _place(x, down, right)
         keys, values = [k[own]], [v[own]]
         if margin:
-            down, right = torch.tensor(margin).t()
-            down = (down + row * size) % x.shape[1]
-            right = (right + column * size) % x.shape[2]
-            keys.append(k[:, down, right])
-            values.append(v[:, down, right])
+            around = torch.tensor(margin) + torch.tensor([row, column]) * size
+            below, beside = (around % torch.tensor(x.shape[1:3])).t()
+            keys.append(k[:, below, beside])
+            values.append(v[:, below, beside])
         # Pooled windows do not go around the map; those beyond its edge are no keys.
         seen = torch.ones(bias.shape[-1], dtype=torch.bool)
         first = len(seen) - reach**2

@@ -25,17 +25,18 @@ def plain_forward(weights: Mapping[str, Tensor], x: Tensor) -> tuple[list, Tenso
         The maps (N, C, H, W) of stages 1-4 before any norm, and the logits; without a
         classifier the normed and averaged features.
     """
-    outputs = []
+    outputs, last = [], {}
     for name in ('stage0', *(f'stages.{number}' for number in range(4))):
         stage = _under(f'{name}.', weights)
         if not stage:
             continue
+        last = stage
         x = _embed(_under('embed.', stage), x, _eps(stage))
         for index in range(_depth(stage)):
             x = _block(_under(f'blocks.{index}.', stage), x, index, weights)
         outputs.append(x)
     norm = _under('norm3.', weights)
-    if 'blocks.0.norm.weight' in stage:  # MS-MLP averages, then norms
+    if 'blocks.0.norm.weight' in last:  # MS-MLP averages, then norms
         x = _norm(x.mean((2, 3)), norm, MS_EPS)
     else:
         x = _norm(x.permute(0, 2, 3, 1), norm, HOST_EPS).mean((1, 2))

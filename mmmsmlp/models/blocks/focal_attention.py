@@ -3,9 +3,9 @@
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...ops import linear
 from .attend import attend
 from .focal_tables import key_tables, margin_columns
 from .over_windows import gather_tokens, over_windows
@@ -77,7 +77,7 @@ class FocalAttention(nn.Module):
             pooled = (weight @ windows).squeeze(2) + self.pool.bias
             tokens = torch.cat([tokens, pooled], 1)
         channels = x.shape[-1]
-        kv = F.linear(tokens, self.qkv.weight[channels:], self.qkv.bias[channels:])
+        kv = linear(tokens, self.qkv.weight[channels:], self.qkv.bias[channels:])
         tables = key_tables(
             *grid, self.window_size, self.expand_size, self.focal_window, x.device
         )
@@ -107,10 +107,11 @@ class FocalAttention(nn.Module):
             Tensor, shaped as ``windows``.
         """
         channels = windows.shape[-1]
-        q = F.linear(windows, self.qkv.weight[:channels], self.qkv.bias[:channels])
+        q = linear(windows, self.qkv.weight[:channels], self.qkv.bias[:channels])
         q = q.unflatten(-1, (self.num_heads, -1))
         kv = gather_tokens(kv, index).unflatten(-1, (2, self.num_heads, -1))
-        return self.proj(attend(q, *kv.unbind(3), bias, mask))
+        out = attend(q, *kv.unbind(3), bias, mask)
+        return linear(out, self.proj.weight, self.proj.bias)
 
     def bias(self) -> Tensor:
         """The bias of every key, (heads, window_size**2, keys), in key order."""

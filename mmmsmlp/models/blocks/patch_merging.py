@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ...ops import linear
 from .patch_embed import pad_to_multiple
 from .transformer_block import HOST_EPS
 
@@ -22,5 +23,5 @@ class PatchMerging(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = pad_to_multiple(x, 2).permute(0, 2, 3, 1)
         corners = [x[:, i::2, j::2] for j in (0, 1) for i in (0, 1)]
-        x = self.reduction(self.norm(torch.cat(corners, -1)))
+        x = linear(self.norm(torch.cat(corners, -1)), self.reduction.weight)
         return x.permute(0, 3, 1, 2)

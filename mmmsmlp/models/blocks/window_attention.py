@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ...ops import linear
 from .attend import attend, relative_index
 from .over_windows import over_windows
 from .table_cache import table_cache
@@ -62,8 +63,10 @@ class WindowAttention(nn.Module):
         self, windows: Tensor, mask: Tensor | None, bias: Tensor
     ) -> Tensor:
         """Attention inside each of (N, windows, window_size**2, C)."""
-        qkv = self.qkv(windows).unflatten(-1, (3, self.num_heads, -1))
-        return self.proj(attend(*qkv.unbind(3), bias, mask))
+        qkv = linear(windows, self.qkv.weight, self.qkv.bias)
+        qkv = qkv.unflatten(-1, (3, self.num_heads, -1))
+        out = attend(*qkv.unbind(3), bias, mask)
+        return linear(out, self.proj.weight, self.proj.bias)
 
     def bias(self) -> Tensor:
         """The relative position bias, (heads, window_size**2, window_size**2)."""

@@ -81,4 +81,4 @@ def _backward(ctx, grad):
 mix_shift_op.register_autograd(_backward, setup_context=_setup_context)
 
 if 'torch.utils.flop_counter' in sys.modules:
-    from . import flops  # noqa: F401
+    from .. import flops  # noqa: F401

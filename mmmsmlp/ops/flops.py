@@ -1,9 +1,11 @@
-"""FLOPs of mix-shift for ``torch.utils.flop_counter``; importing this registers them.
+"""FLOPs for ``torch.utils.flop_counter``; importing this registers them.
 
 The operator imports this by itself where the counter is loaded first, as in any
 script that imports FlopCounterMode at its top. It does not load the counter, which
 would load Triton.
 """
+
+from math import prod
 
 import torch
 from torch.utils.flop_counter import register_flop_formula
@@ -24,3 +26,9 @@ def _forward_flops(x_shape, weights_h, *args, out_shape=None, **kwargs) -> int:
 @register_flop_formula(torch.ops.mmmsmlp.mix_shift_backward)
 def _backward_flops(grad_shape, x_shape, weights_h, *args, **kwargs) -> int:
     return 2 * mix_shift_flops(x_shape, weights_h)
+
+
+@register_flop_formula(torch.ops.mkldnn._linear_pointwise)
+def _linear_flops(x_shape, weight_shape, *args, **kwargs) -> int:
+    outputs, inputs = weight_shape
+    return 2 * prod(x_shape[:-1]) * inputs * outputs

@@ -1,0 +1,57 @@
+"""A linear layer by the faster of PyTorch's two libraries for a CPU, with GELU."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# What TorchInductor calls too. It has no gradient of its own.
+_onednn = getattr(torch.ops.mkldnn, '_linear_pointwise', None)
+
+
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False
+) -> Tensor:
+    """``F.linear(x, weight, bias)``, then ``F.gelu`` if asked for.
+
+    On a CPU, where no gradient is to be recorded, oneDNN's product runs in place of
+    MKL's: 1.1 times as fast, and with GELU in the same pass 1.2 times (measured, see
+    docs/performance.md).
+
+    Args:
+        x: Tensor (..., C).
+        weight: Tensor (D, C).
+        bias: Tensor (D,), or None.
+        gelu: Whether GELU follows, the exact one.
+
+    Returns:
+        Tensor (..., D).
+    """
+    if _takes(x):
+        return _onednn(x, weight, bias, 'gelu' if gelu else 'none', [], 'none')
+    y = F.linear(x, weight, bias)
+    return F.gelu(y) if gelu else y
+
+
+def is_eager_cpu(x: Tensor) -> bool:
+    """Whether operations run one by one on a CPU, in the precision of their inputs.
+
+    Elsewhere plain compositions are better: a compiler fuses them, a GPU wants all of
+    its work at once, and autocast chooses the precisions.
+    """
+    return (
+        x.device.type == 'cpu'
+        and not torch.is_autocast_enabled('cpu')
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
+def _takes(x: Tensor) -> bool:
+    return (
+        is_eager_cpu(x)
+        and x.dtype == torch.float32
+        and not torch.is_grad_enabled()
+        and _onednn is not None
+        and torch.backends.mkldnn.is_available()
+    )

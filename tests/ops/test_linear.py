@@ -1,0 +1,95 @@
+"""The linear layer gives F.linear's numbers, and the faster library where it can."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmmsmlp.ops import linear
+from mmmsmlp.ops.mlp import channel_mlp
+
+try:
+    ONEDNN = torch.ops.mkldnn._linear_pointwise
+except AttributeError:
+    ONEDNN = None
+
+
+def tensors(*shape, width=24, bias=True, dtype=torch.float32):
+    torch.manual_seed(0)
+    x, weight = (
+        torch.randn(*shape, dtype=dtype),
+        torch.randn(width, shape[-1]).to(dtype),
+    )
+    return x, weight, torch.randn(width, dtype=dtype) if bias else None
+
+
+def calls_of_onednn(function):
+    """How often oneDNN's product ran, and the result."""
+    with torch.profiler.profile() as profile:
+        result = function()
+    names = [event.name for event in profile.events()]
+    return names.count('mkldnn::_linear_pointwise'), result
+
+
+@pytest.mark.parametrize('gelu', [False, True])
+@pytest.mark.parametrize('bias', [False, True])
+@pytest.mark.parametrize('shape', [(1, 7), (5, 16), (2, 3, 4, 16)])
+def test_numbers(shape, bias, gelu):
+    x, weight, b = tensors(*shape, bias=bias)
+    exact = F.linear(x.double(), weight.double(), b if b is None else b.double())
+    exact = F.gelu(exact) if gelu else exact
+    with torch.no_grad():
+        fast = linear(x, weight, b, gelu)
+    recorded = linear(x, weight.requires_grad_(), b, gelu)
+    for y in (fast, recorded):
+        assert y.shape == exact.shape and y.dtype == torch.float32
+        torch.testing.assert_close(y.double(), exact, rtol=1e-5, atol=1e-5)
+    assert recorded.requires_grad and not fast.requires_grad
+
+
+@pytest.mark.skipif(ONEDNN is None, reason='this PyTorch has no oneDNN product')
+def test_who_computes():
+    x, weight, bias = tensors(5, 16)
+    with torch.no_grad():
+        assert calls_of_onednn(lambda: linear(x, weight, bias, True))[0] == 1
+        double = x.double(), weight.double(), bias.double()
+        assert calls_of_onednn(lambda: linear(*double))[0] == 0
+        with torch.autocast('cpu', torch.bfloat16):
+            count, y = calls_of_onednn(lambda: linear(x, weight, bias))
+        assert count == 0 and y.dtype == torch.bfloat16
+    weight.requires_grad_()
+    assert calls_of_onednn(lambda: linear(x, weight, bias))[0] == 0
+
+
+def test_a_strided_weight():
+    x, weight, bias = tensors(6, 16, width=48)
+    with torch.no_grad():
+        for part in (weight[16:], weight.t().contiguous().t()):
+            y = linear(x, part, bias[: len(part)])
+            expected = F.linear(x, part, bias[: len(part)])
+            torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_operations_are_counted_alike():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    import mmmsmlp.ops.flops  # noqa: F401  registers the formulas
+
+    x, weight, bias = tensors(2, 5, 16)
+    for context in (torch.no_grad(), torch.enable_grad()):
+        with FlopCounterMode(display=False) as counter, context:
+            linear(x, weight, bias, True)
+        assert counter.get_total_flops() == 2 * 2 * 5 * 16 * 24
+
+
+def test_inference_of_the_channel_mlp_is_its_training_forward():
+    torch.manual_seed(0)
+    x, residual = torch.randn(2, 16, 9, 7), torch.randn(2, 16, 9, 7)
+    norm = torch.rand(16), torch.randn(16), 1e-6
+    fc1 = torch.randn(64, 16, requires_grad=True), torch.randn(64)
+    fc2 = torch.randn(16, 64), torch.randn(16)
+    arguments = x, residual, norm, fc1, fc2, torch.rand(16)
+    trained = channel_mlp(*arguments)
+    with torch.no_grad():
+        inferred = channel_mlp(*arguments)
+    assert trained.requires_grad
+    torch.testing.assert_close(inferred, trained.detach(), rtol=1e-5, atol=1e-5)

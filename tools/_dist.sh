@@ -1,0 +1,13 @@
+# shellcheck shell=bash
+# Sourced by dist_train.sh and dist_test.sh: how they start processes on this node.
+
+start() { # PROCESSES TOOL CONFIG [arguments]
+    if [[ ! $1 =~ ^[1-9][0-9]*$ ]]; then
+        echo "error: GPUS must be a number of processes, 1 or more, got '$1'" >&2
+        echo "$usage" >&2
+        exit 2
+    fi
+    export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+    exec "${PYTHON:-python}" -m mmmsmlp.engine.torchrun "$1" "$root/tools/$2" "${@:3}"
+}
