@@ -105,9 +105,7 @@ class _ChunkedMLP(torch.autograd.Function):
         grad_ln_w, grad_ln_b = torch.zeros_like(ln_w), torch.zeros_like(ln_b)
         grad_w1, grad_b1 = torch.zeros_like(w1), w1.new_zeros(w1.shape[0])
         grad_w2, grad_b2 = torch.zeros_like(w2), torch.zeros_like(b2)  # before gamma
-        for part, before in zip(
-            _chunks(x.shape[0], w1.shape[0]), hidden, strict=True
-        ):
+        for part, before in zip(_chunks(x.shape[0], w1.shape[0]), hidden, strict=True):
             grad = grad_out[part]
             if scale is not None:
                 grad = grad * scale[part, None]
