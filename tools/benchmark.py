@@ -7,6 +7,7 @@ numbers nothing is timed, and the exit code is 1.
 
 import argparse
 import json
+import logging
 import sys
 
 import _checkout  # noqa: F401  before the package is imported
@@ -76,7 +77,11 @@ def main() -> None:
         result = read_result(args.read)
     else:
         use_allocator(args.allocator)
-        result = measured(args)
+        logging.disable(logging.INFO)  # the models' notes do not belong to the tables
+        try:
+            result = measured(args)
+        finally:
+            logging.disable(logging.NOTSET)
     if args.out:  # first: minutes of measuring stand in it
         report.write_json(args.out, result)
     try:
