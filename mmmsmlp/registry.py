@@ -15,39 +15,15 @@ from mmengine.registry import Registry
 
 _SCOPE = 'mmmsmlp'
 
-MODELS = Registry(
-    'model', parent=ROOT_MODELS, scope=_SCOPE, locations=['mmmsmlp.models']
-)
-OPTIM_WRAPPER_CONSTRUCTORS = Registry(
-    'optimizer wrapper constructor',
-    parent=ROOT_CONSTRUCTORS,
-    scope=_SCOPE,
-    locations=['mmmsmlp.engine.layer_decay'],
-)
-OPTIM_WRAPPERS = Registry(
-    'optimizer wrapper',
-    parent=ROOT_OPTIM_WRAPPERS,
-    scope=_SCOPE,
-    locations=['mmmsmlp.engine.cpu_amp'],
-)
-FUNCTIONS = Registry(
-    'function',
-    parent=ROOT_FUNCTIONS,
-    scope=_SCOPE,
-    locations=['mmmsmlp.engine.seeding', 'mmmsmlp.engine.sharding'],
-)
-HOOKS = Registry(
-    'hook',
-    parent=ROOT_HOOKS,
-    scope=_SCOPE,
-    locations=['mmmsmlp.engine.seeding', 'mmmsmlp.engine.run_record'],
-)
-STRATEGIES = Registry(
-    'strategy',
-    parent=ROOT_STRATEGIES,
-    scope=_SCOPE,
-    locations=['mmmsmlp.engine.sharding'],
-)
-RUNNERS = Registry(
-    'runner', parent=ROOT_RUNNERS, scope=_SCOPE, locations=['mmmsmlp.engine.sharding']
-)
+
+def _child(parent: Registry, *locations: str) -> Registry:
+    return Registry(parent.name, parent=parent, scope=_SCOPE, locations=list(locations))
+
+
+MODELS = _child(ROOT_MODELS, 'mmmsmlp.models')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(ROOT_CONSTRUCTORS, 'mmmsmlp.engine.layer_decay')
+OPTIM_WRAPPERS = _child(ROOT_OPTIM_WRAPPERS, 'mmmsmlp.engine.cpu_amp')
+FUNCTIONS = _child(ROOT_FUNCTIONS, 'mmmsmlp.engine.seeding', 'mmmsmlp.engine.sharding')
+HOOKS = _child(ROOT_HOOKS, 'mmmsmlp.engine.seeding', 'mmmsmlp.engine.run_record')
+STRATEGIES = _child(ROOT_STRATEGIES, 'mmmsmlp.engine.sharding')
+RUNNERS = _child(ROOT_RUNNERS, 'mmmsmlp.engine.sharding')

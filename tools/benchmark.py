@@ -34,13 +34,6 @@ def parse_shape(text: str) -> tuple[int, int, int]:
     return batch, height, width
 
 
-def positive(text: str) -> int:
-    """Read a whole number from 1 up."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'must be a whole number > 0, got {text!r}')
-    return int(text)
-
-
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -58,8 +51,8 @@ def parse_args() -> argparse.Namespace:
     )  # fmt: skip
     add('--device', choices=list(DEFAULT_SHAPES), help='default: cuda where there is')
     add('--dtype', choices=list(DTYPES), help='default: float32; bfloat16 on a GPU')
-    add('--threads', type=positive, help="default: PyTorch's choice")
-    add('--rounds', type=positive, help='default: 5, or 3 for images above 512x512')
+    add('--threads', type=cli.positive, help="default: PyTorch's choice")
+    add('--rounds', type=cli.positive, help='default: 5, or 3 for images above 512x512')
     add('--quick', action='store_true', help='one short round of small images')
     add(
         '--allocator', choices=['default', 'tuned'],

@@ -66,7 +66,7 @@ def find_images(source: str) -> list[str]:
 
 
 def is_readable(image: str) -> bool:
-    """Whether the file decodes; the inferencers would fail on it one by one."""
+    """Whether the file decodes; each toolbox fails on one that does not in its way."""
     try:
         return imread(image) is not None
     except cv2.error:
@@ -155,9 +155,13 @@ def main() -> None:
     with cli.building(cfg.filename):
         draw = INFERENCERS[scope](cfg, args)
     for image in images:
-        if not is_readable(image):
-            raise cli.BadInput(f'{image} is no image that can be read')
-        print(f'{image}: {draw(image)}', flush=True)
+        try:
+            found = draw(image)
+        except Exception as error:
+            if is_readable(image):
+                raise
+            raise cli.BadInput(f'{image} is no image that can be read') from error
+        print(f'{image}: {found}', flush=True)
     print(f'drawn into {Path(args.out_dir) / "vis"}')
 
 

@@ -35,20 +35,13 @@ SWITCHES = {
 }
 
 
-def positive(text: str) -> int:
-    """Read a whole number from 1 up."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'must be a whole number > 0, got {text!r}')
-    return int(text)
-
-
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('configs', nargs='+', metavar='CONFIG')
     parser.add_argument(
         '--shape',
         nargs=3,
-        type=positive,
+        type=cli.positive,
         metavar=('N', 'H', 'W'),
         help='default 2 400 640 (mmdet), 2 512 512 (mmseg), 16 224 224 (mmpretrain)',
     )
@@ -57,15 +50,9 @@ def parse_args() -> argparse.Namespace:
 
 def classes_of(model: dict) -> int:
     """The number of classes that a model's heads are built for."""
-    stack = [model]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, dict):
-            if 'num_classes' in node:
-                return node['num_classes']
-            stack.extend(node.values())
-        elif isinstance(node, (list, tuple)):
-            stack.extend(node)
+    for table in cli.tables_in(model):
+        if 'num_classes' in table:
+            return table['num_classes']
     raise cli.BadInput('no head of the model says its num_classes')
 
 

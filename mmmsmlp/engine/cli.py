@@ -34,6 +34,13 @@ class DictOptions(DictAction):
             )
 
 
+def positive(text: str) -> int:
+    """Read a whole number from 1 up, as the ``type`` of an argument."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'must be a whole number > 0, got {text!r}')
+    return int(text)
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that training and testing share."""
     parser.add_argument(
@@ -137,6 +144,18 @@ def check_is_whole(cfg: Config, *needed: str) -> None:
             f'config {cfg.filename} has no {", no ".join(missing)}: it is a part that '
             'others build on; give one that names a whole experiment'
         )
+
+
+def tables_in(node) -> Iterator[dict]:
+    """Every dict of a config's entry, itself and whatever it nests."""
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            yield node
+            stack.extend(node.values())
+        elif isinstance(node, (list, tuple)):
+            stack.extend(node)
 
 
 def set_work_dir(cfg: Config, work_dir: str | None) -> None:

@@ -18,7 +18,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import distributed
 
-from .cli import BadInput
+from .cli import BadInput, tables_in
 from .sharding import check_sharding
 
 _SYNC_BN = {'SyncBN': 'BN', 'MMSyncBN': 'BN', 'SyncBatchNorm': 'BN'}
@@ -67,16 +67,10 @@ def replace_sync_bn(cfg: Config) -> int:
         How many entries changed.
     """
     count = int(bool(cfg.pop('sync_bn', None)))
-    stack = [cfg.get('model')]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, dict):
-            if node.get('type') in _SYNC_BN:
-                node['type'] = _SYNC_BN[node['type']]
-                count += 1
-            stack.extend(node.values())
-        elif isinstance(node, (list, tuple)):
-            stack.extend(node)
+    for table in tables_in(cfg.get('model')):
+        if table.get('type') in _SYNC_BN:
+            table['type'] = _SYNC_BN[table['type']]
+            count += 1
     return count
 
 

@@ -17,6 +17,7 @@ from mmengine.hooks import Hook
 import mmmsmlp
 
 from ..registry import HOOKS
+from ..zoo.leaves import checkout
 
 PACKAGES = (
     *('torchvision', 'numpy'),
@@ -79,8 +80,8 @@ def _versions() -> dict[str, str]:
 
 def _commit() -> str | None:
     """Of the checkout that runs; ``None`` for an installed package."""
-    root = Path(mmmsmlp.__file__).parents[1]
-    if not (root / '.git').exists():
+    root = checkout()
+    if root is None or not (root / '.git').exists():
         return None
     git = ['git', '-C', str(root)]
     try:

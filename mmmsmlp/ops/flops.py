@@ -10,6 +10,8 @@ from math import prod
 import torch
 from torch.utils.flop_counter import register_flop_formula
 
+from .linear import ONEDNN
+
 
 def mix_shift_flops(x_shape, weight_shapes) -> int:
     """FLOPs of the two depth-wise branches, a multiply-add counting as two."""
@@ -28,7 +30,10 @@ def _backward_flops(grad_shape, x_shape, weights_h, *args, **kwargs) -> int:
     return 2 * mix_shift_flops(x_shape, weights_h)
 
 
-@register_flop_formula(torch.ops.mkldnn._linear_pointwise)
 def _linear_flops(x_shape, weight_shape, *args, **kwargs) -> int:
     outputs, inputs = weight_shape
     return 2 * prod(x_shape[:-1]) * inputs * outputs
+
+
+if ONEDNN is not None:
+    register_flop_formula(ONEDNN)(_linear_flops)

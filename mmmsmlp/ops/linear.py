@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # What TorchInductor calls too. It has no gradient of its own.
-_onednn = getattr(torch.ops.mkldnn, '_linear_pointwise', None)
+ONEDNN = getattr(torch.ops.mkldnn, '_linear_pointwise', None)
 
 
 def linear(
@@ -27,7 +27,7 @@ def linear(
         Tensor (..., D).
     """
     if _takes(x):
-        return _onednn(x, weight, bias, 'gelu' if gelu else 'none', [], 'none')
+        return ONEDNN(x, weight, bias, 'gelu' if gelu else 'none', [], 'none')
     y = F.linear(x, weight, bias)
     return F.gelu(y) if gelu else y
 
@@ -52,6 +52,6 @@ def _takes(x: Tensor) -> bool:
         is_eager_cpu(x)
         and x.dtype == torch.float32
         and not torch.is_grad_enabled()
-        and _onednn is not None
+        and ONEDNN is not None
         and torch.backends.mkldnn.is_available()
     )

@@ -5,21 +5,14 @@ import torch
 import torch.nn.functional as F
 
 from mmmsmlp.ops import linear
+from mmmsmlp.ops.linear import ONEDNN
 from mmmsmlp.ops.mlp import channel_mlp
 
-try:
-    ONEDNN = torch.ops.mkldnn._linear_pointwise
-except AttributeError:
-    ONEDNN = None
 
-
-def tensors(*shape, width=24, bias=True, dtype=torch.float32):
+def tensors(*shape, width=24, bias=True):
     torch.manual_seed(0)
-    x, weight = (
-        torch.randn(*shape, dtype=dtype),
-        torch.randn(width, shape[-1]).to(dtype),
-    )
-    return x, weight, torch.randn(width, dtype=dtype) if bias else None
+    x, weight = torch.randn(*shape), torch.randn(width, shape[-1])
+    return x, weight, torch.randn(width) if bias else None
 
 
 def calls_of_onednn(function):
