@@ -5,7 +5,9 @@ With CUDA everything is left to mmengine. Without it mmengine's launcher would c
 is set up here, on gloo, before the Runner looks for one.
 """
 
+import atexit
 import fcntl
+import gc
 import os
 import socket
 import struct
@@ -146,6 +148,7 @@ def _join_gloo(cfg: Config) -> None:
         dist_cfg = cfg.get('env_cfg', {}).get('dist_cfg', {})
         timeout = timedelta(seconds=dist_cfg.get('timeout', 1800))
         distributed.init_process_group('gloo', timeout=timeout)
+        atexit.register(_leave_gloo)
     wrapper = cfg.get('model_wrapper_cfg') or dict(
         type='MMDistributedDataParallel',
         broadcast_buffers=False,
@@ -153,6 +156,16 @@ def _join_gloo(cfg: Config) -> None:
     )
     # An explicit None keeps the Runner from filling in [LOCAL_RANK].
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+
+
+def _leave_gloo() -> None:
+    """Join gloo's threads while Python still runs.
+
+    A thread that lets go of the last collective's tensors during the interpreter's end
+    would abort a run that has finished.
+    """
+    distributed.destroy_process_group()
+    gc.collect()  # models refer to the group, and a group joins its threads when freed
 
 
 def interface_to(address: str) -> str:
