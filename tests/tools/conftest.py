@@ -80,7 +80,8 @@ def run_tool(monkeypatch, capfd, tmp_path):
     Gives ``run(name, *args) -> (exit code, stdout, stderr)``; the working directory is
     a fresh one.
     """
-    from mmengine.logging import MMLogger
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.registry import DefaultScope
     from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
     from mmengine.visualization import Visualizer
 
@@ -89,8 +90,10 @@ def run_tool(monkeypatch, capfd, tmp_path):
 
     def run(name, *args):
         path = TOOLS / name
-        # As in a process that has just started.
-        for shared in (MMLogger, Visualizer, *Visualizer.__subclasses__()):
+        # As in a process that has just started. What a run of the same second left by
+        # that name would be taken for this one's, another toolbox's scope too.
+        managers = MMLogger, MessageHub, DefaultScope, Visualizer
+        for shared in (*managers, *Visualizer.__subclasses__()):
             shared._instance_dict.clear()
         monkeypatch.setattr(sys, 'argv', [str(path), *map(str, args)])
         code = 0

@@ -36,9 +36,10 @@ tta_pipeline = [
         [dict(type='Resize', scale=(side, side)) for side in (128, 192)],
         [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
         [dict(type='LoadAnnotations')], [dict(type='PackSegInputs')]])]
-train_cfg = dict(max_iters=40, val_interval=40)
+optim_wrapper = dict(optimizer=dict(lr=4e-3))
+train_cfg = dict(max_iters=120, val_interval=120)
 param_scheduler = []
-default_hooks = dict(checkpoint=dict(interval=40))
+default_hooks = dict(checkpoint=dict(interval=120))
 """
 VAL = 5  # does not divide by two
 
@@ -55,7 +56,7 @@ def shapes(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def segmentor(shapes):
-    """A checkpoint of 40 iterations."""
+    """A checkpoint of 120 iterations."""
     config, data = shapes
     run = data.parent / 'run'
     subprocess.run(
@@ -63,7 +64,7 @@ def segmentor(shapes):
         cwd=data.parent, check=True, capture_output=True, timeout=240,
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '-1'},
     )  # fmt: skip
-    return run / 'iter_40.pth'
+    return run / 'iter_120.pth'
 
 
 def evaluate(run_tool, config, checkpoint, *more):
