@@ -35,17 +35,17 @@ train_dataloader = dict(
         ]
     ),
 )
+# By this name, which mmseg's inference_model reads.
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(2048, 180), keep_ratio=True),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
 val_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
-    dataset=dict(
-        pipeline=[
-            dict(type='LoadImageFromFile'),
-            dict(type='Resize', scale=(2048, 180), keep_ratio=True),
-            dict(type='LoadAnnotations'),
-            dict(type='PackSegInputs'),
-        ]
-    ),
+    dataset=dict(pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
 tta_pipeline = [

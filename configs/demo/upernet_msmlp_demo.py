@@ -48,8 +48,9 @@ train_dataloader = dict(
     num_workers=1,
     dataset=dict(**shapes, data_prefix=train, pipeline=[*load, flip, pack]),
 )
+test_pipeline = [*load, pack]  # by this name, which mmseg's inference_model reads
 val_dataloader = dict(
-    num_workers=1, dataset=dict(**shapes, data_prefix=val, pipeline=[*load, pack])
+    num_workers=1, dataset=dict(**shapes, data_prefix=val, pipeline=test_pipeline)
 )
 test_dataloader = val_dataloader
 optim_wrapper = dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=5.0))
