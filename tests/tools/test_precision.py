@@ -4,28 +4,18 @@ import copy
 
 import pytest
 import torch
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DefaultScope
 
 from mmmsmlp.engine import switches
 from mmmsmlp.engine.cli import BadInput
 from mmmsmlp.engine.cpu_amp import CPUAmpOptimWrapper
 from mmmsmlp.zoo.leaves import get_config
-
-SMALL = dict(
-    arch=dict(embed_dims=16, depths=[1, 1, 1, 1], mix_sizes=[[1, 3]] * 4),
-    shift_dist=(0, 1),
-    layer_scale_init_value=1.0,
-)
+from tests.models.split_gradients import small
 
 
 def build(name):
-    cfg = get_config(name)
-    cfg.model.backbone.update(SMALL, drop_path_rate=0.0)
-    widths = [16, 32, 64, 128]
-    cfg.model.neck.in_channels = widths[-len(cfg.model.neck.in_channels) :]
     torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        return MODELS.build(cfg.model).train()
+    return small(name)[1]
 
 
 def losses_of(model):
@@ -74,15 +64,7 @@ def test_the_heads_of_a_segmentor_compute_in_bfloat16_too():
     from mmengine.structures import PixelData
     from mmseg.structures import SegDataSample
 
-    cfg = get_config('upernet_msmlp_t_160k')
-    cfg.model.backbone.update(SMALL, drop_path_rate=0.0)
-    norm = dict(type='GN', num_groups=4)
-    cfg.model.decode_head.update(
-        in_channels=[16, 32, 64, 128], channels=16, norm_cfg=norm
-    )
-    cfg.model.auxiliary_head.update(in_channels=64, channels=16, norm_cfg=norm)
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        model = MODELS.build(cfg.model).train()
+    model = build('upernet_msmlp_t_160k')
     inside = {}
     for name in ('decode_head', 'auxiliary_head'):
         getattr(model, name).conv_seg.register_forward_hook(
