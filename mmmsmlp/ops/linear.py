@@ -39,11 +39,16 @@ def is_eager_cpu(x: Tensor) -> bool:
     its work at once, and autocast chooses the precisions.
     """
     return (
-        x.device.type == 'cpu'
-        and not torch.is_autocast_enabled('cpu')
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
-        and not torch._C._are_functorch_transforms_active()
+        x.device.type == 'cpu' and not torch.is_autocast_enabled('cpu') and is_eager()
+    )
+
+
+def is_eager() -> bool:
+    """Whether PyTorch runs operations as they come, and no transform collects them."""
+    return not (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch._C._are_functorch_transforms_active()
     )
 
 

@@ -100,7 +100,6 @@ class _ChunkedMLP(torch.autograd.Function):
     def backward(ctx, grad_out):
         x, ln_w, ln_b, w1, w2, b2, gamma, scale, *hidden = ctx.saved_tensors
         grad_out = grad_out.contiguous()
-        w1_t, w2_t = w1.t().contiguous(), w2.t().contiguous()
         grad_x = torch.empty_like(x)
         grad_ln_w, grad_ln_b = torch.zeros_like(ln_w), torch.zeros_like(ln_b)
         grad_w1, grad_b1 = torch.zeros_like(w1), w1.new_zeros(w1.shape[0])
@@ -114,11 +113,12 @@ class _ChunkedMLP(torch.autograd.Function):
             )
             torch.addmm(grad_w2, grad.t(), F.gelu(before), out=grad_w2)
             grad_b2 += grad.sum(0)
-            grad = aten.gelu_backward(linear(grad * gamma, w2_t), before)
+            grad = linear(grad * gamma, w2.t())
+            aten.gelu_backward.grad_input(grad, before, grad_input=grad)
             torch.addmm(grad_w1, grad.t(), normed, out=grad_w1)
             grad_b1 += grad.sum(0)
             grad_x[part], weight, bias = aten.native_layer_norm_backward(
-                linear(grad, w1_t),
+                linear(grad, w1.t()),
                 x[part],
                 ln_w.shape,
                 mean,
@@ -129,7 +129,7 @@ class _ChunkedMLP(torch.autograd.Function):
             )
             grad_ln_w += weight
             grad_ln_b += bias
-        grad_gamma = (grad_w2 * w2).sum(1) + grad_b2 * b2
+        grad_gamma = torch.linalg.vecdot(grad_w2, w2) + grad_b2 * b2
         grad_w2 *= gamma[:, None]
         return (
             grad_x,

@@ -163,6 +163,9 @@ def test_flops_are_counted():
 
     x, *lists = make(20, [1, 1, 3, 5, 7], 2, 5, 6)
     per_token = 4 * (1 + 1 + 9 + 25 + 49)  # four channels a group
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        mix_shift(x, *lists, DISTANCES['mix_shift'])
+    assert counter.get_total_flops() == 2 * 2 * 2 * 5 * 6 * per_token
     with FlopCounterMode(display=False) as counter, use_backend('eager'):
         y = mix_shift(x, *lists, DISTANCES['mix_shift'])
         assert counter.get_total_flops() == 2 * 2 * 2 * 5 * 6 * per_token

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .depthwise import LAST, depthwise, filter_grad, input_grad
 from .gathering import roll_both, sum_rolled
 from .rolling import add_rolled, rolled_copies, scaled_rolls
 
-LAST = torch.channels_last
 SMALL = 640 * 1024  # numbers in a map; measured, see docs/performance.md
 
 
@@ -41,7 +41,7 @@ def forward(
     """Compute :func:`mmmsmlp.ops.mix_shift`; (N, C, H, W), channels_last."""
     x = x.contiguous(memory_format=LAST)
     y = torch.empty_like(x)
-    small = x.is_cpu and x.numel() <= SMALL
+    small = is_small(x)
     for run in find_runs(weights_h, merge=small):
         filters = [
             list(tensors[run.groups])
@@ -65,8 +65,8 @@ def rolls(shift_dist: Sequence[int], order: str) -> list[int]:
 
 def mix_tokens(y, x, weights_h, biases_h, weights_v, biases_v, widths, distances):
     """Write a run of 1x1 groups; mixing single tokens commutes with shifting them."""
-    bias = torch.cat(biases_h) + torch.cat(biases_v)
-    weight_h, weight_v = torch.cat(weights_h), torch.cat(weights_v)
+    bias = join(biases_h) + join(biases_v)
+    weight_h, weight_v = join(weights_h), join(weights_v)
     scaled_rolls(y, x, weight_h, weight_v, bias, widths, distances)
 
 
@@ -86,8 +86,8 @@ def mix_patched(
     y, x, weights_h, biases_h, weights_v, biases_v, widths, distances, order
 ):
     """Write a run of a large map, rolled patch by patch."""
-    weight_h, weight_v = torch.cat(weights_h), torch.cat(weights_v)
-    bias = torch.cat(biases_h) + torch.cat(biases_v)
+    weight_h, weight_v = join(weights_h), join(weights_v)
+    bias = join(biases_h) + join(biases_v)
     if order == 'mix_shift':
         x = x.contiguous(memory_format=LAST)
         mixed_h, mixed_v = depthwise(x, weight_h, bias), depthwise(x, weight_v)
@@ -115,33 +115,74 @@ def backward(
     grad = grad.contiguous(memory_format=LAST)
     grad_x = torch.empty_like(x)
     grads_h, grads_v = [], []
+    small = is_small(x)
     for run in find_runs(weights_h, merge=True):
-        weight_h = torch.cat([*weights_h[run.groups]])
-        weight_v = torch.cat([*weights_v[run.groups]])
-        x_run, grad_run = x[:, run.channels], grad[:, run.channels]
-        out, widths = grad_x[:, run.channels], run.widths
+        filters = list(weights_h[run.groups]), list(weights_v[run.groups])
         distances = rolls(shift_dist[run.groups], order)
-        reverse = [-distance for distance in distances]
+        maps = [each[:, run.channels] for each in (grad_x, grad, x)]
         if run.size == 1:
-            scaled_rolls(out, grad_run, weight_h, weight_v, None, widths, reverse)
-            rolled_h, rolled_v = rolled_copies(x_run, widths, distances)
-            grad_h, grad_v = channel_dots(grad_run, rolled_h, rolled_v)
-        elif order == 'mix_shift':
-            x_run = x_run.contiguous(memory_format=LAST)
-            rolled_h, rolled_v = rolled_copies(grad_run, widths, reverse)
-            mixed_h, grad_h = depthwise_backward(rolled_h, x_run, weight_h)
-            mixed_v, grad_v = depthwise_backward(rolled_v, x_run, weight_v)
-            torch.add(mixed_h, mixed_v, out=out)
+            grad_h, grad_v = unmix_tokens(*maps, *filters, run.widths, distances)
+        elif small:
+            grad_h, grad_v = unmix_gathered(*maps, *filters, distances, order)
         else:
-            grad_run = grad_run.contiguous(memory_format=LAST)
-            rolled_h, rolled_v = rolled_copies(x_run, widths, distances)
-            mixed_h, grad_h = depthwise_backward(grad_run, rolled_h, weight_h)
-            mixed_v, grad_v = depthwise_backward(grad_run, rolled_v, weight_v)
-            add_rolled(out, mixed_h, mixed_v, widths, reverse)
-        grads_h += split(grad_h, widths)
-        grads_v += split(grad_v, widths)
+            grad_h, grad_v = unmix_patched(
+                *maps, *filters, run.widths, distances, order
+            )
+        grads_h += split(grad_h, run.widths)
+        grads_v += split(grad_v, run.widths)
     widths = [weight.shape[0] for weight in weights_h]
     return grad_x, grads_h, grads_v, split(grad.sum((0, 2, 3)), widths)
+
+
+def unmix_tokens(grad_x, grad, x, weights_h, weights_v, widths, distances):
+    """Gradients of :func:`mix_tokens`; the first argument is written."""
+    reverse = [-distance for distance in distances]
+    weight_h, weight_v = join(weights_h), join(weights_v)
+    scaled_rolls(grad_x, grad, weight_h, weight_v, None, widths, reverse)
+    return channel_dots(grad, *rolled_copies(x, widths, distances))
+
+
+def unmix_gathered(grad_x, grad, x, weights_h, weights_v, distances, order):
+    """Gradients of :func:`mix_gathered`; the first argument is written."""
+    weight = torch.cat([*weights_h, *weights_v])
+    reverse = [-distance for distance in distances]
+    if order == 'mix_shift':
+        grad = roll_both(grad, reverse)
+        torch.add(*input_grad(grad, weight).chunk(2, 1), out=grad_x)
+    else:
+        grad, x = torch.cat([grad, grad], 1), roll_both(x, distances)
+        grad_x.copy_(sum_rolled(input_grad(grad, weight), reverse))
+    return filter_grad(grad, x, weight.shape[-1]).chunk(2)
+
+
+def unmix_patched(grad_x, grad, x, weights_h, weights_v, widths, distances, order):
+    """Gradients of :func:`mix_patched`; the first argument is written."""
+    weight_h, weight_v = join(weights_h), join(weights_v)
+    reverse = [-distance for distance in distances]
+    shifted_last = order == 'mix_shift'
+    if shifted_last:
+        grad_h, grad_v = rolled_copies(grad, widths, reverse)
+        x_h = x_v = x
+    else:
+        grad_h = grad_v = grad.contiguous(memory_format=LAST)
+        x_h, x_v = rolled_copies(x, widths, distances)
+    mixed = input_grad(grad_h, weight_h), input_grad(grad_v, weight_v)
+    if shifted_last:
+        torch.add(*mixed, out=grad_x)
+    else:
+        add_rolled(grad_x, *mixed, widths, reverse)
+    size = weight_h.shape[-1]
+    return filter_grad(grad_h, x_h, size), filter_grad(grad_v, x_v, size)
+
+
+def is_small(x: Tensor) -> bool:
+    """Whether starting an operation on the map costs more than its arithmetic."""
+    return x.is_cpu and x.numel() <= SMALL
+
+
+def join(tensors: list[Tensor]) -> Tensor:
+    """Concatenate the groups of a run; a single one is not copied."""
+    return torch.cat(tensors) if len(tensors) > 1 else tensors[0]
 
 
 def find_runs(weights: Sequence[Tensor], merge: bool) -> Iterator[Run]:
@@ -166,34 +207,6 @@ def split(tensor: Tensor, widths: Sequence[int]) -> list[Tensor]:
         part.clone(memory_format=torch.contiguous_format)
         for part in tensor.split(widths)
     ]
-
-
-def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """'Same' depth-wise convolution."""
-    return torch.conv2d(
-        x, weight, bias, padding=weight.shape[-1] // 2, groups=weight.shape[0]
-    )
-
-
-def depthwise_backward(
-    grad: Tensor, x: Tensor, weight: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradients of :func:`depthwise` for its input and its weight."""
-    padding = [weight.shape[-1] // 2] * 2
-    grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
-        grad,
-        x,
-        weight,
-        None,
-        [1, 1],
-        padding,
-        [1, 1],
-        False,
-        [0, 0],
-        weight.shape[0],
-        [True, True, False],
-    )
-    return grad_x, grad_weight
 
 
 def channel_dots(
