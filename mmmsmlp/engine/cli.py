@@ -3,7 +3,9 @@
 import argparse
 import errno
 import os
+import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from ..checkpoints import CheckpointError
 from ..zoo import leaves
 
 EXIT_BAD_INPUT = 2
+FIRST_SPEAKS = 10  # seconds
 
 
 class BadInput(Exception):
@@ -66,17 +69,18 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool; end with ``error: ...`` and exit code 2 on bad input.
 
-    Only the first process of a machine speaks, so that eight processes do not print
-    one error eight times. ``MMMSMLP_TRACEBACK=1`` shows where the error was raised.
+    The first process of a machine speaks, so that eight processes do not print one
+    error eight times. ``MMMSMLP_TRACEBACK=1`` shows where the error was raised.
     """
     try:
         main()
     except (BadInput, CheckpointError) as error:
         if os.environ.get('MMMSMLP_TRACEBACK') == '1':
             traceback.print_exc()
-        if os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', '0')) == '0':
-            sys.stdout.flush()
-            print(f'error: {error}', file=sys.stderr, flush=True)
+        if os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', '0')) != '0':
+            _let_the_first_speak()
+        sys.stdout.flush()
+        print(f'error: {error}', file=sys.stderr, flush=True)
         sys.exit(EXIT_BAD_INPUT)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -91,6 +95,16 @@ def run_tool(main: Callable[[], None]) -> None:
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         sys.exit(130)  # the shell's code for Ctrl-C; where it struck is no news
+
+
+def _let_the_first_speak() -> None:
+    """Wait for the end that a launcher gives all processes once one has left.
+
+    It does not come where the error is not the first process's too: one task too many
+    for the GPUs of a machine.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_BAD_INPUT))
+    time.sleep(FIRST_SPEAKS)
 
 
 def find_config(name: str) -> Path:

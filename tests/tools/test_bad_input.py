@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 import pytest
 import torch
@@ -56,6 +57,24 @@ def test_more_processes_than_gpus(monkeypatch):
         monkeypatch.setenv('LOCAL_RANK', rank)
         with pytest.raises(cli.BadInput, match='8 processes.*4 are visible'):
             launch._check_gpu_count()
+
+
+def test_a_fault_of_one_process_is_told_by_it(monkeypatch, capsys):
+    """One task too many for the GPUs: the first process of the machine runs on."""
+
+    def main():
+        raise cli.BadInput('no GPU is left')
+
+    monkeypatch.setattr(cli, 'FIRST_SPEAKS', 0.1)
+    monkeypatch.setenv('LOCAL_RANK', '3')
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            cli.run_tool(main)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == cli.EXIT_BAD_INPUT
+    assert capsys.readouterr().err == 'error: no GPU is left\n'
 
 
 @pytest.mark.parametrize('option', ['--metrics', '--out'])
