@@ -17,7 +17,7 @@ from ..checkpoints import CheckpointError
 from ..zoo import leaves
 
 EXIT_BAD_INPUT = 2
-FIRST_SPEAKS = 10  # seconds
+FIRST_SPEAKS_WITHIN = 10  # seconds
 
 
 class BadInput(Exception):
@@ -98,13 +98,15 @@ def run_tool(main: Callable[[], None]) -> None:
 
 
 def _let_the_first_speak() -> None:
-    """Wait for the end that a launcher gives all processes once one has left.
+    """Wait until the launcher ends this process, as it does when another one has left.
 
-    It does not come where the error is not the first process's too: one task too many
-    for the GPUs of a machine.
+    Left before the first, it would have the first ended before that could speak. No
+    end comes where the first has no such error: one task too many for the GPUs of a
+    machine.
     """
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_BAD_INPUT))
-    time.sleep(FIRST_SPEAKS)
+    for number in signal.SIGTERM, signal.SIGINT:
+        signal.signal(number, lambda *_: os._exit(EXIT_BAD_INPUT))
+    time.sleep(FIRST_SPEAKS_WITHIN)
 
 
 def find_config(name: str) -> Path:

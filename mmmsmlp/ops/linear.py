@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .modes import is_eager_cpu
+
 # What TorchInductor calls too. It has no gradient of its own.
 ONEDNN = getattr(torch.ops.mkldnn, '_linear_pointwise', None)
 
@@ -30,26 +32,6 @@ def linear(
         return ONEDNN(x, weight, bias, 'gelu' if gelu else 'none', [], 'none')
     y = F.linear(x, weight, bias)
     return F.gelu(y) if gelu else y
-
-
-def is_eager_cpu(x: Tensor) -> bool:
-    """Whether operations run one by one on a CPU, in the precision of their inputs.
-
-    Elsewhere plain compositions are better: a compiler fuses them, a GPU wants all of
-    its work at once, and autocast chooses the precisions.
-    """
-    return (
-        x.device.type == 'cpu' and not torch.is_autocast_enabled('cpu') and is_eager()
-    )
-
-
-def is_eager() -> bool:
-    """Whether PyTorch runs operations as they come, and no transform collects them."""
-    return not (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or torch._C._are_functorch_transforms_active()
-    )
 
 
 def _takes(x: Tensor) -> bool:

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .linear import is_eager_cpu, linear
+from .linear import linear
+from .modes import is_eager_cpu
 
 # Rows at a time: their hidden layer stays in cache, and a product has enough of them.
 HIDDEN, ROWS = 768 * 1024, 2048  # numbers and rows; measured

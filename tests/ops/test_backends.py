@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmmsmlp.ops import BackendError, mix_shift, use_backend
-from mmmsmlp.ops.mix_shift import dispatch, eager
+from mmmsmlp.ops.mix_shift import api, dispatch, eager
 
 DISTANCES = {'mix_shift': [0, 1, 2, 3, 4], 'shift_mix': [-2, -1, 0, 1, 2]}
 STAGE_SIZES = ([1, 1, 3, 5, 7], [1, 3, 3, 5, 7], [1, 5, 5, 5, 7], [1, 7, 7, 7, 7])
@@ -69,6 +69,33 @@ def test_eager_equals_the_reference(case, order):
     assert_equal_results(
         run('eager', arguments, order), run('reference', arguments, order), 2e-5
     )
+
+
+@pytest.mark.usefixtures('either_way')
+@pytest.mark.parametrize('order', DISTANCES)
+@pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])
+def test_unobserved_calls_give_the_same(monkeypatch, order, mode):
+    arguments = make(96, STAGE_SIZES[0], 2, 9, 11)
+    observed = run('eager', arguments, order)
+    with monkeypatch.context() as patch, mode():
+        patch.setattr(api, 'mix_shift_op', None)  # not to be called
+        y = mix_shift(*arguments, DISTANCES[order], order)
+        assert torch.equal(y, observed[0])
+        with torch.device('meta'):  # where new tensors go is not our tables' concern
+            assert torch.equal(mix_shift(*arguments, DISTANCES[order], order), y)
+        with torch.autocast('cpu', torch.bfloat16):
+            half = mix_shift(*arguments, DISTANCES[order], order)
+    assert half.dtype == torch.bfloat16
+    assert_equal_results([half], [y], 0.02)
+    for a, b in zip(run('eager', arguments, order), observed, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize('backend', ['eager', 'reference'])
+def test_an_empty_batch(backend):
+    results = run(backend, make(20, STAGE_SIZES[0], 0, 4, 5), 'mix_shift')
+    assert results[0].shape == results[1].shape == (0, 20, 4, 5)
+    assert all(not grad.any() for grad in results[2:])
 
 
 @pytest.mark.usefixtures('either_way')

@@ -3,6 +3,9 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -65,16 +68,33 @@ def test_a_fault_of_one_process_is_told_by_it(monkeypatch, capsys):
     def main():
         raise cli.BadInput('no GPU is left')
 
-    monkeypatch.setattr(cli, 'FIRST_SPEAKS', 0.1)
+    monkeypatch.setattr(cli, 'FIRST_SPEAKS_WITHIN', 0.1)
     monkeypatch.setenv('LOCAL_RANK', '3')
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(SystemExit) as ended:
-            cli.run_tool(main)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    monkeypatch.setattr(signal, 'signal', lambda *_: None)  # pytest keeps its own
+    with pytest.raises(SystemExit) as ended:
+        cli.run_tool(main)
     assert ended.value.code == cli.EXIT_BAD_INPUT
     assert capsys.readouterr().err == 'error: no GPU is left\n'
+
+
+def test_a_process_that_is_ended_while_the_first_speaks_is_silent(tmp_path):
+    source = (
+        'from mmmsmlp.engine import cli\n'
+        'def main():\n'
+        '    print("up", flush=True)\n'
+        '    raise cli.BadInput("told by the first")\n'
+        'cli.run_tool(main)\n'
+    )
+    process = subprocess.Popen(
+        [sys.executable, '-c', source], env=dict(os.environ, LOCAL_RANK='1'),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == 'up\n'
+    time.sleep(1)
+    process.terminate()
+    _, error = process.communicate(timeout=5)
+    assert process.returncode == cli.EXIT_BAD_INPUT
+    assert error == ''
 
 
 @pytest.mark.parametrize('option', ['--metrics', '--out'])

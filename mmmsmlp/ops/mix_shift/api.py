@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..linear import is_eager
+from ..modes import is_eager
 from .dispatch import implementation, select_backend
 from .library import mix_shift_op
 from .reference import mix_shift_reference

@@ -15,7 +15,15 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def input_grad(grad: Tensor, weight: Tensor) -> Tensor:
-    """Gradient of :func:`depthwise` for its map, from its output's (N, C, H, W)."""
+    """Gradient of :func:`depthwise` for x.
+
+    Args:
+        grad: Of the output, (N, C, H, W).
+        weight: The filters (C, 1, k, k).
+
+    Returns:
+        Tensor (N, C, H, W).
+    """
     padding = [weight.shape[-1] // 2] * 2
     return _gradients(grad, grad, weight, padding, [True, False, False])[0]
 
@@ -36,12 +44,19 @@ def filter_grad(grad: Tensor, x: Tensor, size: int) -> Tensor:
         Tensor (C, 1, k, k).
     """
     channels = grad.shape[1]
-    onednn = torch.backends.mkldnn.is_available() and x.dtype == torch.float32
-    if size > STRIP and x.is_cpu and onednn:
+    if size > STRIP and _runs_in_onednn(x):
         return _filter_grad_in_strips(grad, x, size)
-    x = torch.cat([x] * (channels // x.shape[1]), 1).contiguous(memory_format=LAST)
-    weight = x.new_empty(channels, 1, size, size)  # its shape counts
+    if x.shape[1] < channels:
+        x = torch.cat([x] * (channels // x.shape[1]), 1)
+    x = x.contiguous(memory_format=LAST)
+    weight = x.new_empty(channels, 1, size, size)  # only its shape is read
     return _gradients(grad, x, weight, [size // 2] * 2, [False, True, False])[1]
+
+
+def _runs_in_onednn(x: Tensor) -> bool:
+    return (
+        x.is_cpu and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    )
 
 
 def _filter_grad_in_strips(grad: Tensor, x: Tensor, size: int) -> Tensor:

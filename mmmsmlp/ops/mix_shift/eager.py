@@ -4,7 +4,8 @@ What it saves over the reference: nothing is concatenated, since each group writ
 its slice of one channels_last map; a roll is never a pass of its own, but part of the
 addition or copy that is needed anyway; and 1x1 groups are multiply-adds. On large maps
 each group runs by itself, so that it stays in cache; on small ones, where starting an
-operation costs more than its arithmetic, like neighbours run as one.
+operation costs more than its arithmetic, like neighbours run as one, and so they do in
+the backward pass, which starts more operations on each.
 """
 
 from collections.abc import Iterator, Sequence
@@ -119,14 +120,18 @@ def backward(
     for run in find_runs(weights_h, merge=True):
         filters = list(weights_h[run.groups]), list(weights_v[run.groups])
         distances = rolls(shift_dist[run.groups], order)
-        maps = [each[:, run.channels] for each in (grad_x, grad, x)]
+        out, grad_run, x_run = (m[:, run.channels] for m in (grad_x, grad, x))
         if run.size == 1:
-            grad_h, grad_v = unmix_tokens(*maps, *filters, run.widths, distances)
+            grad_h, grad_v = unmix_tokens(
+                out, grad_run, x_run, *filters, run.widths, distances
+            )
         elif small:
-            grad_h, grad_v = unmix_gathered(*maps, *filters, distances, order)
+            grad_h, grad_v = unmix_gathered(
+                out, grad_run, x_run, *filters, distances, order
+            )
         else:
             grad_h, grad_v = unmix_patched(
-                *maps, *filters, run.widths, distances, order
+                out, grad_run, x_run, *filters, run.widths, distances, order
             )
         grads_h += split(grad_h, run.widths)
         grads_v += split(grad_v, run.widths)
@@ -134,50 +139,48 @@ def backward(
     return grad_x, grads_h, grads_v, split(grad.sum((0, 2, 3)), widths)
 
 
-def unmix_tokens(grad_x, grad, x, weights_h, weights_v, widths, distances):
-    """Gradients of :func:`mix_tokens`; the first argument is written."""
+def unmix_tokens(out, grad, x, weights_h, weights_v, widths, distances):
+    """Write the map's gradient of :func:`mix_tokens`, return the filters'."""
     reverse = [-distance for distance in distances]
     weight_h, weight_v = join(weights_h), join(weights_v)
-    scaled_rolls(grad_x, grad, weight_h, weight_v, None, widths, reverse)
+    scaled_rolls(out, grad, weight_h, weight_v, None, widths, reverse)
     return channel_dots(grad, *rolled_copies(x, widths, distances))
 
 
-def unmix_gathered(grad_x, grad, x, weights_h, weights_v, distances, order):
-    """Gradients of :func:`mix_gathered`; the first argument is written."""
+def unmix_gathered(out, grad, x, weights_h, weights_v, distances, order):
+    """Write the map's gradient of :func:`mix_gathered`, return the filters'."""
     weight = torch.cat([*weights_h, *weights_v])
     reverse = [-distance for distance in distances]
     if order == 'mix_shift':
         grad = roll_both(grad, reverse)
-        torch.add(*input_grad(grad, weight).chunk(2, 1), out=grad_x)
+        torch.add(*input_grad(grad, weight).chunk(2, 1), out=out)
     else:
         grad, x = torch.cat([grad, grad], 1), roll_both(x, distances)
-        grad_x.copy_(sum_rolled(input_grad(grad, weight), reverse))
+        out.copy_(sum_rolled(input_grad(grad, weight), reverse))
     return filter_grad(grad, x, weight.shape[-1]).chunk(2)
 
 
-def unmix_patched(grad_x, grad, x, weights_h, weights_v, widths, distances, order):
-    """Gradients of :func:`mix_patched`; the first argument is written."""
+def unmix_patched(out, grad, x, weights_h, weights_v, widths, distances, order):
+    """Write the map's gradient of :func:`mix_patched`, return the filters'."""
     weight_h, weight_v = join(weights_h), join(weights_v)
     reverse = [-distance for distance in distances]
-    shifted_last = order == 'mix_shift'
-    if shifted_last:
+    if order == 'mix_shift':
         grad_h, grad_v = rolled_copies(grad, widths, reverse)
-        x_h = x_v = x
+        x_h = x_v = x.contiguous(memory_format=LAST)
+        mixed = input_grad(grad_h, weight_h), input_grad(grad_v, weight_v)
+        torch.add(*mixed, out=out)
     else:
         grad_h = grad_v = grad.contiguous(memory_format=LAST)
         x_h, x_v = rolled_copies(x, widths, distances)
-    mixed = input_grad(grad_h, weight_h), input_grad(grad_v, weight_v)
-    if shifted_last:
-        torch.add(*mixed, out=grad_x)
-    else:
-        add_rolled(grad_x, *mixed, widths, reverse)
+        mixed = input_grad(grad_h, weight_h), input_grad(grad_v, weight_v)
+        add_rolled(out, *mixed, widths, reverse)
     size = weight_h.shape[-1]
     return filter_grad(grad_h, x_h, size), filter_grad(grad_v, x_v, size)
 
 
 def is_small(x: Tensor) -> bool:
     """Whether starting an operation on the map costs more than its arithmetic."""
-    return x.is_cpu and x.numel() <= SMALL
+    return x.is_cpu and 0 < x.numel() <= SMALL
 
 
 def join(tensors: list[Tensor]) -> Tensor:

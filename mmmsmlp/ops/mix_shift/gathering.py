@@ -51,7 +51,9 @@ def sum_rolled(mixed: Tensor, distances: Sequence[int]) -> Tensor:
 @functools.lru_cache(maxsize=TABLES)
 def _sources(n: int, height: int, width: int, distances: tuple[int, ...]) -> Tensor:
     """For each row of (N, H, W, axis, group): its row of (N, H, W, group)."""
-    rows = torch.arange(n * height * width * len(distances), dtype=torch.int32)
+    rows = torch.arange(
+        n * height * width * len(distances), dtype=torch.int32, device='cpu'
+    )
     rows = rows.view(n, height, width, -1)
     along_w, along_h = (_roll_groups(rows, distances, axis) for axis in (2, 1))
     return torch.stack([along_w, along_h], 3).flatten()
@@ -66,11 +68,13 @@ def _pairs(
     Returns:
         The rows, pair by pair, and where each pair starts.
     """
-    rows = torch.arange(2 * n * height * width * len(distances), dtype=torch.int32)
+    rows = torch.arange(
+        2 * n * height * width * len(distances), dtype=torch.int32, device='cpu'
+    )
     rows = rows.view(n, height, width, 2, -1)
     along_w = _roll_groups(rows[:, :, :, 0], distances, 2)
     along_h = _roll_groups(rows[:, :, :, 1], distances, 1)
-    starts = torch.arange(0, rows.numel(), 2, dtype=torch.int32)
+    starts = torch.arange(0, rows.numel(), 2, dtype=torch.int32, device='cpu')
     return torch.stack([along_w, along_h], -1).flatten(), starts
 
 
