@@ -27,7 +27,11 @@ def main() -> None:
         print(f'usage: python -m mmmsmlp TOOL ...\n\ntools: {", ".join(tools)}')
         return
     if name not in tools:
-        sys.exit(f'error: there is no tool {name!r}; choose one of {", ".join(tools)}')
+        print(
+            f'error: there is no tool {name!r}; choose one of {", ".join(tools)}',
+            file=sys.stderr,
+        )
+        sys.exit(2)
     tool, arguments = str(tools[name]), sys.argv[2:]
     if tool.endswith('.sh'):
         os.environ.setdefault('PYTHON', sys.executable)

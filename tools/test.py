@@ -8,6 +8,7 @@ import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import read_checkpoint
 from mmmsmlp.engine import cli, evaluation
 from mmmsmlp.engine.data_paths import check_data_paths
+from mmmsmlp.engine.dataset_classes import check_dataset_classes
 from mmmsmlp.engine.launch import set_up_processes
 from mmmsmlp.engine.safe_loading import install_safe_loader
 from mmmsmlp.engine.segmentation import check_classes
@@ -43,6 +44,7 @@ def main() -> None:
         evaluation.use_visualization(cfg, args.show, args.show_dir)
     collate_for_scope(cfg)
     check_data_paths(cfg, ('test',))
+    check_dataset_classes(cfg, ('test',))
     read_checkpoint(args.checkpoint)
     check_classes(cfg, args.checkpoint)
     cfg.load_from, cfg.resume = args.checkpoint, False

@@ -7,6 +7,7 @@ import _checkout  # noqa: F401  before the package is imported
 
 from mmmsmlp.engine import cli, run_files, switches, watching
 from mmmsmlp.engine.data_paths import check_data_paths
+from mmmsmlp.engine.dataset_classes import check_dataset_classes
 from mmmsmlp.engine.launch import set_up_processes
 from mmmsmlp.engine.safe_loading import install_safe_loader
 from mmmsmlp.engine.seeding import seed_by_progress
@@ -70,6 +71,7 @@ def main() -> None:
     seed_by_progress(cfg)
     cfg.custom_hooks.append(dict(type='mmmsmlp.RunRecordHook'))
     check_data_paths(cfg, ('train', 'val'))
+    check_dataset_classes(cfg, ('train', 'val'))
     check_start(cfg)
     if args.pretrained:
         notices.append(use_pretrained(cfg, args.pretrained))

@@ -1,7 +1,9 @@
 """How does a tool read its command line and config, and end on bad input?"""
 
 import argparse
+import difflib
 import errno
+import inspect
 import os
 import signal
 import sys
@@ -140,12 +142,37 @@ def load_config(name: str, options: dict | None = None) -> Config:
         raise BadInput(f'config {path} cannot be read: {_first_line(error)}') from error
     try:
         if options:
+            _check_names(cfg, options)
             cfg.merge_from_dict(options)
+    except BadInput:
+        raise
     except Exception as error:
         raise BadInput(
             f'--cfg-options {options} does not fit {path}: {_first_line(error)}'
         ) from error
     return cfg
+
+
+# What a config may hold beside the Runner's arguments, though ours do not.
+_READ_ELSEWHERE = {
+    'compile', 'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg',
+    'runner_type', 'strategy', 'sync_bn', 'tta_model', 'tta_pipeline',
+}  # fmt: skip
+
+
+def _check_names(cfg: Config, options: dict) -> None:
+    """Refuse an option that nothing would read, such as ``trian_cfg.max_epochs=1``."""
+    from mmengine.runner import Runner
+
+    known = {*cfg, *inspect.signature(Runner).parameters, *_READ_ELSEWHERE}
+    for option in options:
+        name = option.split('.')[0]
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise BadInput(
+                f'--cfg-options {option}: neither {cfg.filename} nor the Runner knows '
+                f'{name!r}' + (f'; did you mean {near[0]!r}?' if near else '')
+            )
 
 
 def check_is_whole(cfg: Config, *needed: str) -> None:

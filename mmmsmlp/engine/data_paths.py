@@ -26,18 +26,31 @@ def check_data_paths(cfg: Config, loops: tuple[str, ...] = LOOPS) -> None:
     Raises:
         BadInput: A path does not exist; names it and what the config calls it.
     """
-    for loop in loops:
-        # mmpretrain's loops are empty dicts: nothing to configure, and they run.
-        if cfg.get(f'{loop}_cfg') is None or not cfg.get(f'{loop}_dataloader'):
-            continue
-        for dataset in _datasets(cfg[f'{loop}_dataloader'].get('dataset')):
-            _check_dataset(dataset, loop)
+    for loop, dataset in datasets_of(cfg, loops):
+        _check_dataset(dataset, loop)
+    for loop in _used(cfg, loops):
         evaluator = cfg.get(f'{loop}_evaluator') or []
         for metric in evaluator if isinstance(evaluator, list) else [evaluator]:
             if isinstance(metric, dict) and _is_local(metric, 'ann_file'):
                 path = _locate(metric['ann_file'])
                 _require(path, metric['ann_file'], f'{loop}_evaluator.ann_file')
                 metric['ann_file'] = str(path)
+
+
+def datasets_of(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
+    """The name of the loop and the dataset's table, for every dataset that is used."""
+    for loop in _used(cfg, loops):
+        for dataset in _datasets(cfg[f'{loop}_dataloader'].get('dataset')):
+            yield loop, dataset
+
+
+def _used(cfg: Config, loops: tuple[str, ...]) -> list[str]:
+    # mmpretrain's loops are empty dicts: nothing to configure, and they run.
+    return [
+        loop
+        for loop in loops
+        if cfg.get(f'{loop}_cfg') is not None and cfg.get(f'{loop}_dataloader')
+    ]
 
 
 def _datasets(dataset) -> Iterator[dict]:
@@ -98,9 +111,9 @@ def _locate(path: str) -> Path:
 
 def _require(path: Path, given: str, name: str) -> None:
     if not path.exists():
-        ours = checkout()
-        places = f'{Path.cwd()} and {ours}' if ours else Path.cwd()
+        places = {str(Path.cwd()), str(checkout() or Path.cwd())}
         raise BadInput(
-            f'{name} = {given} does not exist (looked in {places}). docs/data.md says '
-            'where each dataset goes and how to name your own.'
+            f'{name} = {given} does not exist (looked in {" and ".join(sorted(places))}'
+            '). docs/data.md of the repository says where each dataset goes and how to '
+            'name your own.'
         )

@@ -1,0 +1,43 @@
+"""Classes that the data or the model do not have are refused before a run starts."""
+
+import pytest
+
+from .test_bad_input import assert_fails
+
+CLASSES = 'train_dataloader.dataset.metainfo.classes'
+
+
+def test_a_class_that_no_annotation_has(run_tool, tiny_config):
+    result = run_tool('train.py', tiny_config, '--cfg-options', f'{CLASSES}=square,bra')
+    assert_fails(result, CLASSES, "'bra', of which", 'boxes.json', "'square', 'bar'")
+
+
+def test_a_single_class_without_its_comma(run_tool, tiny_config):
+    result = run_tool('train.py', tiny_config, '--cfg-options', f'{CLASSES}=square')
+    assert_fails(result, f"{CLASSES} = 'square' is one text", "('square',)")
+
+
+def test_heads_of_another_size(run_tool, tiny_config):
+    options = ['--cfg-options', 'model.bbox_head.num_classes=3']
+    result = run_tool('train.py', tiny_config, *options)
+    assert_fails(result, 'classes has 2 entries', 'num_classes=3', 'RetinaHead')
+    result = run_tool('test.py', tiny_config, 'no.pth', *options)
+    assert_fails(result, 'test_dataloader.dataset.metainfo.classes has 2 entries')
+
+
+@pytest.mark.parametrize(
+    'option, cure',
+    [('trian_cfg.max_epochs=1', "'train_cfg'"), ('nothing_at_all=1', '')],
+)
+def test_an_option_that_nothing_reads(run_tool, tiny_config, option, cure):
+    result = run_tool('train.py', tiny_config, '--cfg-options', option)
+    assert_fails(result, option.split('=')[0], 'knows', cure)
+
+
+def test_options_of_the_runner_that_the_config_lacks(run_tool, tiny_config, tmp_path):
+    options = ['custom_hooks=[]', 'train_cfg.val_interval=9']
+    code, out, err = run_tool(
+        'train.py', tiny_config, '--work-dir', 'run', '--cfg-options', *options
+    )
+    assert code == 0, err
+    assert (tmp_path / 'run' / 'epoch_1.pth').is_file()
