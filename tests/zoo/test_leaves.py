@@ -112,5 +112,5 @@ def test_an_unknown_tool(tmp_path):
         [sys.executable, '-m', 'mmmsmlp', 'trian'],
         cwd=ROOT, text=True, capture_output=True,
     )  # fmt: skip
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "'trian'" in done.stderr and 'train' in done.stderr
