@@ -140,12 +140,10 @@ def load_config(name: str, options: dict | None = None) -> Config:
         cfg = Config.fromfile(str(path))
     except Exception as error:  # a config is a program: it can raise anything
         raise BadInput(f'config {path} cannot be read: {_first_line(error)}') from error
+    _check_names(cfg, options or {})
     try:
         if options:
-            _check_names(cfg, options)
             cfg.merge_from_dict(options)
-    except BadInput:
-        raise
     except Exception as error:
         raise BadInput(
             f'--cfg-options {options} does not fit {path}: {_first_line(error)}'

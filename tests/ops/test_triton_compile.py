@@ -103,6 +103,11 @@ def test_the_weight_gradient_spills_nothing(element, roll_first, tmp_path):
 def test_packing_and_unpacking_compile():
     from mmmsmlp.ops.mix_shift.triton import packing
 
-    compile_for_hopper(packing.pack_kernel, 'bf16', dict(BLOCK=1024), num_warps=4)
-    constants = dict(BLOCK=64, RANGES=32)
-    compile_for_hopper(packing.unpack_kernel, 'bf16', constants, num_warps=4)
+    kernels_and_constants = [
+        (packing.pack_kernel, dict(BLOCK=1024)),
+        (packing.unpack_kernel, dict(BLOCK=64, RANGES=32)),
+    ]
+    for kernel, constants in kernels_and_constants:
+        compiled = compile_for_hopper(kernel, 'bf16', constants, num_warps=4)
+        assert '.target sm_90' in compiled.asm['ptx']
+        assert 'st.global' in compiled.asm['ptx']
