@@ -57,11 +57,13 @@ def find_images(source: str) -> list[str]:
         found = [p for p in found if p.is_file() and p.suffix.lower() in SUFFIXES]
     if not found:
         raise cli.BadInput(f'there is no image at {source}')
-    if len({p.name for p in found}) < len(found):
-        raise cli.BadInput(
-            f'{source} finds images of the same name in several folders, which would '
-            'be drawn over each other; run it on one folder at a time'
-        )
+    first = {}
+    for p in found:
+        if first.setdefault(p.stem, p) != p:
+            raise cli.BadInput(
+                f'{source} finds {first[p.stem]} and {p}, whose results would have one '
+                'name; run it on one folder, or one kind of file, at a time'
+            )
     return [str(p) for p in found]
 
 

@@ -47,11 +47,13 @@ def main() -> None:
     check_dataset_classes(cfg, ('test',))
     read_checkpoint(args.checkpoint)
     check_classes(cfg, args.checkpoint)
+    evaluation.drop_sharding(cfg)
     cfg.load_from, cfg.resume = args.checkpoint, False
     notices = set_up_processes(cfg, args.launcher, args.local_rank)
     runner = cli.build_runner(cfg)
     # The Runner loads the file too, but only warns of what it leaves unfilled.
     check_whole(runner.model, args.checkpoint)
+    cli.build_loops(runner, 'test')
     for notice in notices:
         runner.logger.info(notice)
     if args.out:

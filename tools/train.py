@@ -79,6 +79,7 @@ def main() -> None:
     check_batch_of_one(cfg)
     run_files.remove_parts(cfg.work_dir)
     runner = cli.build_runner(cfg)
+    cli.build_loops(runner, 'train', 'val')
     for notice in filter(None, notices):
         runner.logger.info(notice)
     runner.train()

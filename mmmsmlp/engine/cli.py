@@ -89,8 +89,8 @@ def run_tool(main: Callable[[], None]) -> None:
             raise  # a fault of the program: tools check the paths that they are given
         print(
             f'error: {error.filename or "a file of the run"} cannot be written: '
-            f'{error.strerror}. Free some space; --resume continues from the last '
-            'checkpoint.',
+            f'{error.strerror}. Free some space; the same command with --resume '
+            'continues from the last checkpoint.',
             file=sys.stderr,
             flush=True,
         )
@@ -153,24 +153,51 @@ def load_config(name: str, options: dict | None = None) -> Config:
 
 # What a config may hold beside the Runner's arguments, though ours do not.
 _READ_ELSEWHERE = {
-    'compile', 'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg',
-    'runner_type', 'strategy', 'sync_bn', 'tta_model', 'tta_pipeline',
+    'activation_checkpointing', 'compile', 'custom_imports', 'efficient_conv_bn_eval',
+    'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'strategy',
+    'sync_bn', 'tta_model', 'tta_pipeline',
 }  # fmt: skip
 
 
 def _check_names(cfg: Config, options: dict) -> None:
-    """Refuse an option that nothing would read, such as ``trian_cfg.max_epochs=1``."""
+    """Refuse an option whose first name nothing would read.
+
+    That is ``trian_cfg.max_epochs=1``, and ``data_root=DIR`` where ``data_root`` is a
+    variable of the config's file: what was made from it stays as it was.
+    """
     from mmengine.runner import Runner
 
-    known = {*cfg, *inspect.signature(Runner).parameters, *_READ_ELSEWHERE}
+    read = {*inspect.signature(Runner).parameters, *_READ_ELSEWHERE}
     for option in options:
         name = option.split('.')[0]
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+        if name in read:
+            continue
+        if name not in cfg:
+            near = difflib.get_close_matches(name, {*cfg, *read}, n=1)
             raise BadInput(
                 f'--cfg-options {option}: neither {cfg.filename} nor the Runner knows '
                 f'{name!r}' + (f'; did you mean {near[0]!r}?' if near else '')
             )
+        made = [
+            path
+            for path in _paths({key: cfg[key] for key in cfg if key in read})
+            if path.endswith(f'.{name}')
+        ]
+        if made:
+            raise BadInput(
+                f'--cfg-options {option}: {name} is a variable of {cfg.filename}, '
+                'which nothing reads any more; change what was made from it: '
+                + ', '.join(made)
+            )
+
+
+def _paths(node, prefix: str = '') -> Iterator[str]:
+    """Every place of a config, as ``--cfg-options`` names it."""
+    entries = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in entries:
+        yield f'{prefix}{key}'
+        if isinstance(value, (dict, list, tuple)):
+            yield from _paths(value, f'{prefix}{key}.')
 
 
 def check_is_whole(cfg: Config, *needed: str) -> None:
@@ -225,6 +252,24 @@ def build_runner(cfg: Config):
 
     with building(cfg.filename):
         return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def build_loops(runner, *names: str) -> None:
+    """Build loops with their data and metrics, before the Runner would.
+
+    Args:
+        runner: Of :func:`build_runner`. One that takes a strategy is left alone, as it
+            prepares its model first.
+        names: 'train', 'val', 'test'.
+
+    Raises:
+        BadInput: The config describes something that cannot be built.
+    """
+    if 'runner_type' in runner.cfg:
+        return
+    with building(runner.cfg.filename):
+        for name in names:
+            getattr(runner, f'{name}_loop')
 
 
 @contextmanager

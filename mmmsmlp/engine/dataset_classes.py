@@ -21,7 +21,7 @@ def check_dataset_classes(cfg: Config, loops: tuple[str, ...]) -> None:
 
     Raises:
         BadInput: The classes are one text, are not those of the COCO file, or are not
-            as many as the model's ``num_classes``.
+            as many as the model's ``num_classes``; or the file holds no annotations.
     """
     for loop, dataset in datasets_of(cfg, loops):
         classes = (dataset.get('metainfo') or {}).get('classes')
@@ -55,9 +55,14 @@ def _check_annotations(dataset: dict, name: str, classes: list[str]) -> None:
     path = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
     if not path.endswith('.json') or not os.path.isfile(path):
         return  # of another format, or in a remote store
-    with open(path) as file:
-        categories = json.load(file).get('categories', [])
-    known = [category['name'] for category in categories]
+    try:
+        with open(path) as file:
+            known = [category['name'] for category in json.load(file)['categories']]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f'{path} holds no COCO annotations: {type(error).__name__}: {error}; every '
+            "file of them has 'categories', each with a 'name'"
+        ) from error
     missing = [label for label in classes if label not in known]
     if missing:
         raise BadInput(

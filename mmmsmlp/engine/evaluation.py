@@ -10,6 +10,7 @@ from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
 from .cli import BadInput
+from .data_paths import datasets_of
 from .launch import spans_nodes
 
 _INTERVAL_ALL = 1
@@ -27,10 +28,8 @@ def use_tta(cfg: Config) -> None:
             f'--tta: {cfg.filename} has no {" and no ".join(missing)}; evaluate '
             'without --tta, or add them to the config'
         )
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    dataset.pipeline = cfg.tta_pipeline
+    for _, dataset in datasets_of(cfg, ('test',)):
+        dataset['pipeline'] = cfg.tta_pipeline
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
 
 
@@ -60,6 +59,12 @@ def use_visualization(cfg: Config, show: bool, show_dir: str | None) -> None:
         hook.test_out_dir = folder
     if cfg.get('default_scope') == 'mmseg' and folder:
         cfg.visualizer.save_dir = folder
+
+
+def drop_sharding(cfg: Config) -> None:
+    """Evaluate with the whole model in every process, as its checkpoint holds it."""
+    for key in ('runner_type', 'strategy'):
+        cfg.pop(key, None)
 
 
 def check_out_files(out: str | None, metrics: str | None) -> None:
@@ -98,10 +103,10 @@ def dump_predictions(runner: Runner, out: str) -> None:
 
 @master_only
 def write_metrics(metrics: dict, path: str) -> None:
-    """``--metrics``: write the metrics as one JSON object, name to number."""
+    """``--metrics``: write the metrics as one JSON object, name to number or lists."""
     plain = {name: _plain(value) for name, value in metrics.items()}
     Path(path).write_text(json.dumps(plain, indent=1) + '\n')
 
 
 def _plain(value):
-    return value.item() if hasattr(value, 'item') else value
+    return value.tolist() if hasattr(value, 'tolist') else value  # tensors, arrays

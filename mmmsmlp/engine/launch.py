@@ -116,7 +116,8 @@ def _export_rank(launcher: str) -> None:
             env['RANK'] = env['OMPI_COMM_WORLD_RANK']
             env['WORLD_SIZE'] = env['OMPI_COMM_WORLD_SIZE']
             env['LOCAL_RANK'] = env['OMPI_COMM_WORLD_LOCAL_RANK']
-            env.setdefault('MASTER_ADDR', '127.0.0.1')
+            if not spans_nodes():
+                env.setdefault('MASTER_ADDR', '127.0.0.1')
             env.setdefault('MASTER_PORT', '29500')
         for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
             env[name]

@@ -24,7 +24,8 @@ def resolve_arch(
         A copy of the settings.
 
     Raises:
-        ValueError: Unknown name or key, a missing key, or a list of the wrong length.
+        ValueError: Unknown name or key, a missing key, a list of the wrong length, or
+            neither a name nor a dict.
     """
     if isinstance(arch, str):
         name = SHORT_NAMES.get(arch.lower(), arch.lower())
@@ -34,6 +35,8 @@ def resolve_arch(
                 f'({", ".join(SHORT_NAMES)}), or give a dict'
             )
         return deepcopy(dict(table[name]))
+    if not isinstance(arch, Mapping):
+        raise ValueError(f'arch must be a name or a dict, got {arch!r}')
     settings = deepcopy(dict(arch))
     allowed = next(iter(table.values())).keys()
     if settings.keys() != allowed:

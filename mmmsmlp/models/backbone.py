@@ -34,7 +34,7 @@ class PyramidBackbone(BaseModule):
         norm_eps: Of the output norms.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE, fresh=[])`` loads weights
             or raises, see :func:`mmmsmlp.checkpoints.load_pretrained`. mmengine's
-            ``prefix`` and ``map_location`` may stand there; neither is needed.
+            ``prefix`` and ``map_location`` are accepted and ignored.
 
     Raises:
         ValueError: ``out_indices`` or ``frozen_stages`` out of range, or an
@@ -191,6 +191,8 @@ def _in_classification() -> bool:
 
 def _check_indices(out_indices: Sequence[int], frozen_stages: int) -> None:
     allowed = range(NUM_STAGES)
+    if not isinstance(out_indices, Sequence):
+        raise ValueError(f'out_indices must be a list such as (3,), got {out_indices}')
     if (
         not out_indices
         or any(i not in allowed for i in out_indices)

@@ -224,6 +224,8 @@ def test_every_toolbox_builds_it(scope):
         (dict(geometry='circular'), ['circular', 'paper', 'released']),
         (dict(shift_dist=[0, -1, 2, 3, 4]), ['-1', 'released']),
         (dict(shift_dist=[0, 1.5, 2, 3, 4]), ['1.5', 'whole']),
+        (dict(arch=None), ['None', 'a name or a dict']),
+        (dict(out_indices=3), ['3', 'such as (3,)']),
         (dict(out_indices=(0, 4)), ['(0, 4)', '0..3']),
         (dict(out_indices=()), ['()', '0..3']),
         (dict(out_indices=(2, 1)), ['(2, 1)', 'ascending']),

@@ -239,10 +239,12 @@ class TestChoosingABackend:
             assert dispatch.select_backend(*self.inputs()) == 'eager'
         assert dispatch.select_backend(*self.inputs()) == 'reference'
 
-    @pytest.mark.parametrize('source', ['use_backend', dispatch.ENV])
+    @pytest.mark.parametrize('source', ['use_backend', 'why_not', dispatch.ENV])
     def test_an_unknown_name_is_refused(self, source, monkeypatch):
         with pytest.raises(BackendError, match=f'{source}.*cuda.*auto, triton'):
             if source == 'use_backend':
                 use_backend('cuda')
+            if source == 'why_not':
+                dispatch.why_not('cuda', *self.inputs())
             monkeypatch.setenv(dispatch.ENV, 'cuda')
             dispatch.select_backend(*self.inputs())

@@ -97,6 +97,10 @@ def arguments(**changes):
     return {**given, **changes}
 
 
+def both_filters(*shape):
+    return dict.fromkeys(('weights_h', 'weights_v'), [torch.randn(shape)] * 2)
+
+
 @pytest.mark.parametrize(
     ('changes', 'words'),
     [
@@ -105,6 +109,10 @@ def arguments(**changes):
         (dict(x=torch.randn(4, 6, 6)), ['(4, 6, 6)', '(N, C, H, W)']),
         (dict(x=torch.randn(1, 5, 6, 6)), ['4 channels', '5']),
         (dict(weights_h=[torch.randn(2, 1, 4, 4)] * 2), ['odd', '(2, 1, 4, 4)']),
+        (both_filters(2, 1, 3, 1), ['square', '(2, 1, 3, 1)']),
+        (both_filters(2, 1, 1, 3), ['square', '(2, 1, 1, 3)']),
+        (both_filters(2, 3, 3, 3), ['(c, c, r, r)', '(2, 3, 3, 3)']),
+        (dict(biases_v=[torch.zeros(2), torch.zeros(3)]), ['group 1', '(3,)']),
     ],
 )
 def test_bad_arguments_name_the_value_and_what_is_allowed(changes, words):

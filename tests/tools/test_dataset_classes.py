@@ -17,6 +17,14 @@ def test_a_single_class_without_its_comma(run_tool, tiny_config):
     assert_fails(result, f"{CLASSES} = 'square' is one text", "('square',)")
 
 
+@pytest.mark.parametrize('text', ['{"categories": [', '{}', '{"categories": [{}]}'])
+def test_a_file_that_holds_no_annotations(run_tool, tiny_config, tmp_path, text):
+    (tmp_path / 'bad.json').write_text(text)
+    option = f'train_dataloader.dataset.ann_file={tmp_path / "bad.json"}'
+    result = run_tool('train.py', tiny_config, '--cfg-options', option)
+    assert_fails(result, 'bad.json holds no COCO annotations', 'categories')
+
+
 def test_heads_of_another_size(run_tool, tiny_config):
     options = ['--cfg-options', 'model.bbox_head.num_classes=3']
     result = run_tool('train.py', tiny_config, *options)
@@ -27,11 +35,28 @@ def test_heads_of_another_size(run_tool, tiny_config):
 
 @pytest.mark.parametrize(
     'option, cure',
-    [('trian_cfg.max_epochs=1', "'train_cfg'"), ('nothing_at_all=1', '')],
+    [
+        ('trian_cfg.max_epochs=1', "knows 'trian_cfg'; did you mean 'train_cfg'"),
+        ('nothing_at_all=1', 'knows'),
+        ('data_root=/data', 'made from it: train_dataloader.dataset.data_root, '),
+    ],
 )
 def test_an_option_that_nothing_reads(run_tool, tiny_config, option, cure):
     result = run_tool('train.py', tiny_config, '--cfg-options', option)
-    assert_fails(result, option.split('=')[0], 'knows', cure)
+    assert_fails(result, f'--cfg-options {option.split("=")[0]}', cure)
+
+
+@pytest.mark.parametrize(
+    'option',
+    [
+        'train_cfg.max_epoch=1',
+        'train_dataloader.batchsize=2',
+        'val_evaluator.metrik=bbox',
+    ],
+)
+def test_an_option_that_its_table_does_not_take(run_tool, tiny_config, option):
+    result = run_tool('train.py', tiny_config, '--cfg-options', option)
+    assert_fails(result, option.split('=')[0].split('.')[1])
 
 
 def test_options_of_the_runner_that_the_config_lacks(run_tool, tiny_config, tmp_path):

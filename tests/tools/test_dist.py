@@ -58,6 +58,23 @@ def test_one_node_takes_a_free_port():
     assert '--master-port=123' in rendezvous_arguments(3, {'PORT': '123'})
 
 
+def test_nodes_of_mpi_need_a_master(monkeypatch):
+    """Each would wait for itself at 127.0.0.1."""
+    from mmmsmlp.engine import cli, launch
+
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'):
+        monkeypatch.setenv(name, '')  # so that what is set below is undone, too
+        monkeypatch.delenv(name)
+    world = dict(RANK=0, SIZE=4, LOCAL_RANK=0, LOCAL_SIZE=2)
+    for name, value in world.items():
+        monkeypatch.setenv(f'OMPI_COMM_WORLD_{name}', str(value))
+    with pytest.raises(cli.BadInput, match='MASTER_ADDR'):
+        launch._export_rank('mpi')
+    monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '4')
+    launch._export_rank('mpi')
+    assert os.environ['MASTER_ADDR'] == '127.0.0.1'
+
+
 def test_nodes_meet_at_the_master():
     env = dict(NNODES='4', NODE_RANK='2', MASTER_ADDR='10.1.1.1', PORT='1234')
     assert rendezvous_arguments(8, env) == [

@@ -3,6 +3,11 @@
 import json
 import pickle
 
+import torch
+from mmengine.config import Config
+
+from mmmsmlp.engine.evaluation import use_tta, write_metrics
+
 TTA = """
 _base_ = 'tiny.py'
 tta_model = dict(type='DetTTAModel', tta_cfg=dict(
@@ -54,6 +59,28 @@ def test_tta_with_predictions(run_tool, tiny_config, trained):
     assert [p['img_id'] for p in predictions] == [1, 2, 3]
     # The TTA model's own limit; the plain model gives up to 20.
     assert all(0 < len(p['pred_instances']['scores']) <= 7 for p in predictions)
+
+
+def test_tta_reaches_every_dataset():
+    parts = [dict(pipeline=['plain']), dict(dataset=dict(pipeline=['plain']))]
+    cfg = Config(
+        dict(
+            model=dict(type='Model'), test_cfg={}, tta_model={}, tta_pipeline=['many'],
+            test_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=parts)),
+        )
+    )  # fmt: skip
+    cfg.tta_model = dict(type='TTA')
+    use_tta(cfg)
+    first, second = cfg.test_dataloader.dataset.datasets
+    assert first.pipeline == second.dataset.pipeline == ['many']
+    assert 'pipeline' not in cfg.test_dataloader.dataset
+
+
+def test_metrics_that_are_no_single_number(tmp_path):
+    metrics = dict(matrix=torch.eye(2), score=torch.tensor(0.5), count=3)
+    write_metrics(metrics, tmp_path / 'm.json')
+    read = json.loads((tmp_path / 'm.json').read_text())
+    assert read == dict(matrix=[[1.0, 0.0], [0.0, 1.0]], score=0.5, count=3)
 
 
 def test_tta_needs_the_whole_model_too(run_tool, tiny_config, trained):

@@ -1,5 +1,8 @@
 """FSDP through mmengine's strategy: two gloo processes on a small detector."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -54,3 +57,11 @@ def test_two_processes_learn_as_without(
     )  # fmt: skip
     assert resumed.returncode == 0, resumed.stderr[-3000:]
     assert (tmp_path / 'sharded' / 'epoch_2.pth').is_file()
+
+
+def test_a_sharded_config_is_evaluated_whole(run_tool, sharded_config, trained):
+    """One process, or several without shards: the checkpoint holds the whole model."""
+    args = trained / 'epoch_1.pth', '--metrics', 'm.json'
+    code, out, err = run_tool('test.py', sharded_config, *args)
+    assert code == 0, err
+    assert json.loads(Path('m.json').read_text())['coco/bbox_mAP'] >= 0

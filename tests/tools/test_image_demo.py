@@ -47,12 +47,13 @@ def test_a_glob_without_predictions(
     assert not (tmp_path / 'out/preds').exists()
 
 
-def test_images_that_would_overwrite_each_other(run_tool, tiny_config, tmp_path):
-    for folder in ('a', 'b'):
-        (tmp_path / folder).mkdir()
-        Image.new('RGB', (8, 8)).save(tmp_path / folder / 'same.png')
-    code, out, err = run_tool('image_demo.py', '*/*.png', tiny_config, 'none.pth')
-    assert code == 2 and 'same name in several folders' in err
+@pytest.mark.parametrize('other', ['b/same.png', 'a/same.jpg'])
+def test_images_that_would_overwrite_each_other(run_tool, tiny_config, tmp_path, other):
+    for name in ('a/same.png', other):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new('RGB', (8, 8)).save(tmp_path / name)
+    code, out, err = run_tool('image_demo.py', '*/*', tiny_config, 'none.pth')
+    assert code == 2 and 'a/same.png' in err and other in err and 'one name' in err
 
 
 BACKBONE = """

@@ -108,9 +108,11 @@ def tell_of_wrapping(shift_dist: Sequence[int], size: Sequence[int]) -> None:
     far = max(map(abs, shift_dist))
     if far >= min(size) and far not in _told:
         _told.add(far)
+        height, width = size
         print_log(
-            f'mix-shift: the distance {far} goes around a map of {size[0]}x{size[1]} '
-            f'tokens; rolls are circular, so it acts as {far % min(size)} there (A6)',
+            f'mix-shift: the distance {far} goes around a map of {height}x{width} '
+            f'tokens; rolls are circular, so it acts as {far % height} along its '
+            f'height and {far % width} along its width (A6)',
             logger='current',
         )
 

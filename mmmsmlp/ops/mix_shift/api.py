@@ -44,11 +44,12 @@ def mix_shift(
     Raises:
         BackendError: The backend asked for with :func:`use_backend` or
             MMMSMLP_BACKEND cannot run.
-        ValueError: Lists of unequal length, filters that do not add up to C or are of
-            even size, or an unknown order.
+        ValueError: Lists of unequal length, an x that is not 4-D, filters that do not
+            add up to C or are not odd squares, biases that do not fit them, or an
+            unknown order.
     """
     _check(x, weights_h, biases_h, weights_v, biases_v, shift_dist, order)
-    backend = select_backend(x, weights_h)
+    backend = select_backend(x, [*weights_h, *weights_v])
     parameters = weights_h, biases_h, weights_v, biases_v
     if backend == 'reference':
         return mix_shift_reference(x, *parameters, shift_dist, order)
@@ -94,9 +95,21 @@ def _check(x, weights_h, biases_h, weights_v, biases_v, shift_dist, order):
             f'the groups hold {channels} channels but x has {x.shape[1]}; '
             'give filters whose first dimensions add up to the channels of x'
         )
-    for weight_h, weight_v in zip(weights_h, weights_v, strict=True):
-        if weight_h.shape != weight_v.shape or weight_h.shape[-1] % 2 == 0:
+    for n, (weight_h, weight_v) in enumerate(zip(weights_h, weights_v, strict=True)):
+        shape = weight_h.shape
+        if weight_v.shape != shape or not _is_odd_square(shape):
             raise ValueError(
-                'the two filters of a group must share one odd square shape, got '
-                f'{tuple(weight_h.shape)} and {tuple(weight_v.shape)}'
+                'the two filters of a group must share one odd square shape, (c, 1, r, '
+                f'r) or (c, c, r, r), got {tuple(shape)} and {tuple(weight_v.shape)}'
             )
+        if not biases_h[n].shape == biases_v[n].shape == shape[:1]:
+            raise ValueError(
+                f'group {n} has {shape[0]} channels, but biases of shape '
+                f'{tuple(biases_h[n].shape)} and {tuple(biases_v[n].shape)}'
+            )
+
+
+def _is_odd_square(shape: torch.Size) -> bool:
+    if len(shape) != 4 or shape[1] not in (1, shape[0]):
+        return False
+    return shape[2] == shape[3] and shape[3] % 2 == 1

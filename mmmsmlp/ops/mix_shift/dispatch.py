@@ -42,6 +42,10 @@ class use_backend(AbstractContextManager):  # noqa: N801  reads as a verb, like 
 def select_backend(x: Tensor, weights: Sequence[Tensor]) -> str:
     """Name the backend that computes this input.
 
+    Args:
+        x: The map (N, C, H, W).
+        weights: The filters of both branches.
+
     Raises:
         BackendError: The backend asked for by name cannot run; the reason is in the
             message. Nothing falls back silently.
@@ -64,8 +68,17 @@ def select_backend(x: Tensor, weights: Sequence[Tensor]) -> str:
 
 
 def why_not(name: str, x: Tensor, weights: Sequence[Tensor]) -> str | None:
-    """Say in a sentence why a backend cannot compute this input, or None if it can."""
-    if name == 'reference':
+    """Say in a sentence why a backend cannot compute this input, or None if it can.
+
+    Args:
+        name: As in :class:`use_backend`.
+        x: The map (N, C, H, W).
+        weights: The filters of both branches.
+
+    Raises:
+        BackendError: The name is unknown.
+    """
+    if _known(name, 'why_not') in ('reference', AUTO):
         return None
     if torch.onnx.is_in_onnx_export() or torch.jit.is_tracing():
         return 'an exported graph holds no custom operator'
