@@ -29,7 +29,7 @@ def resolve_geometry(geometry, shift_dist=None):
     Args:
         geometry (str): 'paper' or 'released'.
         shift_dist (Sequence[int], optional): One distance a channel group, in
-            pixels of the feature map. Defaults to the geometry's own.
+            tokens. Defaults to the geometry's own.
 
     Returns:
         tuple[str, tuple[int, ...]]: The geometry's name and the distances.

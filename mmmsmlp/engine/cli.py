@@ -100,11 +100,12 @@ def run_tool(main: Callable[[], None]) -> None:
 
 
 def _let_the_first_speak() -> None:
-    """Wait until the launcher ends this process, as it does when another one has left.
+    """Wait for the first process to tell the error, unless it is this one's alone.
 
-    Left before the first, it would have the first ended before that could speak. No
-    end comes where the first has no such error: one task too many for the GPUs of a
-    machine.
+    Normally the first has the same error, and the launcher ends this process once the
+    first has left. Left before it, this one would have the first ended before it could
+    speak. Where no end comes, as with one task too many for the GPUs of a machine, the
+    error is told here.
     """
     for number in signal.SIGTERM, signal.SIGINT:
         signal.signal(number, lambda *_: os._exit(EXIT_BAD_INPUT))

@@ -30,7 +30,8 @@ def set_up_processes(cfg: Config, launcher: str, local_rank: int = 0) -> list[st
     """Join the process group where mmengine cannot, and fit the config to it.
 
     Args:
-        cfg: Config; ``launcher``, ``model_wrapper_cfg`` and norm types may change.
+        cfg: Config; ``launcher``, ``model_wrapper_cfg``, the norms' types and the
+            evaluators' ``collect_device`` may change, and so may environment variables.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
         local_rank: Taken where the launcher sets no ``LOCAL_RANK``.
 

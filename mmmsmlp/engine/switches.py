@@ -13,7 +13,8 @@ def use_amp(cfg: Config, dtype: str) -> None:
 
     Args:
         cfg: Config; its optimizer wrapper changes type.
-        dtype: 'fp16', 'bf16' or 'auto', which is fp16 on a GPU and bf16 on a CPU.
+        dtype: 'fp16', 'bf16' or 'auto': on a GPU what the config's wrapper names, else
+            fp16; on a CPU bf16.
 
     Raises:
         BadInput: fp16 on a CPU, or an optimizer wrapper that has no mixed-precision

@@ -42,12 +42,14 @@ class FocalTransformer(PyramidBackbone):
             ``expand_sizes`` (margin of tokens around a window).
         in_channels: Channels of the input image.
         out_indices: Stages to output, counted from 0.
-        frozen_stages: -1 nothing; 0 stage 0, if any, and the embedding of stage 1;
-            k > 0 also stages 1 to k.
+        frozen_stages: -1 nothing; 0 the embedding of stage 1; k > 0 also stages 1 to k.
         drop_path_rate: Drop rate of the last block; it grows linearly from 0.
         gap_before_final_norm: For classification: average pool, then norm (A14).
         with_cp: Checkpoint each block's activations: less memory, more compute.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``, all of it or an error.
+
+    Raises:
+        ValueError: An argument out of its range; names the value and what is allowed.
     """
 
     def __init__(

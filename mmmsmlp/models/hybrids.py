@@ -34,6 +34,9 @@ class Hybrid(PyramidBackbone):
         with_cp: Checkpoint each block's activations: less memory, more compute.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``. A host's checkpoint
             fills stages 2-4 with ``fresh=['stage0', 'stages.0']``.
+
+    Raises:
+        ValueError: An argument out of its range; names the value and what is allowed.
     """
 
     archs: Mapping[str, Mapping]

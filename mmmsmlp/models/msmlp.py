@@ -45,6 +45,9 @@ class MSMLP(PyramidBackbone):
         gap_before_final_norm: For classification: average pool, then norm (A14).
         with_cp: Checkpoint each block's activations: less memory, more compute.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``, all of it or an error.
+
+    Raises:
+        ValueError: An argument out of its range; names the value and what is allowed.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from .linear import linear
 from .modes import is_eager_cpu
 
 # Rows at a time: their hidden layer stays in cache, and a product has enough of them.
-HIDDEN, ROWS = 768 * 1024, 2048  # numbers and rows; measured
+HIDDEN, ROWS = 768 * 1024, 2048  # numbers and rows; measured on an AMD EPYC
 aten = torch.ops.aten
 
 

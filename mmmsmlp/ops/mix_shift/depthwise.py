@@ -62,10 +62,12 @@ def _runs_in_onednn(x: Tensor) -> bool:
 def _filter_grad_in_strips(grad: Tensor, x: Tensor, size: int) -> Tensor:
     """Shift the map under the gradient by three tokens for each strip of the filter.
 
-    In the map's rows, laid end to end, ``pad`` zeros part one row from the next. So a
-    shifted map is the same memory from another token on. A convolution without
-    horizontal padding wants the map to be two tokens wider than the gradient, whose
-    rows must end in zeros where ``pad`` is more than two.
+    The map is written into rows of W + ``pad`` tokens, all rows end to end, whose last
+    ``pad`` are zeros. These are also the zeros in front of the next row, so the map
+    shifted by s columns is the same memory read s tokens later, a view. Each view gives
+    three columns of the filter's gradient. The convolution has no horizontal padding,
+    so its map must be two tokens wider than the gradient; where ``pad`` is more than
+    two, the gradient's rows are filled up with zeros.
     """
     pad = size // 2
     n, channels, height, width = grad.shape

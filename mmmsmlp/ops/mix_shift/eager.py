@@ -18,7 +18,7 @@ from .depthwise import LAST, depthwise, filter_grad, input_grad
 from .gathering import roll_both, sum_rolled
 from .rolling import add_rolled, rolled_copies, scaled_rolls
 
-SMALL = 640 * 1024  # numbers in a map; measured, see docs/performance.md
+SMALL = 640 * 1024  # numbers in a map; measured on an AMD EPYC, two threads
 
 
 class Run(NamedTuple):
@@ -39,7 +39,13 @@ def forward(
     shift_dist: Sequence[int],
     order: str,
 ) -> Tensor:
-    """Compute :func:`mmmsmlp.ops.mix_shift`; (N, C, H, W), channels_last."""
+    """Compute :func:`mmmsmlp.ops.mix_shift`; (N, C, H, W), channels_last.
+
+    The ``mix_*`` and ``unmix_*`` functions below do one run each: ``x`` and ``grad``
+    are the run's channels (N, c, H, W), the filters and biases lists with one entry a
+    group, ``widths`` their channels, and ``distances`` signed, as :func:`rolls` gives
+    them. ``y`` and ``out`` are slices of the result and are written in place.
+    """
     x = x.contiguous(memory_format=LAST)
     y = torch.empty_like(x)
     small = is_small(x)

@@ -50,7 +50,11 @@ def sum_rolled(mixed: Tensor, distances: Sequence[int]) -> Tensor:
 
 @functools.lru_cache(maxsize=TABLES)
 def _sources(n: int, height: int, width: int, distances: tuple[int, ...]) -> Tensor:
-    """For each row of (N, H, W, axis, group): its row of (N, H, W, group)."""
+    """The row of (N, H, W, group) to copy into each of (N, H, W, axis, group).
+
+    Returns:
+        The table of indices; flat, int32.
+    """
     rows = torch.arange(
         n * height * width * len(distances), dtype=torch.int32, device='cpu'
     )
@@ -63,10 +67,11 @@ def _sources(n: int, height: int, width: int, distances: tuple[int, ...]) -> Ten
 def _pairs(
     n: int, height: int, width: int, distances: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
-    """For each row of (N, H, W, group) its two of (N, H, W, axis, group).
+    """The two rows of (N, H, W, axis, group) to add for each of (N, H, W, group).
 
     Returns:
-        The rows, pair by pair, and where each pair starts.
+        The rows, pair by pair (the one rolled along W, the one along H), and where each
+        pair starts; flat, int32.
     """
     rows = torch.arange(
         2 * n * height * width * len(distances), dtype=torch.int32, device='cpu'

@@ -16,7 +16,8 @@ from torch import Tensor
 class Patch(NamedTuple):
     """A rectangle of one group that a roll moves as a whole.
 
-    Offsets count elements from where each map starts.
+    ``size`` is (N, channels, rows, columns). Offsets count elements from where each map
+    starts.
     """
 
     channels: slice

@@ -4,11 +4,11 @@ Every tensor is NHWC. A program works on ``SLAB`` neighbouring channels, since g
 are 20, 39 or 77 wide and would break vector loads; ``layout.py`` lists the *passes*
 (one filter size, one shift) that a slab needs.
 
-A pass reads the map in the *frame* of its convolution. ``ROLL_FIRST`` says which frame
-that is: rolled, then convolved (order ``shift_mix``), so that a tap is tested against
-the border first and rolled to its source after; or convolved, then rolled
-(``mix_shift``), so that the pixel is rolled to its frame first and a tap that leaves
-the map is zero. Shifts arrive in [0, size of the map).
+A pass convolves in one coordinate system, its *frame*. Order ``mix_shift``: an output
+pixel is first moved by the shift to its place in the frame; taps that leave the map
+there are zero. Order ``shift_mix`` (``ROLL_FIRST``): the frame is the output itself;
+a tap that leaves the map is zero, any other is then moved by the shift to where it
+lies in x. Shifts arrive in [0, size of the map).
 """
 
 import triton
