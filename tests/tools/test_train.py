@@ -47,6 +47,11 @@ def test_pretrained_sets_weights_and_geometry(run_tool, tiny_config, trained, tm
     assert (after['backbone.stages.0.embed.proj.bias'] == 0.25).all()
     backbone = Config.fromfile('run/tiny.py').model.backbone
     assert backbone.geometry == 'released' and tuple(backbone.shift_dist) == (-1, 1)
+    # As the README says: the run's config evaluates what the original one refuses.
+    code, out, err = run_tool('test.py', 'run/tiny.py', 'run/epoch_1.pth')
+    assert code == 0, err
+    code, out, err = run_tool('test.py', tiny_config, 'run/epoch_1.pth')
+    assert code == 2 and "geometry='released'" in err, err
 
 
 def test_resume_continues_the_latest_checkpoint(run_tool, tiny_config, trained):
