@@ -65,11 +65,13 @@ def test_tta_reaches_every_dataset():
     parts = [dict(pipeline=['plain']), dict(dataset=dict(pipeline=['plain']))]
     cfg = Config(
         dict(
-            model=dict(type='Model'), test_cfg={}, tta_model={}, tta_pipeline=['many'],
+            model=dict(type='Model'),
+            test_cfg={},
+            tta_model=dict(type='TTA'),
+            tta_pipeline=['many'],
             test_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=parts)),
         )
-    )  # fmt: skip
-    cfg.tta_model = dict(type='TTA')
+    )
     use_tta(cfg)
     first, second = cfg.test_dataloader.dataset.datasets
     assert first.pipeline == second.dataset.pipeline == ['many']
