@@ -15,8 +15,8 @@ _LAZY = {
     'MSMLPFocal': 'mmmsmlp.models',
     'MSMLPSwin': 'mmmsmlp.models',
     'SwinTransformer': 'mmmsmlp.models',
-    'get_config': 'mmmsmlp.zoo.leaves',
-    'list_configs': 'mmmsmlp.zoo.leaves',
+    'get_config': 'mmmsmlp.configs',
+    'list_configs': 'mmmsmlp.configs',
 }
 
 __all__ = ['__version__', *_LAZY]

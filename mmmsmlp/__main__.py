@@ -8,7 +8,7 @@ import os
 import runpy
 import sys
 
-from .zoo.leaves import root
+from .configs import root
 
 OF_THE_CHECKOUT = ('check_env', 'env', 'model_zoo', 'quickstart', 'run_tests')
 

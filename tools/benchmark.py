@@ -18,7 +18,8 @@ from benchmarks.machine import use_allocator
 from benchmarks.models import CORE, ZOO
 from benchmarks.run import DEFAULT_SHAPES, DTYPES, SECTIONS, measure
 
-from mmmsmlp.engine import cli
+from mmmsmlp.errors import BadInput
+from mmmsmlp.run.entry import positive, run_tool
 
 
 def parse_shape(text: str) -> tuple[int, int, int]:
@@ -51,8 +52,8 @@ def parse_args() -> argparse.Namespace:
     )  # fmt: skip
     add('--device', choices=list(DEFAULT_SHAPES), help='default: cuda where there is')
     add('--dtype', choices=list(DTYPES), help='default: float32; bfloat16 on a GPU')
-    add('--threads', type=cli.positive, help="default: PyTorch's choice")
-    add('--rounds', type=cli.positive, help='default: 5, or 3 for images above 512x512')
+    add('--threads', type=positive, help="default: PyTorch's choice")
+    add('--rounds', type=positive, help='default: 5, or 3 for images above 512x512')
     add('--quick', action='store_true', help='one short round of small images')
     add(
         '--allocator', choices=['default', 'tuned'],
@@ -80,14 +81,14 @@ def main() -> None:
     try:
         print_result(result)
     except KeyError as error:
-        raise cli.BadInput(f'{args.read} is no result: it has no {error}') from error
+        raise BadInput(f'{args.read} is no result: it has no {error}') from error
     if args.chart:
         from benchmarks.chart import draw_chart
 
         try:
             draw_chart(result, args.chart)
         except (ValueError, OSError) as error:
-            raise cli.BadInput(f'no chart: {error}') from error
+            raise BadInput(f'no chart: {error}') from error
 
 
 def read_result(path: str) -> dict:
@@ -96,14 +97,14 @@ def read_result(path: str) -> dict:
         with open(path) as file:
             return json.load(file)
     except (OSError, ValueError) as error:
-        raise cli.BadInput(f'{path} is no result that --out wrote: {error}') from error
+        raise BadInput(f'{path} is no result that --out wrote: {error}') from error
 
 
 def measured(args: argparse.Namespace) -> dict:
     """Measure what the arguments ask for; exit with 1 where the gate is red."""
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
     if device == 'cuda' and not torch.cuda.is_available():
-        raise cli.BadInput('--device cuda: PyTorch sees no GPU; use --device cpu')
+        raise BadInput('--device cuda: PyTorch sees no GPU; use --device cpu')
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
@@ -121,7 +122,7 @@ def measured(args: argparse.Namespace) -> dict:
         print(f'error: the gate is red, nothing was timed:\n{error}', file=sys.stderr)
         sys.exit(1)
     except ImportError as error:
-        raise cli.BadInput(
+        raise BadInput(
             f'a model that was asked for cannot be built: {error}'
         ) from error
     return result
@@ -135,4 +136,4 @@ def print_result(result: dict) -> None:
 
 
 if __name__ == '__main__':
-    cli.run_tool(main)
+    run_tool(main)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
 
-from mmmsmlp.engine import cli
+from mmmsmlp.run.config import building, check_is_whole, load_config
+from mmmsmlp.run.entry import run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,8 +40,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    from mmmsmlp.configs import Leaf, list_configs
     from mmmsmlp.zoo.compare import as_json, compare, table
-    from mmmsmlp.zoo.leaves import Leaf, list_configs
 
     names = args.configs
     if args.all:
@@ -48,12 +49,12 @@ def main() -> None:
     shape = args.shape and tuple(args.shape)
     rows = []
     for name in names:
-        cfg = cli.load_config(name)
-        cli.check_is_whole(cfg, 'default_scope', 'model')
-        with cli.building(name):
+        cfg = load_config(name)
+        check_is_whole(cfg, 'default_scope', 'model')
+        with building(name):
             rows.append(compare(Path(name).stem, cfg, shape))
     print(as_json(rows) if args.json else table(rows))
 
 
 if __name__ == '__main__':
-    cli.run_tool(main)
+    run_tool(main)

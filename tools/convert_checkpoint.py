@@ -6,8 +6,8 @@ import argparse
 import _checkout  # noqa: F401  before the package is imported
 
 from mmmsmlp.checkpoints.convert import LAYOUTS
-from mmmsmlp.engine import cli
 from mmmsmlp.engine.conversion import TASKS, convert_file
+from mmmsmlp.run.entry import run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run_tool(main)
+    run_tool(main)

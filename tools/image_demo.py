@@ -13,11 +13,13 @@ from mmengine.device import get_device
 from numpy import unique
 
 from mmmsmlp.checkpoints import read_checkpoint
-from mmmsmlp.engine import cli
 from mmmsmlp.engine.launch import replace_sync_bn
 from mmmsmlp.engine.safe_loading import install_safe_loader
 from mmmsmlp.engine.segmentation import check_classes
 from mmmsmlp.engine.weights import check_whole
+from mmmsmlp.errors import BadInput
+from mmmsmlp.run.config import building, check_is_whole, load_config
+from mmmsmlp.run.entry import run_tool
 
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'}
 
@@ -56,11 +58,11 @@ def find_images(source: str) -> list[str]:
         found = sorted(Path(name) for name in glob(str(path), recursive=True))
         found = [p for p in found if p.is_file() and p.suffix.lower() in SUFFIXES]
     if not found:
-        raise cli.BadInput(f'there is no image at {source}')
+        raise BadInput(f'there is no image at {source}')
     first = {}
     for p in found:
         if first.setdefault(p.stem, p) != p:
-            raise cli.BadInput(
+            raise BadInput(
                 f'{source} finds {first[p.stem]} and {p}, whose results would have one '
                 'name; run it on one folder, or one kind of file, at a time'
             )
@@ -142,11 +144,11 @@ INFERENCERS = {'mmdet': detector, 'mmseg': segmentor, 'mmpretrain': classifier}
 def main() -> None:
     args = parse_args()
     args.device = args.device or get_device()
-    cfg = cli.load_config(args.config)
-    cli.check_is_whole(cfg, 'default_scope', 'model')
+    cfg = load_config(args.config)
+    check_is_whole(cfg, 'default_scope', 'model')
     scope = cfg.default_scope
     if scope not in INFERENCERS:
-        raise cli.BadInput(
+        raise BadInput(
             f'{cfg.filename} has default_scope={scope!r}; the demo draws for '
             + ', '.join(INFERENCERS)
         )
@@ -154,7 +156,7 @@ def main() -> None:
     read_checkpoint(args.weights)
     install_safe_loader()
     replace_sync_bn(cfg)
-    with cli.building(cfg.filename):
+    with building(cfg.filename):
         draw = INFERENCERS[scope](cfg, args)
     for image in images:
         try:
@@ -162,10 +164,10 @@ def main() -> None:
         except Exception as error:
             if is_readable(image):
                 raise
-            raise cli.BadInput(f'{image} is no image that can be read') from error
+            raise BadInput(f'{image} is no image that can be read') from error
         print(f'{image}: {found}', flush=True)
     print(f'drawn into {Path(args.out_dir) / "vis"}')
 
 
 if __name__ == '__main__':
-    cli.run_tool(main)
+    run_tool(main)

@@ -23,8 +23,11 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from mmmsmlp.engine import cli, switches
+from mmmsmlp.engine import switches
 from mmmsmlp.engine.launch import replace_sync_bn
+from mmmsmlp.errors import BadInput
+from mmmsmlp.run.config import building, check_is_whole, load_config, tables_in
+from mmmsmlp.run.entry import positive, run_tool
 
 SHAPES = {'mmdet': (2, 400, 640), 'mmseg': (2, 512, 512), 'mmpretrain': (16, 224, 224)}
 SWITCHES = {
@@ -41,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--shape',
         nargs=3,
-        type=cli.positive,
+        type=positive,
         metavar=('N', 'H', 'W'),
         help='default 2 400 640 (mmdet), 2 512 512 (mmseg), 16 224 224 (mmpretrain)',
     )
@@ -50,10 +53,10 @@ def parse_args() -> argparse.Namespace:
 
 def classes_of(model: dict) -> int:
     """The number of classes that a model's heads are built for."""
-    for table in cli.tables_in(model):
+    for table in tables_in(model):
         if 'num_classes' in table:
             return table['num_classes']
-    raise cli.BadInput('no head of the model says its num_classes')
+    raise BadInput('no head of the model says its num_classes')
 
 
 def batch_of(scope: str, shape: tuple[int, int, int], classes: int) -> dict:
@@ -99,12 +102,12 @@ def measure(name: str, shape: tuple[int, int, int] | None) -> list[str]:
     """A row of the table: gigabytes with each of the switches."""
     cells = []
     for switch, options in SWITCHES.items():
-        cfg = cli.load_config(name, options)
-        cli.check_is_whole(cfg, 'default_scope', 'model', 'optim_wrapper')
+        cfg = load_config(name, options)
+        check_is_whole(cfg, 'default_scope', 'model', 'optim_wrapper')
         scope = cfg.default_scope
         if 'amp' in switch:
             switches.use_amp(cfg, 'auto')
-        with DefaultScope.overwrite_default_scope(scope), cli.building(name):
+        with DefaultScope.overwrite_default_scope(scope), building(name):
             step = step_of(cfg, tuple(shape or SHAPES[scope]))
             cells.append(f'{peak_bytes(step, "cpu") / 1e9:.2f}')
     used = 'x'.join(map(str, shape or SHAPES[scope]))
@@ -121,4 +124,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run_tool(main)
+    run_tool(main)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
 
-from mmmsmlp.engine import cli
+from mmmsmlp.run.entry import run_tool
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,4 +23,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run_tool(main)
+    run_tool(main)

@@ -6,7 +6,7 @@ import argparse
 import _checkout  # noqa: F401  before the package is imported
 
 from mmmsmlp.checkpoints import read_checkpoint
-from mmmsmlp.engine import cli, evaluation
+from mmmsmlp.engine import evaluation
 from mmmsmlp.engine.data_paths import check_data_paths
 from mmmsmlp.engine.dataset_classes import check_dataset_classes
 from mmmsmlp.engine.launch import set_up_processes
@@ -14,6 +14,14 @@ from mmmsmlp.engine.safe_loading import install_safe_loader
 from mmmsmlp.engine.segmentation import check_classes
 from mmmsmlp.engine.switches import collate_for_scope
 from mmmsmlp.engine.weights import check_whole
+from mmmsmlp.run.config import (
+    build_loops,
+    build_runner,
+    check_is_whole,
+    load_config,
+    set_work_dir,
+)
+from mmmsmlp.run.entry import add_common_arguments, run_tool
 
 NEEDED = ('default_scope', 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
 
@@ -22,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='such as configs/retinanet_msmlp_t_1x.py')
     parser.add_argument('checkpoint', help='weights of the whole model')
-    cli.add_common_arguments(parser)
+    add_common_arguments(parser)
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument('--out', metavar='FILE.pkl', help='write every prediction')
     parser.add_argument('--metrics', metavar='FILE.json', help='write the metrics')
@@ -33,9 +41,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    cfg = cli.load_config(args.config, args.cfg_options)
-    cli.check_is_whole(cfg, *NEEDED)
-    cli.set_work_dir(cfg, args.work_dir)
+    cfg = load_config(args.config, args.cfg_options)
+    check_is_whole(cfg, *NEEDED)
+    set_work_dir(cfg, args.work_dir)
     install_safe_loader()
     evaluation.check_out_files(args.out, args.metrics)
     if args.tta:
@@ -50,10 +58,10 @@ def main() -> None:
     evaluation.drop_sharding(cfg)
     cfg.load_from, cfg.resume = args.checkpoint, False
     notices = set_up_processes(cfg, args.launcher, args.local_rank)
-    runner = cli.build_runner(cfg)
+    runner = build_runner(cfg)
     # The Runner loads the file too, but only warns of what it leaves unfilled.
     check_whole(runner.model, args.checkpoint)
-    cli.build_loops(runner, 'test')
+    build_loops(runner, 'test')
     for notice in notices:
         runner.logger.info(notice)
     if args.out:
@@ -64,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run_tool(main)
+    run_tool(main)

@@ -5,7 +5,7 @@ import argparse
 
 import _checkout  # noqa: F401  before the package is imported
 
-from mmmsmlp.engine import cli, run_files, switches, watching
+from mmmsmlp.engine import run_files, switches, watching
 from mmmsmlp.engine.data_paths import check_data_paths
 from mmmsmlp.engine.dataset_classes import check_dataset_classes
 from mmmsmlp.engine.launch import set_up_processes
@@ -13,6 +13,14 @@ from mmmsmlp.engine.safe_loading import install_safe_loader
 from mmmsmlp.engine.seeding import seed_by_progress
 from mmmsmlp.engine.segmentation import check_batch_of_one
 from mmmsmlp.engine.weights import check_start, use_pretrained
+from mmmsmlp.run.config import (
+    build_loops,
+    build_runner,
+    check_is_whole,
+    load_config,
+    set_work_dir,
+)
+from mmmsmlp.run.entry import add_common_arguments, run_tool
 
 NEEDED = ('default_scope', 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
@@ -20,7 +28,7 @@ NEEDED = ('default_scope', 'model', 'train_dataloader', 'train_cfg', 'optim_wrap
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='such as configs/retinanet_msmlp_t_1x.py')
-    cli.add_common_arguments(parser)
+    add_common_arguments(parser)
     parser.add_argument(
         '--pretrained',
         metavar='FILE',
@@ -53,9 +61,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    cfg = cli.load_config(args.config, args.cfg_options)
-    cli.check_is_whole(cfg, *NEEDED)
-    cli.set_work_dir(cfg, args.work_dir)
+    cfg = load_config(args.config, args.cfg_options)
+    check_is_whole(cfg, *NEEDED)
+    set_work_dir(cfg, args.work_dir)
     install_safe_loader()
     run_files.install_whole_files()
     notices = [run_files.keep_two(cfg)]
@@ -78,12 +86,12 @@ def main() -> None:
     notices += set_up_processes(cfg, args.launcher, args.local_rank)
     check_batch_of_one(cfg)
     run_files.remove_parts(cfg.work_dir)
-    runner = cli.build_runner(cfg)
-    cli.build_loops(runner, 'train', 'val')
+    runner = build_runner(cfg)
+    build_loops(runner, 'train', 'val')
     for notice in filter(None, notices):
         runner.logger.info(notice)
     runner.train()
 
 
 if __name__ == '__main__':
-    cli.run_tool(main)
+    run_tool(main)

@@ -3,8 +3,8 @@
 import re
 from math import isqrt
 
-from .errors import CheckpointError
-from .geometry import MARK, decode_geometry
+from ..errors import CheckpointError
+from ..geometry import MARK, decode_geometry
 
 _OWN = re.compile(
     r'geometry|(stage0|stages\.[0-3])\.(embed|blocks\.\d+)\..+'

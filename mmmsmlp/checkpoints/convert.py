@@ -4,10 +4,8 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .arch_of import find_arch, has_own_names
-from .errors import CheckpointError, GeometryError
-from .families import find_family
-from .geometry import (
+from ..errors import CheckpointError, GeometryError
+from ..geometry import (
     MARK,
     check_geometry,
     decode_geometry,
@@ -15,6 +13,8 @@ from .geometry import (
     encode_geometry,
     holds_mix_weights,
 )
+from .arch_of import find_arch, has_own_names
+from .families import find_family
 from .layouts import find_backbone_state, find_state
 from .reader import read_checkpoint
 from .wording import count_by_part

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import torch
 from mmengine.logging import print_log
 
-from .errors import CheckpointError, GeometryError
-from .families import find_family
-from .geometry import (
+from ..errors import CheckpointError, GeometryError, join_some
+from ..geometry import (
     MARK,
     check_geometry,
     decode_geometry,
     encode_geometry,
     holds_mix_weights,
 )
+from .families import find_family
 from .layouts import find_backbone_state
 from .reader import read_checkpoint
-from .wording import compare_tensors, count_by_part, join_some, part_of
+from .wording import compare_tensors, count_by_part, part_of
 
 _OUTPUT_NORM = re.compile(r'norm[0-3]\.')
 _LATE_STAGE = re.compile(r'(?:stages\.|norm)([0-3])\.')

@@ -6,7 +6,7 @@ from math import isqrt
 
 import torch
 
-from .errors import CheckpointError
+from ..errors import CheckpointError
 from .key_maps import AFFINE, BLOCK, KeyMap, next_stage
 
 _INDEX = re.compile(r'.*\.relative_position_index(_\d+)?')

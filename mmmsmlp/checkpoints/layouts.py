@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from .errors import CheckpointError
+from ..errors import CheckpointError
 
 # The first one that holds tensors is taken. `state_dict` of a Runner file with an
 # EMA hook is the averaged model already (mmengine swaps the two when it saves), so

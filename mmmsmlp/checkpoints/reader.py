@@ -9,10 +9,9 @@ from pathlib import Path
 
 import torch
 
-from .errors import CheckpointError
+from ..errors import CheckpointError, join_some
 from .file_kinds import why_no_checkpoint
 from .unpickling import RestrictedPickle
-from .wording import join_some
 
 _ADDRESS = re.compile(r'^[A-Za-z][A-Za-z0-9+.-]+://')
 _SUFFIXES = ('.pth', '.pt', '.ckpt', '.bin')

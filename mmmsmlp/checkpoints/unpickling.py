@@ -13,7 +13,7 @@ import pickle
 import numpy
 import torch
 
-from .errors import CheckpointError
+from ..errors import CheckpointError
 
 
 class InertDict(dict):

@@ -5,11 +5,11 @@ import re
 import torch
 from mmengine.logging import print_log
 
-from .errors import CheckpointError
-from .geometry import MARK, check_geometry
+from ..errors import CheckpointError, join_some
+from ..geometry import MARK, check_geometry
 from .layouts import find_state
 from .reader import read_checkpoint
-from .wording import compare_tensors, join_some
+from .wording import compare_tensors
 
 _OUTPUT_NORM = re.compile(r'norm\d+\.')
 _TOOLBOX_CURE = (

@@ -1,11 +1,6 @@
 """How are many tensors named in one line?"""
 
-
-def join_some(names, count=5):
-    """Join at most ``count`` names and say how many more there are."""
-    names = [str(name) for name in names]
-    more = len(names) - count
-    return ', '.join(names[:count]) + (f' and {more} more' if more > 0 else '')
+from ..errors import join_some
 
 
 def part_of(key):

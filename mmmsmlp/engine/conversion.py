@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 
 from .. import models
-from ..checkpoints import CheckpointError, load_pretrained
+from ..checkpoints import load_pretrained
 from ..checkpoints.convert import HEAD, Converted, convert_state
-from ..checkpoints.geometry import DEFAULT_SHIFT_DIST, MARK
 from ..checkpoints.wording import compare_tensors
 from ..checkpoints.writing import whole_file
+from ..errors import BadInput, CheckpointError
+from ..geometry import DEFAULT_SHIFT_DIST, MARK
 from ..version import __version__
-from .cli import BadInput
 from .plain import plain_forward
 
 TASKS = ('backbone', 'cls')

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..zoo.leaves import checkout
-from .cli import BadInput
+from ..configs import checkout
+from ..errors import BadInput
 
 LOOPS = ('train', 'val', 'test')
 

@@ -8,7 +8,8 @@ import os
 
 from mmengine.config import Config
 
-from .cli import BadInput, tables_in
+from ..errors import BadInput
+from ..run.config import tables_in
 from .data_paths import datasets_of
 
 

@@ -9,7 +9,7 @@ from mmengine.dist import master_only
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
-from .cli import BadInput
+from ..errors import BadInput
 from .data_paths import datasets_of
 from .launch import spans_nodes
 

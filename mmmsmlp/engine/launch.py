@@ -20,7 +20,8 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import distributed
 
-from .cli import BadInput, tables_in
+from ..errors import BadInput
+from ..run.config import tables_in
 from .sharding import check_sharding
 
 _SYNC_BN = {'SyncBN': 'BN', 'MMSyncBN': 'BN', 'SyncBatchNorm': 'BN'}

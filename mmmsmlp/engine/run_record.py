@@ -16,8 +16,8 @@ from mmengine.hooks import Hook
 
 import mmmsmlp
 
+from ..configs import checkout
 from ..registry import HOOKS
-from ..zoo.leaves import checkout
 
 PACKAGES = (
     *('torchvision', 'numpy'),

@@ -15,7 +15,8 @@ import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from ..checkpoints import CheckpointError, read_checkpoint
+from ..checkpoints import read_checkpoint
+from ..errors import CheckpointError
 
 
 def install_safe_loader() -> None:

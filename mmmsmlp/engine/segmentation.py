@@ -2,8 +2,8 @@
 
 from mmengine.config import Config
 
-from ..checkpoints import CheckpointError, read_checkpoint
-from .cli import BadInput
+from ..checkpoints import read_checkpoint
+from ..errors import BadInput, CheckpointError
 
 _BATCH_NORMS = ('BN', 'BN2d')
 

@@ -12,9 +12,9 @@ from mmengine.runner import FlexibleRunner
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from ..errors import BadInput
 from ..models.blocks import MSBlock, TransformerBlock
 from ..registry import FUNCTIONS, RUNNERS, STRATEGIES
-from .cli import BadInput
 
 
 @FUNCTIONS.register_module()

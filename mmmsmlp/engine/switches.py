@@ -4,7 +4,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 
 from ..checkpoints import read_checkpoint
-from .cli import BadInput
+from ..errors import BadInput
 from .run_files import latest_checkpoint
 
 

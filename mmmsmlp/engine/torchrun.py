@@ -10,7 +10,9 @@ import os
 import sys
 from collections.abc import Mapping
 
-from .cli import EXIT_BAD_INPUT, BadInput, find_config, run_tool
+from ..errors import BadInput
+from ..run.config import find_config
+from ..run.entry import EXIT_BAD_INPUT, run_tool
 
 
 def rendezvous_arguments(processes: int, env: Mapping[str, str]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from .cli import BadInput
+from ..errors import BadInput
 
 DRAWING = {'mmdet': 'draw', 'mmseg': 'draw', 'mmpretrain': 'enable'}
 # What a curve is drawn of: losses, and the metrics of the three toolboxes.

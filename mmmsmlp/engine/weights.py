@@ -9,16 +9,12 @@ from torch import nn
 
 from ..checkpoints import load_pretrained, load_whole, read_checkpoint
 from ..checkpoints.families import find_family
-from ..checkpoints.geometry import (
-    MARK,
-    decode_geometry,
-    describe_geometry,
-    encode_geometry,
-)
 from ..checkpoints.host_key_maps import SWIN
 from ..checkpoints.layouts import find_backbone_state
 from ..checkpoints.whole import vet_toolbox_backbone
-from .cli import BadInput, building
+from ..errors import BadInput
+from ..geometry import MARK, decode_geometry, describe_geometry, encode_geometry
+from ..run.config import building
 
 
 def check_start(cfg: Config) -> None:

@@ -9,6 +9,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from .. import checkpoints
+from ..geometry import check_geometry, encode_geometry
 from .blocks import LayerNorm2d, Stage
 
 NUM_STAGES = 4
@@ -57,7 +58,7 @@ class PyramidBackbone(BaseModule):
         _check_indices(out_indices, frozen_stages)
         _check_init_cfg(init_cfg)
         self._geometry = geometry
-        mark = checkpoints.encode_geometry(*geometry) if geometry else None
+        mark = encode_geometry(*geometry) if geometry else None
         self.register_buffer('geometry', mark)
         self.in_channels = in_channels
         self.out_indices = tuple(out_indices)
@@ -107,8 +108,8 @@ class PyramidBackbone(BaseModule):
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         # Here, because every way of loading weights ends here.
         if self._geometry:
-            expected = checkpoints.encode_geometry(*self._geometry)
-            checkpoints.check_geometry(expected, state_dict, prefix)
+            expected = encode_geometry(*self._geometry)
+            check_geometry(expected, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def train(self, mode: bool = True):

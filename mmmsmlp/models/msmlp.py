@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..checkpoints.geometry import resolve_geometry
+from ..geometry import resolve_geometry
 from ..registry import MODELS
 from .arch import resolve_arch
 from .backbone import PyramidBackbone

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from mmengine.config import Config
 
+from ..configs import Leaf, get_config
 from .complexity import SHAPES, Part, complexity, total
-from .leaves import Leaf, get_config
 from .paper import Printed, printed
 
 
@@ -46,7 +46,7 @@ def compare(
     """Count a config and put the paper's row beside it.
 
     Args:
-        name: As :func:`~mmmsmlp.zoo.leaves.list_configs` gives it.
+        name: As :func:`~mmmsmlp.configs.list_configs` gives it.
         cfg: The config of that name, where it is already loaded.
         shape: Image height and width; by default the paper's. With another one the
             paper's numbers do not compare and are left out.

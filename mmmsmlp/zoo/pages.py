@@ -5,9 +5,9 @@ from pathlib import Path
 
 import yaml
 
+from ..configs import Leaf, list_configs
 from ..version import __version__
 from .compare import Row, compare
-from .leaves import Leaf, list_configs
 
 PAPER = {
     'Title': 'Mixing and Shifting: Exploiting Global and Local Dependencies in Vision '

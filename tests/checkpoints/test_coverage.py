@@ -5,12 +5,9 @@ import re
 import pytest
 import torch
 
-from mmmsmlp.checkpoints import (
-    CheckpointError,
-    GeometryError,
-    load_pretrained,
-    mark_geometry,
-)
+from mmmsmlp.checkpoints import load_pretrained
+from mmmsmlp.errors import CheckpointError, GeometryError
+from mmmsmlp.geometry import mark_geometry
 from tests.golden import load_golden
 
 HEAD = {'head.fc.weight': torch.ones(3, 160), 'head.fc.bias': torch.ones(3)}

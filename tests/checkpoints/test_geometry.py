@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from mmmsmlp.checkpoints import (
-    GeometryError,
+from mmmsmlp.errors import GeometryError
+from mmmsmlp.geometry import (
     check_geometry,
+    decode_geometry,
+    describe_geometry,
     encode_geometry,
     mark_geometry,
 )
-from mmmsmlp.checkpoints.geometry import decode_geometry, describe_geometry
 
 WEIGHTS = {'stages.0.blocks.0.mix.vertical.0.weight': torch.ones(1)}
 MARKS = {

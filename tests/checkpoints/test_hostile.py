@@ -10,7 +10,8 @@ from collections import OrderedDict
 import pytest
 import torch
 
-from mmmsmlp.checkpoints import CheckpointError, load_pretrained, read_checkpoint
+from mmmsmlp.checkpoints import load_pretrained, read_checkpoint
+from mmmsmlp.errors import CheckpointError
 
 
 class Runs:

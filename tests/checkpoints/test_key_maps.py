@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mmmsmlp.checkpoints import CheckpointError
 from mmmsmlp.checkpoints.families import find_family
 from mmmsmlp.checkpoints.key_maps import MSMLP
+from mmmsmlp.errors import CheckpointError
 from tests.golden import load_golden
 
 NAMES = {

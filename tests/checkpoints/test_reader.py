@@ -13,7 +13,8 @@ import numpy
 import pytest
 import torch
 
-from mmmsmlp.checkpoints import CheckpointError, read_checkpoint
+from mmmsmlp.checkpoints import read_checkpoint
+from mmmsmlp.errors import CheckpointError
 
 
 @pytest.mark.parametrize('zipped', [True, False], ids=['zip', 'legacy'])

@@ -5,13 +5,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import nn
 
-from mmmsmlp.checkpoints import (
-    CheckpointError,
-    GeometryError,
-    load_whole,
-    missing_tensors,
-    vet_toolbox_backbone,
-)
+from mmmsmlp.checkpoints import load_whole, missing_tensors, vet_toolbox_backbone
+from mmmsmlp.errors import CheckpointError, GeometryError
 
 
 class Detector(BaseModule):

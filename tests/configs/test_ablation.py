@@ -8,8 +8,8 @@ import torch
 from mmengine.config import Config
 
 from mmmsmlp import MSMLP
-from mmmsmlp.checkpoints import encode_geometry
 from mmmsmlp.checkpoints.arch_of import find_arch
+from mmmsmlp.geometry import encode_geometry
 from mmmsmlp.models.blocks import ms_block
 
 from . import recipes

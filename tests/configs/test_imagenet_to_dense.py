@@ -7,10 +7,11 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 
 import mmmsmlp
-from mmmsmlp.checkpoints import CheckpointError
 from mmmsmlp.checkpoints.key_maps import MSMLP as AUTHORS
-from mmmsmlp.engine import cli, weights
+from mmmsmlp.engine import weights
 from mmmsmlp.engine.conversion import convert_file
+from mmmsmlp.errors import CheckpointError
+from mmmsmlp.run.config import load_config
 from tests.models.test_swin import official_names
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -76,7 +77,7 @@ def files(tmp_path_factory):
 )
 def test_a_released_checkpoint_starts_it(files, monkeypatch, tmp_path, name):
     _, family, size, *_ = name.split('_')
-    cfg = cli.load_config(str(CONFIGS / f'{name}.py'))
+    cfg = load_config(str(CONFIGS / f'{name}.py'))
     reports = []
     load = weights.load_pretrained
     monkeypatch.setattr(
@@ -113,6 +114,6 @@ def test_a_released_checkpoint_starts_it(files, monkeypatch, tmp_path, name):
 
 
 def test_a_hybrid_says_which_stages_a_host_lacks(files):
-    cfg = cli.load_config(str(CONFIGS / 'retinanet_msmlp-swin_t_1x.py'))
+    cfg = load_config(str(CONFIGS / 'retinanet_msmlp-swin_t_1x.py'))
     with pytest.raises(CheckpointError, match=r"missing.*stage0.*fresh=\['stages.0'\]"):
         weights.use_pretrained(cfg, files('SwinTransformer', 't')[1])

@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData, PixelData
 from torch.nn.parallel import DistributedDataParallel
 
 import mmmsmlp
-from mmmsmlp.zoo.leaves import get_config
+from mmmsmlp.configs import get_config
 
 IMAGES, SIZE = 4, 64
 REGIONS = [[1, 3]] * 4

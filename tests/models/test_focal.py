@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from mmmsmlp import FocalTransformer
-from mmmsmlp.checkpoints import CheckpointError, load_pretrained
+from mmmsmlp.checkpoints import load_pretrained
 from mmmsmlp.checkpoints.host_key_maps import FOCAL
+from mmmsmlp.errors import CheckpointError
 from mmmsmlp.models.blocks import focal_tables
 from mmmsmlp.models.blocks.over_windows import gather_tokens
 from tests.golden import assert_close, load_golden

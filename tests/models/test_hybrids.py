@@ -6,7 +6,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mmmsmlp import FocalTransformer, MSMLPFocal, MSMLPSwin, SwinTransformer
-from mmmsmlp.checkpoints import CheckpointError, GeometryError
+from mmmsmlp.errors import CheckpointError, GeometryError
 from mmmsmlp.models.blocks import (
     FocalAttention,
     MSBlock,

@@ -6,8 +6,9 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mmmsmlp import MSMLP
-from mmmsmlp.checkpoints import GeometryError, mark_geometry
 from mmmsmlp.checkpoints.key_maps import MSMLP as AUTHORS_KEYS
+from mmmsmlp.errors import GeometryError
+from mmmsmlp.geometry import mark_geometry
 from tests.golden import assert_close, load_golden
 
 REGIONS = [[1, 1, 3, 5, 7], [1, 3, 3, 5, 7], [1, 5, 5, 5, 7], [1, 7, 7, 7, 7]]

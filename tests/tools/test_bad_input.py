@@ -10,8 +10,9 @@ import time
 import pytest
 import torch
 
-from mmmsmlp.checkpoints import encode_geometry
-from mmmsmlp.engine import cli
+from mmmsmlp.errors import BadInput
+from mmmsmlp.geometry import encode_geometry
+from mmmsmlp.run import entry
 
 
 def assert_fails(result, *fragments):
@@ -58,7 +59,7 @@ def test_more_processes_than_gpus(monkeypatch):
     monkeypatch.setenv('LOCAL_WORLD_SIZE', '8')
     for rank in '0', '7':
         monkeypatch.setenv('LOCAL_RANK', rank)
-        with pytest.raises(cli.BadInput, match='8 processes.*4 are visible'):
+        with pytest.raises(BadInput, match='8 processes.*4 are visible'):
             launch._check_gpu_count()
 
 
@@ -66,24 +67,25 @@ def test_a_fault_of_one_process_is_told_by_it(monkeypatch, capsys):
     """One task too many for the GPUs: the first process of the machine runs on."""
 
     def main():
-        raise cli.BadInput('no GPU is left')
+        raise BadInput('no GPU is left')
 
-    monkeypatch.setattr(cli, 'FIRST_SPEAKS_WITHIN', 0.1)
+    monkeypatch.setattr(entry, 'FIRST_SPEAKS_WITHIN', 0.1)
     monkeypatch.setenv('LOCAL_RANK', '3')
     monkeypatch.setattr(signal, 'signal', lambda *_: None)  # pytest keeps its own
     with pytest.raises(SystemExit) as ended:
-        cli.run_tool(main)
-    assert ended.value.code == cli.EXIT_BAD_INPUT
+        entry.run_tool(main)
+    assert ended.value.code == entry.EXIT_BAD_INPUT
     assert capsys.readouterr().err == 'error: no GPU is left\n'
 
 
 def test_a_process_that_is_ended_while_the_first_speaks_is_silent(tmp_path):
     source = (
-        'from mmmsmlp.engine import cli\n'
+        'from mmmsmlp.errors import BadInput\n'
+        'from mmmsmlp.run.entry import run_tool\n'
         'def main():\n'
         '    print("up", flush=True)\n'
-        '    raise cli.BadInput("told by the first")\n'
-        'cli.run_tool(main)\n'
+        '    raise BadInput("told by the first")\n'
+        'run_tool(main)\n'
     )
     process = subprocess.Popen(
         [sys.executable, '-c', source], env=dict(os.environ, LOCAL_RANK='1'),
@@ -93,7 +95,7 @@ def test_a_process_that_is_ended_while_the_first_speaks_is_silent(tmp_path):
     time.sleep(1)
     process.terminate()
     _, error = process.communicate(timeout=5)
-    assert process.returncode == cli.EXIT_BAD_INPUT
+    assert process.returncode == entry.EXIT_BAD_INPUT
     assert error == ''
 
 

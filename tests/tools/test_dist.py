@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmmsmlp.engine.cli import BadInput
 from mmmsmlp.engine.torchrun import rendezvous_arguments
+from mmmsmlp.errors import BadInput
 
 from .conftest import TOOLS
 
@@ -60,7 +60,8 @@ def test_one_node_takes_a_free_port():
 
 def test_nodes_of_mpi_need_a_master(monkeypatch):
     """Each would wait for itself at 127.0.0.1."""
-    from mmmsmlp.engine import cli, launch
+    from mmmsmlp.engine import launch
+    from mmmsmlp.errors import BadInput
 
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'):
         monkeypatch.setenv(name, '')  # so that what is set below is undone, too
@@ -68,7 +69,7 @@ def test_nodes_of_mpi_need_a_master(monkeypatch):
     world = dict(RANK=0, SIZE=4, LOCAL_RANK=0, LOCAL_SIZE=2)
     for name, value in world.items():
         monkeypatch.setenv(f'OMPI_COMM_WORLD_{name}', str(value))
-    with pytest.raises(cli.BadInput, match='MASTER_ADDR'):
+    with pytest.raises(BadInput, match='MASTER_ADDR'):
         launch._export_rank('mpi')
     monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '4')
     launch._export_rank('mpi')

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from mmmsmlp import MSMLP, MSMLPSwin
-from mmmsmlp.engine.cli import BadInput, load_config
 from mmmsmlp.engine.launch import set_up_processes
 from mmmsmlp.engine.sharding import wrap_blocks
+from mmmsmlp.errors import BadInput
 from mmmsmlp.models.blocks import MSBlock, TransformerBlock
+from mmmsmlp.run.config import load_config
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import uuid
 
 import pytest
 
-from mmmsmlp.engine.cli import BadInput
 from mmmsmlp.engine.launch import interface_to, spans_nodes
+from mmmsmlp.errors import BadInput
 
 from .conftest import TOOLS
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
+from mmmsmlp.configs import get_config
 from mmmsmlp.engine import switches
-from mmmsmlp.engine.cli import BadInput
 from mmmsmlp.engine.cpu_amp import CPUAmpOptimWrapper
-from mmmsmlp.zoo.leaves import get_config
+from mmmsmlp.errors import BadInput
 from tests.models.split_gradients import small
 
 

@@ -8,8 +8,8 @@ import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
 
-from mmmsmlp.checkpoints import CheckpointError
 from mmmsmlp.engine.safe_loading import install_safe_loader
+from mmmsmlp.errors import CheckpointError
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from mmmsmlp.engine.cli import BadInput
 from mmmsmlp.engine.watching import draw_curves, read_curves, use_tensorboard
+from mmmsmlp.errors import BadInput
 
 from .conftest import ROOT
 

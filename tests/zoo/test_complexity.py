@@ -2,9 +2,9 @@
 
 import pytest
 
+from mmmsmlp.configs import get_config
 from mmmsmlp.zoo.compare import compare
 from mmmsmlp.zoo.complexity import build_on_meta, complexity
-from mmmsmlp.zoo.leaves import get_config
 from tests.configs.recipes import load
 
 DEPTHS, WIDTHS, SIDES = (3, 3, 9, 3), (96, 192, 384, 768), (56, 28, 14, 7)

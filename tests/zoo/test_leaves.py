@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mmmsmlp
-from mmmsmlp.zoo.leaves import Leaf
+from mmmsmlp.configs import Leaf
 
 ROOT = Path(__file__).parents[2]
 

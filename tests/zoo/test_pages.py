@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mmmsmlp.configs import Leaf, list_configs
 from mmmsmlp.zoo import pages
 from mmmsmlp.zoo.compare import compare
-from mmmsmlp.zoo.leaves import Leaf, list_configs
 
 ROOT = Path(__file__).parents[2]
 FAR = yaml.safe_load((ROOT / 'mmmsmlp' / 'zoo' / 'far_cells.yaml').read_text())

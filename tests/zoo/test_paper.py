@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmmsmlp.zoo.leaves import Leaf
+from mmmsmlp.configs import Leaf
 from mmmsmlp.zoo.paper import printed
 
 

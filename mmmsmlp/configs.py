@@ -1,11 +1,11 @@
-"""Which configs are there, where do they lie, and what does a name say?"""
+"""The configs of the package: their names, what a name says, and where they lie."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parent
 SIZES = ('t', 's', 'b')
 SCHEDULES = ('1x', '3x', '160k', '300e')
 

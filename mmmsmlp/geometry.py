@@ -1,4 +1,4 @@
-"""Which mix-shift geometry do these weights belong to? The mark and its check.
+"""The geometry of mix-shift weights: its mark in a state dict, and the check of it.
 
 Parameter shapes are the same in every geometry, so a state dict carries a small
 integer tensor under ``geometry``: the order's code, then one distance a group.
@@ -145,7 +145,7 @@ def check_geometry(expected, state_dict, prefix=''):
                 'these mix-shift weights state no geometry, and their shapes cannot '
                 f'tell it; this model is built as {describe_geometry(expected)}. '
                 'State the geometry that they were trained with: '
-                'torch.save(mmmsmlp.checkpoints.mark_geometry(state_dict, geometry), '
+                'torch.save(mmmsmlp.geometry.mark_geometry(state_dict, geometry), '
                 'FILE).'
             )
         return

@@ -1,115 +1,16 @@
-"""How does a tool read its command line and config, and end on bad input?"""
+"""Reading a config, checking what a command line changes in it, building from it."""
 
-import argparse
 import difflib
-import errno
 import inspect
-import os
-import signal
-import sys
-import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from ..checkpoints import CheckpointError
-from ..zoo import leaves
-
-EXIT_BAD_INPUT = 2
-FIRST_SPEAKS_WITHIN = 10  # seconds
-
-
-class BadInput(Exception):
-    """Something the user gave cannot be used; the message says what and the cure."""
-
-
-class DictOptions(DictAction):
-    """``--cfg-options``: as mmengine's, but a malformed pair is a usage error."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        except (AssertionError, SyntaxError, ValueError) as error:
-            parser.error(
-                f'{option_string} takes KEY=VALUE pairs, got {" ".join(values)!r} '
-                f'({error})'
-            )
-
-
-def positive(text: str) -> int:
-    """Read a whole number from 1 up, as the ``type`` of an argument."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'must be a whole number > 0, got {text!r}')
-    return int(text)
-
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that training and testing share."""
-    parser.add_argument(
-        '--work-dir', metavar='DIR', help='run folder; default work_dirs/CONFIG_NAME'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictOptions,
-        metavar='KEY=VALUE',
-        help='override entries of the config, such as train_cfg.max_epochs=1',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='who started the processes; dist_*.sh and slurm_*.sh set it',
-    )
-    # Older launchers pass the local rank as an argument instead of a variable.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-
-
-def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool; end with ``error: ...`` and exit code 2 on bad input.
-
-    The first process of a machine speaks, so that eight processes do not print one
-    error eight times. ``MMMSMLP_TRACEBACK=1`` shows where the error was raised.
-    """
-    try:
-        main()
-    except (BadInput, CheckpointError) as error:
-        if os.environ.get('MMMSMLP_TRACEBACK') == '1':
-            traceback.print_exc()
-        if os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', '0')) != '0':
-            _let_the_first_speak()
-        sys.stdout.flush()
-        print(f'error: {error}', file=sys.stderr, flush=True)
-        sys.exit(EXIT_BAD_INPUT)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise  # a fault of the program: tools check the paths that they are given
-        print(
-            f'error: {error.filename or "a file of the run"} cannot be written: '
-            f'{error.strerror}. Free some space; the same command with --resume '
-            'continues from the last checkpoint.',
-            file=sys.stderr,
-            flush=True,
-        )
-        sys.exit(EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
-        sys.exit(130)  # the shell's code for Ctrl-C; where it struck is no news
-
-
-def _let_the_first_speak() -> None:
-    """Wait for the first process to tell the error, unless it is this one's alone.
-
-    Normally the first has the same error, and the launcher ends this process once the
-    first has left. Left before it, this one would have the first ended before it could
-    speak. Where no end comes, as with one task too many for the GPUs of a machine, the
-    error is told here.
-    """
-    for number in signal.SIGTERM, signal.SIGINT:
-        signal.signal(number, lambda *_: os._exit(EXIT_BAD_INPUT))
-    time.sleep(FIRST_SPEAKS_WITHIN)
+from .. import configs
+from ..errors import BadInput
 
 
 def find_config(name: str) -> Path:
@@ -118,15 +19,15 @@ def find_config(name: str) -> Path:
     Raises:
         BadInput: There is none; names near ones.
     """
-    for path in (Path(name).expanduser(), leaves.root() / name):
+    for path in (Path(name).expanduser(), configs.root() / name):
         if path.is_file():
             return path
     short = name.removeprefix('configs/')
     try:
-        return leaves.config_path(short)
+        return configs.config_path(short)
     except KeyError as error:
         raise BadInput(
-            f'config {name} does not exist; {leaves.advice(short)}'
+            f'config {name} does not exist; {configs.advice(short)}'
         ) from error
 
 
