@@ -13,7 +13,8 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..errors import BadInput
-from ..models.blocks import MSBlock, TransformerBlock
+from ..models.msmlp import MSBlock
+from ..models.windows import TransformerBlock
 from ..registry import FUNCTIONS, RUNNERS, STRATEGIES
 
 

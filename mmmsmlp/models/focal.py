@@ -1,12 +1,36 @@
-"""Focal Transformer, a host of the hybrids: focal attention, any input size."""
+"""Focal Transformer, a host of the hybrids: fine nearby, coarse far away."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
+import torch
+from torch import Tensor, nn
+
+from ..ops import linear
 from ..registry import MODELS
-from .arch import resolve_arch
-from .backbone import PyramidBackbone
-from .blocks import HOST_EPS, FocalAttention, PatchEmbed, Stage, TransformerBlock
-from .plan import StagePlan, init_linear, plan_pyramid
+from .pyramid import (
+    PatchEmbed,
+    PyramidBackbone,
+    Stage,
+    StagePlan,
+    init_linear,
+    plan_pyramid,
+    resolve_arch,
+)
+from .windows import (
+    HOST_EPS,
+    TransformerBlock,
+    attend,
+    check_heads,
+    from_windows,
+    gather_tokens,
+    over_windows,
+    pad_to_windows,
+    table_cache,
+    to_windows,
+    window_grid,
+    window_index,
+)
 
 # The released 224-trained checkpoints have no neighbour table in the last stage.
 FOCUS = dict(
@@ -108,3 +132,226 @@ def focal_stage(plan: StagePlan, arch: Mapping, stage: int, with_cp: bool) -> St
     ]
     embed = PatchEmbed(plan.in_channels, plan.channels, plan.patch_size, HOST_EPS)
     return Stage(embed, blocks, with_cp)
+
+
+class FocalAttention(nn.Module):
+    """Each window attends to itself, the tokens around it and pooled windows.
+
+    The map is zero-padded to whole windows, as in the reference, whose released
+    weights this computes the same numbers with. A token that the reference counts
+    twice is one key here, with the logarithm of the sum of both biases' exponentials.
+
+    Args:
+        channels: Width C; (N, H, W, C) in, the same out.
+        num_heads: Heads, a divisor of C.
+        window_size: Side of a window, in tokens.
+        focal_window: Side of the square of pooled windows, odd; 0 for no pooling.
+        expand_size: Width of the margin around a window; 0 for none.
+
+    Raises:
+        ValueError: ``num_heads`` does not divide ``channels``, ``focal_window`` is
+            even, or ``expand_size`` is not below ``window_size``.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_heads: int,
+        window_size: int,
+        focal_window: int,
+        expand_size: int,
+    ):
+        super().__init__()
+        check_heads(channels, num_heads)
+        check_focus(window_size, focal_window, expand_size)
+        self.num_heads = num_heads
+        self.window_size = window_size
+        self.focal_window = focal_window
+        self.expand_size = expand_size
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+        # Tables keep the names and shapes that the released checkpoints have.
+        area = window_size**2
+        self.relative_position_bias_table = nn.Parameter(
+            torch.zeros((2 * window_size - 1) ** 2, num_heads)
+        )
+        if expand_size:
+            margin = 4 * (area - (window_size - expand_size) ** 2)
+            self.relative_position_bias_table_to_neighbors = _table(
+                1, num_heads, area, margin
+            )
+        if focal_window:
+            reach = (window_size + focal_window - 1) ** 2
+            self.pool = nn.Linear(area, 1)
+            self.relative_position_bias_table_to_windows = nn.ParameterList(
+                [_table(num_heads, reach)]
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[1:3]
+        x = pad_to_windows(x, self.window_size)
+        grid = window_grid(x, self.window_size)
+        windows = to_windows(x, self.window_size)
+        tokens = windows.flatten(1, 2)
+        if self.focal_window:
+            weight = self.pool.weight.expand(*windows.shape[:2], -1, -1)
+            pooled = (weight @ windows).squeeze(2) + self.pool.bias
+            tokens = torch.cat([tokens, pooled], 1)
+        channels = x.shape[-1]
+        kv = linear(tokens, self.qkv.weight[channels:], self.qkv.bias[channels:])
+        tables = key_tables(
+            *grid, self.window_size, self.expand_size, self.focal_window, x.device
+        )
+        attention = partial(self.attend_from, bias=self.bias())
+        windows = over_windows(attention, windows, [kv], tables)
+        x = from_windows(windows, grid, self.window_size)
+        return x[:, :height, :width]
+
+    def attend_from(
+        self,
+        windows: Tensor,
+        kv: Tensor,
+        index: Tensor,
+        mask: Tensor | None,
+        bias: Tensor,
+    ) -> Tensor:
+        """Attend from some windows to the keys that ``index`` picks for each.
+
+        Args:
+            windows: (N, windows, window_size**2, C).
+            kv: Keys, then values, of all tokens: (N, tokens, 2 C).
+            index: (windows, keys).
+            mask: Added to the logits, (windows, 1, keys), or None.
+            bias: Added to the logits, (heads, window_size**2, keys).
+
+        Returns:
+            Tensor, shaped as ``windows``.
+        """
+        channels = windows.shape[-1]
+        q = linear(windows, self.qkv.weight[:channels], self.qkv.bias[:channels])
+        q = q.unflatten(-1, (self.num_heads, -1))
+        kv = gather_tokens(kv, index).unflatten(-1, (2, self.num_heads, -1))
+        out = attend(q, *kv.unbind(3), bias, mask)
+        return linear(out, self.proj.weight, self.proj.bias)
+
+    def bias(self) -> Tensor:
+        """The bias of every key, (heads, window_size**2, keys), in key order."""
+        size, table = self.window_size, self.relative_position_bias_table
+        parts = [table.t()[:, window_index(size, size, table.device)]]
+        if self.expand_size:
+            neighbours = self.relative_position_bias_table_to_neighbors[0]
+            once, first, second = margin_columns(size, self.expand_size, table.device)
+            parts.append(neighbours[..., once])
+            parts.append(neighbours[..., first].logaddexp(neighbours[..., second]))
+        if self.focal_window:
+            index = window_index(size, self.focal_window, table.device)
+            parts.append(self.relative_position_bias_table_to_windows[0][:, index])
+        return torch.cat(parts, -1)
+
+
+def check_focus(window_size: int, focal_window: int, expand_size: int) -> None:
+    """Refuse a focus that has no centre or a margin wider than the window."""
+    if focal_window and focal_window % 2 == 0:
+        raise ValueError(
+            f'focal_windows must be odd so that a window is the centre, got '
+            f'{focal_window}'
+        )
+    if not 0 <= expand_size < window_size:
+        raise ValueError(
+            f'expand_sizes must lie within 0..{window_size - 1} for windows of '
+            f'{window_size}, got {expand_size}'
+        )
+
+
+def _table(*shape: int) -> nn.Parameter:
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.02))
+
+
+@table_cache
+def key_tables(
+    rows: int, columns: int, window_size: int, expand_size: int, focal_window: int
+) -> tuple[Tensor, Tensor | None]:
+    """The keys of each window, and which of them lie outside the map.
+
+    Tokens are counted in window order, and the pooled windows behind them. A window
+    attends to itself, to the tokens around it, which wrap around the padded map, and
+    to the ``focal_window``**2 pooled windows centred on it, which do not wrap.
+
+    Args:
+        rows: Windows per column of the map.
+        columns: Windows per row of the map.
+        window_size: Side of a window.
+        expand_size: Width of the margin of tokens around it; 0 for none.
+        focal_window: Side of the square of pooled windows; 0 for none.
+
+    Returns:
+        The index (windows, keys), int64, and what is to be added to the logits,
+        (windows, 1, keys): zero or -inf; None if no key lies outside.
+    """
+    offsets = torch.cat([own_offsets(window_size), *_margin(window_size, expand_size)])
+    corners = _grid(rows, columns) * window_size
+    tokens = corners[:, None] + offsets
+    tokens = tokens % torch.tensor([rows, columns]).mul(window_size)
+    window, inside = tokens // window_size, tokens % window_size
+    index = window[..., 0] * columns + window[..., 1]
+    index = index * window_size**2 + inside[..., 0] * window_size + inside[..., 1]
+    if not focal_window:
+        return index, None
+    pooled = _grid(rows, columns)[:, None] + _grid(focal_window, focal_window)
+    pooled = pooled - focal_window // 2
+    outside = ((pooled < 0) | (pooled >= torch.tensor([rows, columns]))).any(-1)
+    pooled = rows * columns * window_size**2 + pooled[..., 0] * columns + pooled[..., 1]
+    pooled = pooled.masked_fill(outside, 0)
+    mask = torch.zeros(len(index), index.shape[1] + pooled.shape[1])
+    mask[:, index.shape[1] :].masked_fill_(outside, -torch.inf)
+    mask = mask[:, None] if outside.any() else None
+    return torch.cat([index, pooled], 1), mask
+
+
+@table_cache
+def margin_columns(window_size: int, expand_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Columns of the reference's neighbour table: met once, and met twice.
+
+    The reference rolls the map to its four corners and keeps what leaves the window.
+    Where two rolls overlap, a token is a key twice, each time with its own bias.
+
+    Returns:
+        The columns of tokens met once, and for those met twice the first and the
+        second; int64. Their tokens are those of :func:`key_tables`, in this order.
+    """
+    offsets = rolled_offsets(window_size, expand_size)
+    _, token, count = torch.unique(
+        offsets, dim=0, return_inverse=True, return_counts=True
+    )
+    once = (count[token] == 1).nonzero().flatten()
+    twice = (count[token] == 2).nonzero().flatten()
+    pairs = twice[token[twice].argsort(stable=True)].view(-1, 2)
+    return once, pairs[:, 0].contiguous(), pairs[:, 1].contiguous()
+
+
+def own_offsets(window_size: int) -> Tensor:
+    """(row, column) of a window's own tokens, from its top left; (tokens, 2)."""
+    return _grid(window_size, window_size)
+
+
+def rolled_offsets(window_size: int, expand_size: int) -> Tensor:
+    """(row, column) of the reference's neighbour keys, in the order of its table."""
+    offsets = []
+    for down in (expand_size, -expand_size):
+        for right in (expand_size, -expand_size):
+            moved = own_offsets(window_size) + torch.tensor([down, right])
+            left = ((moved < 0) | (moved >= window_size)).any(-1)
+            offsets.append(moved[left])
+    return torch.cat(offsets)
+
+
+def _margin(window_size: int, expand_size: int) -> list[Tensor]:
+    if not expand_size:
+        return []
+    offsets = rolled_offsets(window_size, expand_size)
+    once, twice, _ = margin_columns(window_size, expand_size, torch.device('cpu'))
+    return [offsets[once], offsets[twice]]
+
+
+def _grid(rows: int, columns: int) -> Tensor:
+    return torch.cartesian_prod(torch.arange(rows), torch.arange(columns))

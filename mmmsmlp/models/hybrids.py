@@ -5,11 +5,16 @@ from collections.abc import Mapping, Sequence
 from ..geometry import resolve_geometry
 from ..registry import MODELS
 from . import focal, swin
-from .arch import resolve_arch
-from .backbone import PyramidBackbone
-from .blocks import HOST_EPS, Stage
 from .msmlp import REGIONS, ms_stage
-from .plan import StagePlan, init_linear, plan_pyramid
+from .pyramid import (
+    PyramidBackbone,
+    Stage,
+    StagePlan,
+    init_linear,
+    plan_pyramid,
+    resolve_arch,
+)
+from .windows import HOST_EPS
 
 
 class Hybrid(PyramidBackbone):

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmmsmlp import MSMLP
 from mmmsmlp.checkpoints.arch_of import find_arch
 from mmmsmlp.geometry import encode_geometry
-from mmmsmlp.models.blocks import ms_block
+from mmmsmlp.models import msmlp
 
 from . import recipes
 
@@ -148,9 +148,9 @@ def test_a_full_convolution_trains_and_an_unknown_one_is_refused():
 def test_a_distance_that_goes_around_the_map_is_told_once(monkeypatch):
     """A6: d = 17 on maps of 14 and 7 tokens."""
     told = []
-    monkeypatch.setattr(ms_block, '_told', set())
-    monkeypatch.setattr(ms_block, 'print_log', lambda line, **_: told.append(line))
-    mix = ms_block.MixShift(20, [1, 1, 3, 5, 7], [0, 2, 5, 10, 17])
+    monkeypatch.setattr(msmlp, '_told', set())
+    monkeypatch.setattr(msmlp, 'print_log', lambda line, **_: told.append(line))
+    mix = msmlp.MixShift(20, [1, 1, 3, 5, 7], [0, 2, 5, 10, 17])
     mix(torch.zeros(1, 20, 28, 28))
     assert not told
     for _ in range(2):

@@ -3,8 +3,13 @@
 import pytest
 import torch
 
-from mmmsmlp.models.blocks.attend import attend, fold_windows, relative_index
-from mmmsmlp.models.blocks.over_windows import CHUNK, over_windows
+from mmmsmlp.models.windows import (
+    CHUNK,
+    attend,
+    fold_windows,
+    over_windows,
+    relative_index,
+)
 
 N, WINDOWS, Q, K, HEADS, DIM = 2, 3, 4, 6, 2, 5
 

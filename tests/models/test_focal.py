@@ -8,8 +8,8 @@ from mmmsmlp import FocalTransformer
 from mmmsmlp.checkpoints import load_pretrained
 from mmmsmlp.checkpoints.host_key_maps import FOCAL
 from mmmsmlp.errors import CheckpointError
-from mmmsmlp.models.blocks import focal_tables
-from mmmsmlp.models.blocks.over_windows import gather_tokens
+from mmmsmlp.models import focal
+from mmmsmlp.models.windows import gather_tokens
 from tests.golden import assert_close, load_golden
 from tests.models.sweep import (
     check_any_size,
@@ -149,7 +149,7 @@ def test_one_focal_level_has_no_pooled_windows():
 
 def test_keys_of_a_corner_window():
     """A 2x2 grid of 3x3 windows, margin 1, pooled 3x3, checked by hand."""
-    index, mask = focal_tables.key_tables(2, 2, 3, 1, 3, torch.device('cpu'))
+    index, mask = focal.key_tables(2, 2, 3, 1, 3, torch.device('cpu'))
     assert index.shape == (4, 9 + 16 + 9)
     # Row, column on the 6x6 map of each token in window order.
     place = [
@@ -167,9 +167,9 @@ def test_keys_of_a_corner_window():
 
 
 def test_twice_met_tokens_are_counted_once():
-    once, first, second = focal_tables.margin_columns(7, 3, torch.device('cpu'))
+    once, first, second = focal.margin_columns(7, 3, torch.device('cpu'))
     assert (len(once), len(first), len(second)) == (108, 12, 12)
-    offsets = focal_tables.rolled_offsets(7, 3)
+    offsets = focal.rolled_offsets(7, 3)
     assert torch.equal(offsets[first], offsets[second])
     columns = torch.cat([once, first, second])
     assert columns.sort().values.tolist() == list(range(132))
@@ -177,8 +177,8 @@ def test_twice_met_tokens_are_counted_once():
 
 def test_the_cache_of_tables_is_bounded():
     for columns in range(1, 50):
-        focal_tables.key_tables(1, columns, 3, 1, 3, torch.device('cpu'))
-    assert focal_tables.key_tables.cache_info().currsize == 32
+        focal.key_tables(1, columns, 3, 1, 3, torch.device('cpu'))
+    assert focal.key_tables.cache_info().currsize == 32
 
 
 def test_gathering_tokens_of_a_batch():

@@ -7,13 +7,10 @@ from torch import nn
 
 from mmmsmlp import FocalTransformer, MSMLPFocal, MSMLPSwin, SwinTransformer
 from mmmsmlp.errors import CheckpointError, GeometryError
-from mmmsmlp.models.blocks import (
-    FocalAttention,
-    MSBlock,
-    PatchEmbed,
-    PatchMerging,
-    WindowAttention,
-)
+from mmmsmlp.models.focal import FocalAttention
+from mmmsmlp.models.msmlp import MSBlock
+from mmmsmlp.models.pyramid import PatchEmbed
+from mmmsmlp.models.swin import PatchMerging, WindowAttention
 from tests.models.sweep import (
     check_any_size,
     check_checkpointing,

@@ -10,7 +10,8 @@ from mmmsmlp import MSMLP, MSMLPSwin
 from mmmsmlp.engine.launch import set_up_processes
 from mmmsmlp.engine.sharding import wrap_blocks
 from mmmsmlp.errors import BadInput
-from mmmsmlp.models.blocks import MSBlock, TransformerBlock
+from mmmsmlp.models.msmlp import MSBlock
+from mmmsmlp.models.windows import TransformerBlock
 from mmmsmlp.run.config import load_config
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import mmmsmlp
 from mmmsmlp import MSMLP
-from mmmsmlp.models.blocks.ms_block import MixShift
+from mmmsmlp.models.msmlp import MixShift
 from mmmsmlp.ops import use_backend
 
 from .baselines.focal_reference import focal_reference

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmmsmlp import MSMLP
-from mmmsmlp.models.blocks.ms_block import MixShift
+from mmmsmlp.models.msmlp import MixShift
 
 from .baselines.straightforward import straightforward_mix_shift
 from .models import FORMATS, NCHW, NHWC

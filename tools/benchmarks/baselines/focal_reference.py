@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmsmlp.models.blocks import FocalAttention, TransformerBlock
-from mmmsmlp.models.blocks.attend import relative_index
+from mmmsmlp.models.focal import FocalAttention
+from mmmsmlp.models.windows import TransformerBlock, relative_index
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmmsmlp import MSMLP
-from mmmsmlp.models.blocks.ms_block import MixShift, MSBlock
+from mmmsmlp.models.msmlp import MixShift, MSBlock
 
 
 def straightforward_mix_shift(x: Tensor, mix: MixShift) -> Tensor:

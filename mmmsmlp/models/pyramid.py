@@ -1,16 +1,22 @@
-"""What every pyramid backbone of this package shares: outputs, freezing, weights."""
+"""The pyramid that every backbone is: planned stages, outputs, freezing, weights."""
+
+from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 
+import torch
+import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .. import checkpoints
 from ..geometry import check_geometry, encode_geometry
-from .blocks import LayerNorm2d, Stage
 
 NUM_STAGES = 4
 
@@ -225,3 +231,194 @@ def _check_init_cfg(init_cfg: dict | None) -> None:
             "init_cfg must be dict(type='Pretrained', checkpoint=FILE), with fresh= "
             f'for parts that the file lacks, or None, got {init_cfg!r}'
         )
+
+
+class Stage(nn.Module):
+    """``embed``, then ``blocks``; each maps (N, C, H, W) to (N, C', H', W').
+
+    Args:
+        embed: Patch embedding or patch merging in front of the blocks.
+        blocks: The blocks, all of one width.
+        with_cp: Recompute each block in the backward pass instead of keeping its
+            activations.
+    """
+
+    def __init__(
+        self, embed: nn.Module, blocks: Iterable[nn.Module], with_cp: bool = False
+    ):
+        super().__init__()
+        self.embed = embed
+        self.blocks = nn.ModuleList(blocks)
+        self.with_cp = with_cp
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x)
+        for block in self.blocks:
+            if self.with_cp and self.training:
+                # The re-entrant form breaks DDP and drops gradients of frozen inputs.
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return x
+
+
+class PatchEmbed(nn.Module):
+    """A convolution with kernel = stride = ``patch_size``, then LayerNorm (A13).
+
+    Any input size: the map is zero-padded at the right and bottom to a multiple of
+    the patch, so (N, in_channels, H, W) becomes
+    (N, out_channels, ceil(H / patch_size), ceil(W / patch_size)). ``eps`` is the
+    norm's; MS-MLP's own is the default.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, patch_size: int, eps: float = 1e-6
+    ):
+        super().__init__()
+        self.patch_size = patch_size
+        self.proj = nn.Conv2d(in_channels, out_channels, patch_size, patch_size)
+        self.norm = LayerNorm2d(out_channels, eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = pad_to_multiple(x, self.patch_size)
+        # From an (N, 3, H, W) image in NCHW the same convolution takes 10 times as
+        # long at patch size 2 on a CPU, and gives a map that the blocks must reorder.
+        return self.norm(self.proj(x.contiguous(memory_format=torch.channels_last)))
+
+
+def pad_to_multiple(x: Tensor, divisor: int) -> Tensor:
+    """Zero-pad (N, C, H, W) at the right and bottom to a multiple of ``divisor``."""
+    height, width = x.shape[-2:]
+    bottom = (height + divisor - 1) // divisor * divisor - height
+    right = (width + divisor - 1) // divisor * divisor - width
+    # A compiled or exported graph always pads, so that one graph serves every size.
+    if torch.compiler.is_compiling() or bottom or right:
+        x = F.pad(x, (0, right, 0, bottom))
+    return x
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Normalise each token of (N, C, H, W) over C.
+
+    A subclass of ``nn.LayerNorm``, so that weight-decay exemptions find it. On
+    channels_last memory both permutations are views.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-6):
+        super().__init__(channels, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.permute(0, 2, 3, 1)
+        tokens = F.layer_norm(
+            tokens, self.normalized_shape, self.weight, self.bias, self.eps
+        )
+        return tokens.permute(0, 3, 1, 2)
+
+
+STAGE0_DEPTH = 2  # decision C8
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage's place in the pyramid; ``drops`` has one drop-path rate a block."""
+
+    in_channels: int
+    channels: int
+    patch_size: int
+    drops: tuple[float, ...]
+
+
+def plan_pyramid(
+    embed_dims: int,
+    depths: Sequence[int],
+    patch_size: int,
+    in_channels: int,
+    drop_path_rate: float,
+) -> list[StagePlan]:
+    """Plan stages 1-4, with stage 0 in front where ``patch_size`` is 2 (C8).
+
+    Stage 1 has ``embed_dims`` channels and each later stage twice as many; stage 0
+    has two blocks of half the width, at stride 2. The drop-path rate grows linearly
+    from 0 over all blocks (B2).
+
+    Raises:
+        ValueError: ``patch_size`` is neither 4 nor 2.
+    """
+    widths = [embed_dims * 2**i for i in range(4)]
+    patches, depths = [patch_size, 2, 2, 2], list(depths)
+    if patch_size == 2:
+        widths.insert(0, embed_dims // 2)
+        patches.insert(0, 2)
+        depths.insert(0, STAGE0_DEPTH)
+    elif patch_size != 4:
+        raise ValueError(f'patch_size must be 4 or 2, got {patch_size!r}')
+    last = max(sum(depths) - 1, 1)
+    rates = iter(drop_path_rate * block / last for block in range(sum(depths)))
+    return [
+        StagePlan(before, width, patch, tuple(next(rates) for _ in range(depth)))
+        for before, width, patch, depth in zip(
+            [in_channels, *widths[:-1]], widths, patches, depths, strict=True
+        )
+    ]
+
+
+def init_linear(module: nn.Module) -> None:
+    """Truncated normal of 0.02 and zero bias for linear layers, as released (A14)."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+SHORT_NAMES = {'t': 'tiny', 's': 'small', 'b': 'base'}
+
+
+def resolve_arch(
+    arch: str | Mapping,
+    table: Mapping[str, Mapping],
+    per_stage: Collection[str],
+) -> dict:
+    """Return the settings of ``arch``.
+
+    Args:
+        arch: 'tiny', 'small', 'base' or 't', 's', 'b', or a dict with the keys of a
+            table entry. ``embed_dims``, an int, is the width of stage 1; it doubles
+            per stage.
+        table: Settings per name.
+        per_stage: The keys that hold one entry for each of stages 1-4.
+
+    Returns:
+        A copy of the settings.
+
+    Raises:
+        ValueError: Unknown name or key, a missing key, a list of the wrong length, or
+            neither a name nor a dict.
+    """
+    if isinstance(arch, str):
+        name = SHORT_NAMES.get(arch.lower(), arch.lower())
+        if name not in table:
+            raise ValueError(
+                f'unknown arch {arch!r}; choose one of {", ".join(table)} '
+                f'({", ".join(SHORT_NAMES)}), or give a dict'
+            )
+        return deepcopy(dict(table[name]))
+    if not isinstance(arch, Mapping):
+        raise ValueError(f'arch must be a name or a dict, got {arch!r}')
+    settings = deepcopy(dict(arch))
+    allowed = next(iter(table.values())).keys()
+    if settings.keys() != allowed:
+        raise ValueError(
+            f'an arch dict needs the keys {sorted(allowed)}, got {sorted(settings)}'
+        )
+    for key in per_stage:
+        if len(settings[key]) != 4:
+            raise ValueError(
+                f'arch[{key!r}] needs one entry for each of the four stages, got '
+                f'{settings[key]!r}'
+            )
+    if any(depth < 1 for depth in settings['depths']):
+        raise ValueError(
+            f"arch['depths'] must be at least 1 in every stage, got "
+            f'{settings["depths"]!r}'
+        )
+    return settings
