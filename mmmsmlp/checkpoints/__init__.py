@@ -1,8 +1,13 @@
 """Reading checkpoints safely, and filling models with them completely."""
 
-from .coverage import Coverage, load_pretrained
-from .reader import read_checkpoint
-from .whole import load_whole, missing_tensors, vet_toolbox_backbone
+from .load import (
+    Coverage,
+    load_pretrained,
+    load_whole,
+    missing_tensors,
+    vet_toolbox_backbone,
+)
+from .read import read_checkpoint
 
 __all__ = [
     'Coverage',

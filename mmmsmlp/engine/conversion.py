@@ -9,7 +9,7 @@ import torch
 from .. import models
 from ..checkpoints import load_pretrained
 from ..checkpoints.convert import HEAD, Converted, convert_state
-from ..checkpoints.wording import compare_tensors
+from ..checkpoints.load import compare_tensors
 from ..checkpoints.writing import whole_file
 from ..errors import BadInput, CheckpointError
 from ..geometry import DEFAULT_SHIFT_DIST, MARK

@@ -8,10 +8,8 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from ..checkpoints import load_pretrained, load_whole, read_checkpoint
-from ..checkpoints.families import find_family
-from ..checkpoints.host_key_maps import SWIN
-from ..checkpoints.layouts import find_backbone_state
-from ..checkpoints.whole import vet_toolbox_backbone
+from ..checkpoints.keys import SWIN, find_backbone_state, find_family
+from ..checkpoints.load import vet_toolbox_backbone
 from ..errors import BadInput
 from ..geometry import MARK, decode_geometry, describe_geometry, encode_geometry
 from ..run.config import building

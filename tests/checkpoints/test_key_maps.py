@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from mmmsmlp.checkpoints.families import find_family
-from mmmsmlp.checkpoints.key_maps import MSMLP
+from mmmsmlp.checkpoints.keys import MSMLP, find_family
 from mmmsmlp.errors import CheckpointError
 from tests.golden import load_golden
 

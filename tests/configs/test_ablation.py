@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from mmmsmlp import MSMLP
-from mmmsmlp.checkpoints.arch_of import find_arch
+from mmmsmlp.checkpoints.convert import find_arch
 from mmmsmlp.geometry import encode_geometry
 from mmmsmlp.models import msmlp
 

@@ -7,7 +7,7 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 
 import mmmsmlp
-from mmmsmlp.checkpoints.key_maps import MSMLP as AUTHORS
+from mmmsmlp.checkpoints.keys import MSMLP as AUTHORS
 from mmmsmlp.engine import weights
 from mmmsmlp.engine.conversion import convert_file
 from mmmsmlp.errors import CheckpointError

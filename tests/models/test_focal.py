@@ -6,7 +6,7 @@ from torch import nn
 
 from mmmsmlp import FocalTransformer
 from mmmsmlp.checkpoints import load_pretrained
-from mmmsmlp.checkpoints.host_key_maps import FOCAL
+from mmmsmlp.checkpoints.keys import FOCAL
 from mmmsmlp.errors import CheckpointError
 from mmmsmlp.models import focal
 from mmmsmlp.models.windows import gather_tokens

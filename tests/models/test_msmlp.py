@@ -6,7 +6,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mmmsmlp import MSMLP
-from mmmsmlp.checkpoints.key_maps import MSMLP as AUTHORS_KEYS
+from mmmsmlp.checkpoints.keys import MSMLP as AUTHORS_KEYS
 from mmmsmlp.errors import GeometryError
 from mmmsmlp.geometry import mark_geometry
 from tests.golden import assert_close, load_golden

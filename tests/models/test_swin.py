@@ -6,7 +6,7 @@ from mmengine.analysis import FlopAnalyzer
 
 from mmmsmlp import SwinTransformer
 from mmmsmlp.checkpoints import load_pretrained
-from mmmsmlp.checkpoints.host_key_maps import OPENMMLAB_SWIN, SWIN
+from mmmsmlp.checkpoints.keys import OPENMMLAB_SWIN, SWIN
 from mmmsmlp.models.swin import WindowAttention, shift_mask
 from tests.golden import assert_close
 from tests.models.sweep import (

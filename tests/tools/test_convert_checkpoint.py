@@ -11,7 +11,7 @@ from torch import nn
 from mmmsmlp import MSMLP, FocalTransformer, MSMLPFocal, MSMLPSwin, SwinTransformer
 from mmmsmlp.checkpoints import load_pretrained
 from mmmsmlp.checkpoints.convert import HEAD
-from mmmsmlp.checkpoints.key_maps import MSMLP as AUTHORS
+from mmmsmlp.checkpoints.keys import MSMLP as AUTHORS
 from mmmsmlp.engine.plain import plain_forward
 from mmmsmlp.errors import GeometryError
 from tests.golden import assert_close, load_golden
