@@ -21,9 +21,9 @@ def _child(parent: Registry, *locations: str) -> Registry:
 
 
 MODELS = _child(ROOT_MODELS, 'mmmsmlp.models')
-OPTIM_WRAPPER_CONSTRUCTORS = _child(ROOT_CONSTRUCTORS, 'mmmsmlp.engine.layer_decay')
-OPTIM_WRAPPERS = _child(ROOT_OPTIM_WRAPPERS, 'mmmsmlp.engine.cpu_amp')
-FUNCTIONS = _child(ROOT_FUNCTIONS, 'mmmsmlp.engine.seeding', 'mmmsmlp.engine.sharding')
-HOOKS = _child(ROOT_HOOKS, 'mmmsmlp.engine.seeding', 'mmmsmlp.engine.run_record')
-STRATEGIES = _child(ROOT_STRATEGIES, 'mmmsmlp.engine.sharding')
-RUNNERS = _child(ROOT_RUNNERS, 'mmmsmlp.engine.sharding')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(ROOT_CONSTRUCTORS, 'mmmsmlp.engine.optim')
+OPTIM_WRAPPERS = _child(ROOT_OPTIM_WRAPPERS, 'mmmsmlp.engine.optim')
+FUNCTIONS = _child(ROOT_FUNCTIONS, 'mmmsmlp.engine.hooks', 'mmmsmlp.engine.fsdp')
+HOOKS = _child(ROOT_HOOKS, 'mmmsmlp.engine.hooks')
+STRATEGIES = _child(ROOT_STRATEGIES, 'mmmsmlp.engine.fsdp')
+RUNNERS = _child(ROOT_RUNNERS, 'mmmsmlp.engine.fsdp')

@@ -13,13 +13,13 @@ from mmengine.device import get_device
 from numpy import unique
 
 from mmmsmlp.checkpoints import read_checkpoint
-from mmmsmlp.engine.launch import replace_sync_bn
-from mmmsmlp.engine.safe_loading import install_safe_loader
-from mmmsmlp.engine.segmentation import check_classes
-from mmmsmlp.engine.weights import check_whole
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run.config import building, check_is_whole, load_config
 from mmmsmlp.run.entry import run_tool
+from mmmsmlp.run.launch import replace_sync_bn
+from mmmsmlp.run.mends import install_safe_loader
+from mmmsmlp.run.preflight import check_classes
+from mmmsmlp.run.weights import check_whole
 
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'}
 

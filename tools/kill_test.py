@@ -19,7 +19,7 @@ from pathlib import Path
 import _checkout  # noqa: F401  before the package is imported
 import torch
 
-from mmmsmlp.engine.run_files import latest_checkpoint
+from mmmsmlp.run.mends import latest_checkpoint
 
 TRAIN = Path(__file__).with_name('train.py')
 

@@ -23,11 +23,11 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from mmmsmlp.engine import switches
-from mmmsmlp.engine.launch import replace_sync_bn
 from mmmsmlp.errors import BadInput
+from mmmsmlp.run import switches
 from mmmsmlp.run.config import building, check_is_whole, load_config, tables_in
 from mmmsmlp.run.entry import positive, run_tool
+from mmmsmlp.run.launch import replace_sync_bn
 
 SHAPES = {'mmdet': (2, 400, 640), 'mmseg': (2, 512, 512), 'mmpretrain': (16, 224, 224)}
 SWITCHES = {

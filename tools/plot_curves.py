@@ -6,7 +6,7 @@ from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
 
-from mmmsmlp.engine.watching import draw_curves
+from mmmsmlp.run.curves import draw_curves
 from mmmsmlp.run.entry import run_tool
 
 

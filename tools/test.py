@@ -6,14 +6,7 @@ import argparse
 import _checkout  # noqa: F401  before the package is imported
 
 from mmmsmlp.checkpoints import read_checkpoint
-from mmmsmlp.engine import evaluation
-from mmmsmlp.engine.data_paths import check_data_paths
-from mmmsmlp.engine.dataset_classes import check_dataset_classes
-from mmmsmlp.engine.launch import set_up_processes
-from mmmsmlp.engine.safe_loading import install_safe_loader
-from mmmsmlp.engine.segmentation import check_classes
-from mmmsmlp.engine.switches import collate_for_scope
-from mmmsmlp.engine.weights import check_whole
+from mmmsmlp.run import switches
 from mmmsmlp.run.config import (
     build_loops,
     build_runner,
@@ -22,6 +15,11 @@ from mmmsmlp.run.config import (
     set_work_dir,
 )
 from mmmsmlp.run.entry import add_common_arguments, run_tool
+from mmmsmlp.run.launch import set_up_processes
+from mmmsmlp.run.mends import install_safe_loader
+from mmmsmlp.run.preflight import check_classes, check_data_paths, check_dataset_classes
+from mmmsmlp.run.switches import collate_for_scope
+from mmmsmlp.run.weights import check_whole
 
 NEEDED = ('default_scope', 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
 
@@ -45,17 +43,17 @@ def main() -> None:
     check_is_whole(cfg, *NEEDED)
     set_work_dir(cfg, args.work_dir)
     install_safe_loader()
-    evaluation.check_out_files(args.out, args.metrics)
+    switches.check_out_files(args.out, args.metrics)
     if args.tta:
-        evaluation.use_tta(cfg)
+        switches.use_tta(cfg)
     if args.show or args.show_dir:
-        evaluation.use_visualization(cfg, args.show, args.show_dir)
+        switches.use_visualization(cfg, args.show, args.show_dir)
     collate_for_scope(cfg)
     check_data_paths(cfg, ('test',))
     check_dataset_classes(cfg, ('test',))
     read_checkpoint(args.checkpoint)
     check_classes(cfg, args.checkpoint)
-    evaluation.drop_sharding(cfg)
+    switches.drop_sharding(cfg)
     cfg.load_from, cfg.resume = args.checkpoint, False
     notices = set_up_processes(cfg, args.launcher, args.local_rank)
     runner = build_runner(cfg)
@@ -65,10 +63,10 @@ def main() -> None:
     for notice in notices:
         runner.logger.info(notice)
     if args.out:
-        evaluation.dump_predictions(runner, args.out)
+        switches.dump_predictions(runner, args.out)
     metrics = runner.test()
     if args.metrics:
-        evaluation.write_metrics(metrics, args.metrics)
+        switches.write_metrics(metrics, args.metrics)
 
 
 if __name__ == '__main__':

@@ -5,14 +5,7 @@ import argparse
 
 import _checkout  # noqa: F401  before the package is imported
 
-from mmmsmlp.engine import run_files, switches, watching
-from mmmsmlp.engine.data_paths import check_data_paths
-from mmmsmlp.engine.dataset_classes import check_dataset_classes
-from mmmsmlp.engine.launch import set_up_processes
-from mmmsmlp.engine.safe_loading import install_safe_loader
-from mmmsmlp.engine.seeding import seed_by_progress
-from mmmsmlp.engine.segmentation import check_batch_of_one
-from mmmsmlp.engine.weights import check_start, use_pretrained
+from mmmsmlp.run import curves, mends, switches
 from mmmsmlp.run.config import (
     build_loops,
     build_runner,
@@ -21,6 +14,15 @@ from mmmsmlp.run.config import (
     set_work_dir,
 )
 from mmmsmlp.run.entry import add_common_arguments, run_tool
+from mmmsmlp.run.launch import set_up_processes
+from mmmsmlp.run.mends import install_safe_loader
+from mmmsmlp.run.preflight import (
+    check_batch_of_one,
+    check_data_paths,
+    check_dataset_classes,
+)
+from mmmsmlp.run.switches import seed_by_progress
+from mmmsmlp.run.weights import check_start, use_pretrained
 
 NEEDED = ('default_scope', 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
@@ -65,14 +67,14 @@ def main() -> None:
     check_is_whole(cfg, *NEEDED)
     set_work_dir(cfg, args.work_dir)
     install_safe_loader()
-    run_files.install_whole_files()
-    notices = [run_files.keep_two(cfg)]
+    mends.install_whole_files()
+    notices = [mends.keep_two(cfg)]
     if args.amp:
         switches.use_amp(cfg, args.amp)
     if args.auto_scale_lr:
         notices.append(switches.use_auto_scale_lr(cfg))
     if args.tensorboard:
-        watching.use_tensorboard(cfg)
+        curves.use_tensorboard(cfg)
     if args.resume:
         notices.append(switches.use_resume(cfg, args.resume))
     switches.collate_for_scope(cfg)
@@ -85,7 +87,7 @@ def main() -> None:
         notices.append(use_pretrained(cfg, args.pretrained))
     notices += set_up_processes(cfg, args.launcher, args.local_rank)
     check_batch_of_one(cfg)
-    run_files.remove_parts(cfg.work_dir)
+    mends.remove_parts(cfg.work_dir)
     runner = build_runner(cfg)
     build_loops(runner, 'train', 'val')
     for notice in filter(None, notices):

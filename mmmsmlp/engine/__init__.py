@@ -1,1 +1,1 @@
-"""What the tools share: config loading, checks, switches, launching, weights."""
+"""What a config can name beside the models: hooks, optimizers, FSDP."""

@@ -1,0 +1,1 @@
+"""What the commands of tools/ call; nothing else imports this."""

@@ -15,7 +15,7 @@ from mmengine.registry import (
 from torch import nn
 
 from mmmsmlp.checkpoints import load_whole
-from mmmsmlp.engine.conversion import convert_file
+from mmmsmlp.run.convert import convert_file
 from tests.golden import assert_close, load_golden
 
 from . import recipes

@@ -10,7 +10,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from mmmsmlp.demo.dataset import make_demo_data
-from mmmsmlp.engine.launch import replace_sync_bn
+from mmmsmlp.run.launch import replace_sync_bn
 
 from .recipes import CONFIGS
 from .test_detection import DETECTORS

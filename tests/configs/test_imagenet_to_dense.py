@@ -8,10 +8,10 @@ from mmengine.registry import MODELS, init_default_scope
 
 import mmmsmlp
 from mmmsmlp.checkpoints.keys import MSMLP as AUTHORS
-from mmmsmlp.engine import weights
-from mmmsmlp.engine.conversion import convert_file
 from mmmsmlp.errors import CheckpointError
+from mmmsmlp.run import weights
 from mmmsmlp.run.config import load_config
+from mmmsmlp.run.convert import convert_file
 from tests.models.test_swin import official_names
 
 CONFIGS = Path(__file__).parents[2] / 'configs'

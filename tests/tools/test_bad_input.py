@@ -52,7 +52,7 @@ def test_classification_data_is_checked_for_every_loop(run_tool, tmp_path):
 
 
 def test_more_processes_than_gpus(monkeypatch):
-    from mmmsmlp.engine import launch
+    from mmmsmlp.run import launch
 
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 4)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mmmsmlp import SwinTransformer
-from mmmsmlp.engine import conversion
 from mmmsmlp.engine.plain import plain_forward
+from mmmsmlp.run import convert
 from tests.golden import load_golden
 from tests.models.test_swin import official_names
 
@@ -130,7 +130,7 @@ def test_the_file_appears_whole_or_not_at_all(run_tool, monkeypatch):
         save(content, path)
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(conversion.torch, 'save', full_disk)
+    monkeypatch.setattr(convert.torch, 'save', full_disk)
     check_refused(run_tool, ['dst.pth cannot be written', 'No space left'])
     assert Path('dst.pth').read_text() == 'older'
 
@@ -142,7 +142,7 @@ def test_verify_fails_where_the_numbers_differ(run_tool, monkeypatch):
         maps, logits = plain_forward(weights, x)
         return maps, logits * 1.001
 
-    monkeypatch.setattr(conversion, 'plain_forward', wrong)
+    monkeypatch.setattr(convert, 'plain_forward', wrong)
     check_refused(run_tool, ['--verify', 'differ', 'no file was written'], '--verify')
 
 

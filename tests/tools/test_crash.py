@@ -11,14 +11,14 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmmsmlp.engine.run_files import keep_two, latest_checkpoint, remove_parts
+from mmmsmlp.run.mends import keep_two, latest_checkpoint, remove_parts
 
 from .conftest import ROOT, TOOLS
 
 KILLED_WHILE_SAVING = """
 import os, signal, sys
 from mmengine.runner.checkpoint import save_checkpoint
-from mmmsmlp.engine.run_files import install_whole_files
+from mmmsmlp.run.mends import install_whole_files
 install_whole_files()
 setattr(os, {moment!r}, lambda *args: os.kill(os.getpid(), signal.SIGKILL))
 save_checkpoint(dict(state_dict=dict(new=1)), sys.argv[1])

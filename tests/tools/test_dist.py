@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmmsmlp.engine.torchrun import rendezvous_arguments
 from mmmsmlp.errors import BadInput
+from mmmsmlp.run.torchrun import rendezvous_arguments
 
 from .conftest import TOOLS
 
@@ -60,8 +60,8 @@ def test_one_node_takes_a_free_port():
 
 def test_nodes_of_mpi_need_a_master(monkeypatch):
     """Each would wait for itself at 127.0.0.1."""
-    from mmmsmlp.engine import launch
     from mmmsmlp.errors import BadInput
+    from mmmsmlp.run import launch
 
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'):
         monkeypatch.setenv(name, '')  # so that what is set below is undone, too

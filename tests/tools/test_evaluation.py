@@ -6,7 +6,7 @@ import pickle
 import torch
 from mmengine.config import Config
 
-from mmmsmlp.engine.evaluation import use_tta, write_metrics
+from mmmsmlp.run.switches import use_tta, write_metrics
 
 TTA = """
 _base_ = 'tiny.py'

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from mmmsmlp import MSMLP, MSMLPSwin
-from mmmsmlp.engine.launch import set_up_processes
-from mmmsmlp.engine.sharding import wrap_blocks
+from mmmsmlp.engine.fsdp import wrap_blocks
 from mmmsmlp.errors import BadInput
 from mmmsmlp.models.msmlp import MSBlock
 from mmmsmlp.models.windows import TransformerBlock
 from mmmsmlp.run.config import load_config
+from mmmsmlp.run.launch import set_up_processes
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import uuid
 
 import pytest
 
-from mmmsmlp.engine.launch import interface_to, spans_nodes
 from mmmsmlp.errors import BadInput
+from mmmsmlp.run.launch import interface_to, spans_nodes
 
 from .conftest import TOOLS
 

@@ -7,9 +7,9 @@ import torch
 from mmengine.registry import DefaultScope
 
 from mmmsmlp.configs import get_config
-from mmmsmlp.engine import switches
-from mmmsmlp.engine.cpu_amp import CPUAmpOptimWrapper
+from mmmsmlp.engine.optim import CPUAmpOptimWrapper
 from mmmsmlp.errors import BadInput
+from mmmsmlp.run import switches
 from tests.models.split_gradients import small
 
 

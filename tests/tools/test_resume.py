@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from mmmsmlp.engine.run_files import latest_checkpoint
+from mmmsmlp.run.mends import latest_checkpoint
 
 FLIPPING = """
 _base_ = '{config}'

@@ -8,8 +8,8 @@ import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
 
-from mmmsmlp.engine.safe_loading import install_safe_loader
 from mmmsmlp.errors import CheckpointError
+from mmmsmlp.run.mends import install_safe_loader
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmmsmlp.engine import switches
-from mmmsmlp.engine.data_paths import check_data_paths
-from mmmsmlp.engine.launch import replace_sync_bn, set_up_processes
-from mmmsmlp.engine.run_files import latest_checkpoint
-from mmmsmlp.engine.weights import use_pretrained
 from mmmsmlp.errors import BadInput, CheckpointError
 from mmmsmlp.geometry import encode_geometry
+from mmmsmlp.run import switches
 from mmmsmlp.run.config import load_config
+from mmmsmlp.run.launch import replace_sync_bn, set_up_processes
+from mmmsmlp.run.mends import latest_checkpoint
+from mmmsmlp.run.preflight import check_data_paths
+from mmmsmlp.run.weights import use_pretrained
 
 ROOT = Path(__file__).resolve().parents[2]
 RESNET = dict(type='mmdet.ResNet', depth=18, base_channels=8, num_stages=2,

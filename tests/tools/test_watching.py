@@ -11,8 +11,8 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from mmmsmlp.engine.watching import draw_curves, read_curves, use_tensorboard
 from mmmsmlp.errors import BadInput
+from mmmsmlp.run.curves import draw_curves, read_curves, use_tensorboard
 
 from .conftest import ROOT
 

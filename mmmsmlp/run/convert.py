@@ -11,10 +11,10 @@ from ..checkpoints import load_pretrained
 from ..checkpoints.convert import HEAD, Converted, convert_state
 from ..checkpoints.load import compare_tensors
 from ..checkpoints.writing import whole_file
+from ..engine.plain import plain_forward
 from ..errors import BadInput, CheckpointError
 from ..geometry import DEFAULT_SHIFT_DIST, MARK
 from ..version import __version__
-from .plain import plain_forward
 
 TASKS = ('backbone', 'cls')
 TOLERANCE = 1e-4

@@ -20,9 +20,9 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import distributed
 
+from ..engine.fsdp import check_sharding
 from ..errors import BadInput
-from ..run.config import tables_in
-from .sharding import check_sharding
+from .config import tables_in
 
 _SYNC_BN = {'SyncBN': 'BN', 'MMSyncBN': 'BN', 'SyncBatchNorm': 'BN'}
 

@@ -12,7 +12,7 @@ from ..checkpoints.keys import SWIN, find_backbone_state, find_family
 from ..checkpoints.load import vet_toolbox_backbone
 from ..errors import BadInput
 from ..geometry import MARK, decode_geometry, describe_geometry, encode_geometry
-from ..run.config import building
+from .config import building
 
 
 def check_start(cfg: Config) -> None:

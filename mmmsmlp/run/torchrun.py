@@ -1,4 +1,4 @@
-"""``python -m mmmsmlp.engine.torchrun PROCESSES SCRIPT CONFIG ...``: start torchrun.
+"""``python -m mmmsmlp.run.torchrun PROCESSES SCRIPT CONFIG ...``: start torchrun.
 
 It adds to ``torchrun`` the variables that OpenMMLab users know (NNODES, NODE_RANK,
 MASTER_ADDR, PORT), a free port on one node, and an end without a traceback where the
@@ -11,8 +11,8 @@ import sys
 from collections.abc import Mapping
 
 from ..errors import BadInput
-from ..run.config import find_config
-from ..run.entry import EXIT_BAD_INPUT, run_tool
+from .config import find_config
+from .entry import EXIT_BAD_INPUT, run_tool
 
 
 def rendezvous_arguments(processes: int, env: Mapping[str, str]) -> list[str]:

@@ -1,8 +1,9 @@
-"""What ran? One JSON file a run says it, beside the log."""
+"""Hooks of a training run: seeds that follow its progress, a record of what ran."""
 
 import json
 import os
 import platform
+import random
 import shlex
 import subprocess
 import sys
@@ -10,14 +11,58 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
 import torch
-from mmengine.dist import get_world_size, is_main_process
+from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
 
 import mmmsmlp
 
 from ..configs import checkout
-from ..registry import HOOKS
+from ..registry import FUNCTIONS, HOOKS
+
+
+@HOOKS.register_module()
+class SeedByProgressHook(Hook):
+    """Seeds before every epoch and iteration.
+
+    What the model draws (drop path, samplers of regions) depends on the iteration
+    alone. So does what a pipeline draws in this process. Data workers are seeded when
+    they start: with every epoch, unless they persist.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train_epoch(self, runner) -> None:
+        """Seed for the epoch's first batch, and for the workers that start now."""
+        torch.manual_seed(_seed_pipelines(runner, runner.iter))
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        """Seed for the model, and for the batch that is loaded after this step."""
+        _seed_pipelines(runner, runner.iter + 1)
+        torch.manual_seed(derive(runner.seed, get_rank(), 1, runner.iter))
+
+
+def _seed_pipelines(runner, iteration: int) -> int:
+    seed = derive(runner.seed, get_rank(), 0, iteration)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    return seed
+
+
+def derive(*numbers: int) -> int:
+    """A seed of 63 bits that differs wherever one of the numbers does."""
+    low, high = np.random.SeedSequence(numbers).generate_state(2)
+    return (int(high) << 32 | int(low)) >> 1
+
+
+@FUNCTIONS.register_module()
+def seed_worker(worker_id: int, **_) -> None:
+    """Seed a data worker from what torch gave it, which changes with each epoch."""
+    seed = torch.initial_seed()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
 
 PACKAGES = (
     *('torchvision', 'numpy'),

@@ -1,0 +1,230 @@
+"""Checks before a run: data paths, classes, and batches that batch norm cannot take."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..checkpoints import read_checkpoint
+from ..configs import checkout
+from ..errors import BadInput, CheckpointError
+from .config import tables_in
+
+LOOPS = ('train', 'val', 'test')
+
+
+def check_data_paths(cfg: Config, loops: tuple[str, ...] = LOOPS) -> None:
+    """Check every dataset path of the loops that a run uses.
+
+    A relative path counts from the working directory, as everywhere in OpenMMLab.
+    One that is only found in the checkout is made absolute, so that a tool runs from
+    any directory.
+
+    Args:
+        cfg: Config; its paths may be changed.
+        loops: 'train', 'val', 'test': what the run will use.
+
+    Raises:
+        BadInput: A path does not exist; names it and what the config calls it.
+    """
+    for loop, dataset in datasets_of(cfg, loops):
+        _check_dataset(dataset, loop)
+    for loop in _used(cfg, loops):
+        evaluator = cfg.get(f'{loop}_evaluator') or []
+        for metric in evaluator if isinstance(evaluator, list) else [evaluator]:
+            if isinstance(metric, dict) and _is_local(metric, 'ann_file'):
+                path = _locate(metric['ann_file'])
+                _require(path, metric['ann_file'], f'{loop}_evaluator.ann_file')
+                metric['ann_file'] = str(path)
+
+
+def datasets_of(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
+    """The name of the loop and the dataset's table, for every dataset that is used."""
+    for loop in _used(cfg, loops):
+        for dataset in _datasets(cfg[f'{loop}_dataloader'].get('dataset')):
+            yield loop, dataset
+
+
+def _used(cfg: Config, loops: tuple[str, ...]) -> list[str]:
+    # mmpretrain's loops are empty dicts: nothing to configure, and they run.
+    return [
+        loop
+        for loop in loops
+        if cfg.get(f'{loop}_cfg') is not None and cfg.get(f'{loop}_dataloader')
+    ]
+
+
+def _datasets(dataset) -> Iterator[dict]:
+    """Unwrap RepeatDataset, ConcatDataset and their like."""
+    if not isinstance(dataset, dict):
+        return
+    inner = dataset.get('datasets') or [dataset.get('dataset')]
+    if any(inner):
+        for child in inner:
+            yield from _datasets(child)
+    else:
+        yield dataset
+
+
+def _check_dataset(dataset: dict, loop: str) -> None:
+    if dataset.get('backend_args') or dataset.get('file_client_args'):
+        return  # the files lie in some remote or archived store
+    name = f'{loop}_dataloader.dataset'
+    root = dataset.get('data_root') or ''
+    if _is_local(dataset, 'data_root'):
+        path = _locate(root)
+        _require(path, root, f'{name}.data_root')
+        dataset['data_root'] = root = str(path)
+    elif root:
+        return
+    for table, key, called in _entries(dataset):
+        given = os.path.join(root, table[key])
+        path = _locate(given)
+        _require(path, given, f'{name}.{called}')
+        if not root:
+            table[key] = str(path)
+
+
+def _entries(dataset: dict) -> Iterator[tuple[dict, str, str]]:
+    """Where paths stand below ``data_root``: a table, its key, and what to call it."""
+    if _is_local(dataset, 'ann_file'):
+        yield dataset, 'ann_file', 'ann_file'
+    if _is_local(dataset, 'data_prefix'):
+        yield dataset, 'data_prefix', 'data_prefix'
+    elif dataset.get('data_prefix'):
+        for key in dataset['data_prefix']:
+            if _is_local(dataset['data_prefix'], key):
+                yield dataset['data_prefix'], key, f'data_prefix.{key}'
+
+
+def _is_local(table: dict, key: str) -> bool:
+    value = table.get(key)
+    return isinstance(value, str) and value != '' and '://' not in value
+
+
+def _locate(path: str) -> Path:
+    given = Path(path).expanduser()
+    ours = checkout()
+    if not given.exists() and ours and (ours / given).exists():
+        return ours / given
+    return given
+
+
+def _require(path: Path, given: str, name: str) -> None:
+    if not path.exists():
+        places = {str(Path.cwd()), str(checkout() or Path.cwd())}
+        raise BadInput(
+            f'{name} = {given} does not exist (looked in {" and ".join(sorted(places))}'
+            '). docs/data.md of the repository says where each dataset goes and how to '
+            'name your own.'
+        )
+
+
+def check_dataset_classes(cfg: Config, loops: tuple[str, ...]) -> None:
+    """Check ``metainfo.classes`` wherever a config gives it to a dataset.
+
+    Args:
+        cfg: Config whose data paths exist.
+        loops: 'train', 'val', 'test': what the run will use.
+
+    Raises:
+        BadInput: The classes are one text, are not those of the COCO file, or are not
+            as many as the model's ``num_classes``; or the file holds no annotations.
+    """
+    for loop, dataset in datasets_of(cfg, loops):
+        classes = (dataset.get('metainfo') or {}).get('classes')
+        if not classes:
+            continue
+        name = f'{loop}_dataloader.dataset.metainfo.classes'
+        if isinstance(classes, str):
+            if os.path.isfile(classes):
+                continue  # mmengine reads them from the file
+            raise BadInput(
+                f'{name} = {classes!r} is one text; a single class is written '
+                f'({classes!r},), with the comma'
+            )
+        _check_model(cfg, name, len(classes))
+        if cfg.get('default_scope') == 'mmdet':
+            _check_annotations(dataset, name, classes)
+
+
+def _check_model(cfg: Config, name: str, count: int) -> None:
+    for table in tables_in(cfg.get('model')):
+        if 'RPN' in str(table.get('type')):
+            continue  # it tells objects from background
+        if table.get('num_classes', count) != count:
+            raise BadInput(
+                f'{name} has {count} entries, but the model has num_classes='
+                f'{table["num_classes"]} in its {table.get("type")}; make them equal'
+            )
+
+
+def _check_annotations(dataset: dict, name: str, classes: list[str]) -> None:
+    path = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
+    if not path.endswith('.json') or not os.path.isfile(path):
+        return  # of another format, or in a remote store
+    try:
+        with open(path) as file:
+            known = [category['name'] for category in json.load(file)['categories']]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f'{path} holds no COCO annotations: {type(error).__name__}: {error}; every '
+            "file of them has 'categories', each with a 'name'"
+        ) from error
+    missing = [label for label in classes if label not in known]
+    if missing:
+        raise BadInput(
+            f'{name} names {", ".join(map(repr, missing))}, of which {path} has no '
+            f'category; its categories are {", ".join(map(repr, known[:100]))}'
+        )
+
+
+_BATCH_NORMS = ('BN', 'BN2d')
+
+
+def check_batch_of_one(cfg: Config) -> None:
+    """Refuse to train batch norm on one value a channel.
+
+    UperNet's pyramid pools each image to 1x1. With one image a process and no
+    synchronisation, batch norm there would divide by a variance of nothing.
+
+    Args:
+        cfg: Config, after SyncBN was replaced where it cannot run.
+
+    Raises:
+        BadInput: The batch size is 1, and a head pools to 1x1 before batch norm.
+    """
+    if not cfg.get('train_cfg') or cfg.train_dataloader.get('batch_size') != 1:
+        return
+    for name in ('decode_head', 'auxiliary_head'):
+        heads = cfg.model.get(name) or []
+        for head in heads if isinstance(heads, list) else [heads]:
+            norm = (head.get('norm_cfg') or {}).get('type')
+            if 1 in head.get('pool_scales', ()) and norm in _BATCH_NORMS:
+                raise BadInput(
+                    f'train_dataloader.batch_size=1 cannot train model.{name}: it '
+                    f'pools each image to 1x1, and {norm} needs more than one value '
+                    'a channel. Take 2 images or more a process, or a norm without '
+                    f'batch statistics: model.{name}.norm_cfg.type=GN '
+                    f'model.{name}.norm_cfg.num_groups=32'
+                )
+
+
+def check_classes(cfg: Config, checkpoint: str) -> None:
+    """Refuse a segmentor's file that does not name its classes.
+
+    MMSegInferencer would label its output with Cityscapes' 19 classes.
+
+    Raises:
+        CheckpointError: ``meta.dataset_meta`` is missing, or the file is unsafe.
+    """
+    if cfg.get('default_scope') != 'mmseg':
+        return
+    meta = read_checkpoint(checkpoint).get('meta')
+    if not isinstance(meta, dict) or not meta.get('dataset_meta'):
+        raise CheckpointError(
+            f'{checkpoint} does not say which classes it knows (meta.dataset_meta); '
+            'use a checkpoint as tools/train.py writes it'
+        )

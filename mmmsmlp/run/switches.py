@@ -1,0 +1,225 @@
+"""Switches of the tools: what each changes in a config or a Runner."""
+
+import json
+import os
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
+from mmengine.dist import master_only
+from mmengine.registry import METRICS
+from mmengine.runner import Runner
+
+from ..checkpoints import read_checkpoint
+from ..errors import BadInput
+from .launch import spans_nodes
+from .mends import latest_checkpoint
+from .preflight import datasets_of
+
+
+def use_amp(cfg: Config, dtype: str) -> None:
+    """``--amp``: train in mixed precision.
+
+    Args:
+        cfg: Config; its optimizer wrapper changes type.
+        dtype: 'fp16', 'bf16' or 'auto': on a GPU what the config's wrapper names, else
+            fp16; on a CPU bf16.
+
+    Raises:
+        BadInput: fp16 on a CPU, or an optimizer wrapper that has no mixed-precision
+            form.
+    """
+    on_cpu = get_device() == 'cpu'
+    if on_cpu and dtype == 'fp16':
+        raise BadInput(
+            '--amp fp16 needs a GPU: its loss scaling does not run on a CPU. Take '
+            '--amp bf16 here.'
+        )
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise BadInput(
+            f'--amp turns an OptimWrapper into an AmpOptimWrapper, but the config has '
+            f'optim_wrapper.type={kind!r}'
+        )
+    if on_cpu:
+        cfg.optim_wrapper.type = 'mmmsmlp.CPUAmpOptimWrapper'
+        for key in ('loss_scale', 'dtype'):
+            cfg.optim_wrapper.pop(key, None)
+        return
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if dtype != 'auto':
+        cfg.optim_wrapper.dtype = dict(fp16='float16', bf16='bfloat16')[dtype]
+
+
+def use_auto_scale_lr(cfg: Config) -> str | None:
+    """``--auto-scale-lr``: scale the learning rate with the joint batch size.
+
+    With gradient accumulation a step of the optimizer sees that many batches, which
+    mmengine does not count.
+
+    Returns:
+        One line for the log, where gradients are accumulated.
+
+    Raises:
+        BadInput: The config does not say for which batch its rate was chosen.
+    """
+    if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
+        raise BadInput(
+            '--auto-scale-lr needs to know for which batch size the learning rate was '
+            'chosen; set auto_scale_lr=dict(base_batch_size=16) in the config'
+        )
+    cfg.auto_scale_lr.enable = True
+    batches = cfg.optim_wrapper.get('accumulative_counts', 1)
+    if batches == 1:
+        return None
+    cfg.auto_scale_lr.base_batch_size /= batches
+    return f'--auto-scale-lr: {batches} batches are accumulated and count as one'
+
+
+def use_resume(cfg: Config, source: str) -> str:
+    """``--resume``: continue a run.
+
+    Without a checkpoint to continue, ``load_from`` stays in force, which mmengine's
+    own automatic resume would drop. The run's seed is set before anything is built:
+    mmengine sets it after the sampler has drawn one of its own, which would change the
+    order of the data.
+
+    Args:
+        cfg: Config with its ``work_dir``.
+        source: 'auto' for the latest checkpoint of the run folder, or a file.
+
+    Returns:
+        One line for the log.
+
+    Raises:
+        CheckpointError: The file cannot be read, or is unsafe.
+    """
+    checkpoint = latest_checkpoint(cfg.work_dir) if source == 'auto' else source
+    if checkpoint is None:
+        cfg.resume = False
+        return f'--resume: {cfg.work_dir} holds no checkpoint yet, training starts anew'
+    cfg.resume = True
+    cfg.load_from = checkpoint
+    seed = (read_checkpoint(checkpoint).get('meta') or {}).get('seed')
+    if seed is not None:
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
+    return f'--resume: continuing from {checkpoint}'
+
+
+def collate_for_scope(cfg: Config) -> None:
+    """Give mmpretrain's data loaders the collate function that it counts on."""
+    if cfg.get('default_scope') != 'mmpretrain':
+        return
+    for loop in ('train', 'val', 'test'):
+        loader = cfg.get(f'{loop}_dataloader')
+        if loader:
+            loader.setdefault('collate_fn', dict(type='default_collate'))
+
+
+_INTERVAL_ALL = 1
+
+
+def use_tta(cfg: Config) -> None:
+    """``--tta``: evaluate with the config's test-time augmentation.
+
+    Raises:
+        BadInput: The config has no ``tta_model`` or no ``tta_pipeline``.
+    """
+    missing = [key for key in ('tta_model', 'tta_pipeline') if not cfg.get(key)]
+    if missing:
+        raise BadInput(
+            f'--tta: {cfg.filename} has no {" and no ".join(missing)}; evaluate '
+            'without --tta, or add them to the config'
+        )
+    for _, dataset in datasets_of(cfg, ('test',)):
+        dataset['pipeline'] = cfg.tta_pipeline
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+
+
+def use_visualization(cfg: Config, show: bool, show_dir: str | None) -> None:
+    """``--show`` and ``--show-dir``: draw every test image.
+
+    Raises:
+        BadInput: The config has no visualization hook, or nothing can be shown.
+    """
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if not hook or not cfg.get('visualizer'):
+        raise BadInput(
+            f'--show and --show-dir need default_hooks.visualization and a visualizer '
+            f'in the config; {cfg.filename} lacks one'
+        )
+    if show and not os.environ.get('DISPLAY'):
+        raise BadInput('--show needs a display; write files with --show-dir DIR')
+    folder = os.path.abspath(show_dir) if show_dir else None
+    hook.show = show
+    hook.interval = _INTERVAL_ALL
+    # Each toolbox's hook spells the switch and the folder its own way.
+    if cfg.get('default_scope') == 'mmpretrain':
+        hook.update(enable=True, out_dir=folder)
+    else:
+        hook.draw = True
+    if cfg.get('default_scope') == 'mmdet' and folder:
+        hook.test_out_dir = folder
+    if cfg.get('default_scope') == 'mmseg' and folder:
+        cfg.visualizer.save_dir = folder
+
+
+def drop_sharding(cfg: Config) -> None:
+    """Evaluate with the whole model in every process, as its checkpoint holds it."""
+    for key in ('runner_type', 'strategy'):
+        cfg.pop(key, None)
+
+
+def check_out_files(out: str | None, metrics: str | None) -> None:
+    """Refuse what ``--out`` and ``--metrics`` name before evaluating for hours.
+
+    Raises:
+        BadInput: ``--out`` does not end with .pkl or .pickle, or a file cannot be
+            written.
+    """
+    if out and not out.endswith(('.pkl', '.pickle')):
+        raise BadInput(f'--out writes a pickle; end its name with .pkl, got {out}')
+    for option, path in (('--out', out), ('--metrics', metrics)):
+        if path is None:
+            continue
+        folder = os.path.dirname(os.path.abspath(path))
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise BadInput(
+                f'{option} {path} cannot be written: {error.strerror}'
+            ) from error
+        if os.path.isdir(path) or not os.access(folder, os.W_OK):
+            raise BadInput(
+                f'{option} {path} cannot be written; name a file in a folder of yours'
+            )
+
+
+def dump_predictions(runner: Runner, out: str) -> None:
+    """``--out``: write every prediction to a pickle beside the metrics."""
+    in_mmdet = runner.cfg.get('default_scope') == 'mmdet'
+    dump = dict(type='DumpDetResults' if in_mmdet else 'DumpResults', out_file_path=out)
+    if spans_nodes():
+        dump['collect_device'] = 'gpu'
+    runner.test_evaluator.metrics.append(METRICS.build(dump))
+
+
+@master_only
+def write_metrics(metrics: dict, path: str) -> None:
+    """``--metrics``: write the metrics as one JSON object, name to number or lists."""
+    plain = {name: _plain(value) for name, value in metrics.items()}
+    Path(path).write_text(json.dumps(plain, indent=1) + '\n')
+
+
+def _plain(value):
+    return value.tolist() if hasattr(value, 'tolist') else value  # tensors, arrays
+
+
+def seed_by_progress(cfg: Config) -> None:
+    """Make training draw its random numbers as this module says."""
+    hook = dict(type='mmmsmlp.SeedByProgressHook')
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+    if cfg.get('train_dataloader'):
+        worker = dict(type='mmmsmlp.seed_worker')
+        cfg.train_dataloader.setdefault('worker_init_fn', worker)
