@@ -10,14 +10,14 @@ import json
 import logging
 import sys
 
-import _checkout  # noqa: F401  before the package is imported
 import torch
+
+import _checkout  # noqa: F401  before the package is imported
 from benchmarks import report
 from benchmarks.gate import GateRed
 from benchmarks.machine import use_allocator
 from benchmarks.models import CORE, ZOO
 from benchmarks.run import DEFAULT_SHAPES, DTYPES, SECTIONS, measure
-
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run.entry import positive, run_tool
 

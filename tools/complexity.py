@@ -9,7 +9,6 @@ import argparse
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
-
 from mmmsmlp.run.config import building, check_is_whole, load_config
 from mmmsmlp.run.entry import run_tool
 
@@ -41,7 +40,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from mmmsmlp.configs import Leaf, list_configs
-    from mmmsmlp.zoo.compare import as_json, compare, table
+    from zoo.compare import as_json, compare, table
 
     names = args.configs
     if args.all:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from glob import glob
 from pathlib import Path
 
-import _checkout  # noqa: F401  before the package is imported
 import cv2
 from mmcv import imread, imwrite
 from mmengine.device import get_device
 from numpy import unique
 
+import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import read_checkpoint
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run.config import building, check_is_whole, load_config

@@ -16,9 +16,9 @@ import sys
 import time
 from pathlib import Path
 
-import _checkout  # noqa: F401  before the package is imported
 import torch
 
+import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.run.mends import latest_checkpoint
 
 TRAIN = Path(__file__).with_name('train.py')

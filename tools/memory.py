@@ -17,12 +17,12 @@ import _checkout  # noqa: F401  before the package is imported
 os.environ['CUDA_VISIBLE_DEVICES'] = '-1'  # before torch: its counters are the CPU's
 
 import torch  # noqa: E402
-from benchmarks.memory import peak_bytes
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
+from benchmarks.memory import peak_bytes
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import switches
 from mmmsmlp.run.config import building, check_is_whole, load_config, tables_in

@@ -5,7 +5,6 @@ import argparse
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
-
 from mmmsmlp.run.entry import run_tool
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -13,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
-    from mmmsmlp.zoo.pages import pages
+    from zoo.pages import pages
 
     for name, text in pages().items():
         path = ROOT / name

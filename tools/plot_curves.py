@@ -5,7 +5,6 @@ import argparse
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
-
 from mmmsmlp.run.curves import draw_curves
 from mmmsmlp.run.entry import run_tool
 

@@ -4,7 +4,6 @@
 import argparse
 
 import _checkout  # noqa: F401  before the package is imported
-
 from mmmsmlp.checkpoints import read_checkpoint
 from mmmsmlp.run import switches
 from mmmsmlp.run.config import (

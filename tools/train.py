@@ -4,7 +4,6 @@
 import argparse
 
 import _checkout  # noqa: F401  before the package is imported
-
 from mmmsmlp.run import curves, mends, switches
 from mmmsmlp.run.config import (
     build_loops,

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .shapes import CLASSES, outline
-from .textures import background, shadow, surface
+from .shapes import CLASSES, background, outline, shadow, surface
 
 # Shapes are drawn this many times finer than the image: smooth edges, and
 # polygons that are exact to a fraction of a pixel.

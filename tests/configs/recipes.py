@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
-from mmmsmlp.zoo.complexity import build_on_meta
+from zoo.complexity import build_on_meta
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 LEAVES = sorted(path.stem for path in CONFIGS.glob('*.py'))

@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from mmmsmlp.configs import Leaf, list_configs
-from mmmsmlp.zoo import pages
-from mmmsmlp.zoo.compare import compare
+from zoo import pages
+from zoo.compare import compare
 
 ROOT = Path(__file__).parents[2]
-FAR = yaml.safe_load((ROOT / 'mmmsmlp' / 'zoo' / 'far_cells.yaml').read_text())
+FAR = yaml.safe_load((ROOT / 'tools' / 'zoo' / 'far_cells.yaml').read_text())
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ def test_a_line_says_what_was_counted(name):
 
 
 def test_runs_name_configs_and_sections_that_exist():
-    runs = yaml.safe_load((ROOT / 'mmmsmlp' / 'zoo' / 'runs.yaml').read_text())
+    runs = yaml.safe_load((ROOT / 'tools' / 'zoo' / 'runs.yaml').read_text())
     known = list_configs()
     for run in runs:
         assert run['config'] in known

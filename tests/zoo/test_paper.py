@@ -3,7 +3,7 @@
 import pytest
 
 from mmmsmlp.configs import Leaf
-from mmmsmlp.zoo.paper import printed
+from zoo.paper import printed
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import yaml
 
-from ..configs import Leaf, list_configs
-from ..version import __version__
+from mmmsmlp.configs import Leaf, list_configs
+from mmmsmlp.version import __version__
+
 from .compare import Row, compare
 
 PAPER = {

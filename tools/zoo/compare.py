@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from mmengine.config import Config
 
-from ..configs import Leaf, get_config
+from mmmsmlp.configs import Leaf, get_config
+
 from .complexity import SHAPES, Part, complexity, total
 from .paper import Printed, printed
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..ops import flops  # noqa: F401  teaches the counter our operators
+from mmmsmlp.ops import flops  # noqa: F401  teaches the counter our operators
 
 # The paper's input shapes (H, W); Table 7 names its own, COCO's is its peers'.
 SHAPES = {'mmdet': (800, 1280), 'mmseg': (512, 2048), 'mmpretrain': (224, 224)}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from ..configs import Leaf
+from mmmsmlp.configs import Leaf
 
 TABLES = Path(__file__).with_name('paper_tables.yaml')
 FRAMEWORKS = {

@@ -1,1 +1,0 @@
-"""The configs as a collection: found, counted, and compared with the paper."""
