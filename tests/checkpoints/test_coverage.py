@@ -8,7 +8,7 @@ import torch
 from mmmsmlp.checkpoints import load_pretrained
 from mmmsmlp.errors import CheckpointError, GeometryError
 from mmmsmlp.geometry import mark_geometry
-from tests.golden import load_golden
+from tests.helpers.golden import load_golden
 
 HEAD = {'head.fc.weight': torch.ones(3, 160), 'head.fc.bias': torch.ones(3)}
 

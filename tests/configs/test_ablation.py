@@ -11,8 +11,7 @@ from mmmsmlp import MSMLP
 from mmmsmlp.checkpoints.convert import find_arch
 from mmmsmlp.geometry import encode_geometry
 from mmmsmlp.models import msmlp
-
-from . import recipes
+from tests.helpers import recipes
 
 FOLDER = Path(__file__).parents[2] / 'configs' / 'ablation'
 NAMES = sorted(path.stem for path in FOLDER.glob('*.py'))

@@ -16,10 +16,9 @@ from torch import nn
 
 from mmmsmlp.checkpoints import load_whole
 from mmmsmlp.run.convert import convert_file
-from tests.golden import assert_close, load_golden
-
-from . import recipes
-from .recipes import build, check_optimizer, load
+from tests.helpers import recipes
+from tests.helpers.golden import assert_close, load_golden
+from tests.helpers.recipes import build, check_optimizer, load
 
 LEAVES = [name for name in recipes.LEAVES if name.endswith('_300e')]
 # Printed in Tables 3-5, in millions; 28.66 is printed as 28, but 28.29 as 29.

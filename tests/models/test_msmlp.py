@@ -9,7 +9,7 @@ from mmmsmlp import MSMLP
 from mmmsmlp.checkpoints.keys import MSMLP as AUTHORS_KEYS
 from mmmsmlp.errors import GeometryError
 from mmmsmlp.geometry import mark_geometry
-from tests.golden import assert_close, load_golden
+from tests.helpers.golden import assert_close, load_golden
 
 REGIONS = [[1, 1, 3, 5, 7], [1, 3, 3, 5, 7], [1, 5, 5, 5, 7], [1, 7, 7, 7, 7]]
 WIDTH = 48

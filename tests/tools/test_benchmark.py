@@ -9,8 +9,7 @@ import torch
 
 from mmmsmlp import MSMLP
 from mmmsmlp.ops.mix_shift import eager
-
-from .conftest import TOOLS
+from tests.helpers.commands import TOOLS
 
 QUICK = ('benchmark.py', '--quick', '--threads', '1', '--device', 'cpu')
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mmmsmlp.configs import get_config
-from tests.configs.recipes import load
+from tests.helpers.recipes import load
 from zoo.compare import compare
 from zoo.complexity import build_on_meta, complexity
 

@@ -9,8 +9,8 @@ import torch
 from mmmsmlp import SwinTransformer
 from mmmsmlp.engine.plain import plain_forward
 from mmmsmlp.run import convert
-from tests.golden import load_golden
-from tests.models.test_swin import official_names
+from tests.helpers.golden import load_golden
+from tests.helpers.hosts import official_names
 
 TOOL = 'convert_checkpoint.py'
 SWIN = dict(embed_dims=24, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8], window_size=7)

@@ -14,8 +14,8 @@ from mmmsmlp.checkpoints.convert import HEAD
 from mmmsmlp.checkpoints.keys import MSMLP as AUTHORS
 from mmmsmlp.engine.plain import plain_forward
 from mmmsmlp.errors import GeometryError
-from tests.golden import assert_close, load_golden
-from tests.models.test_swin import official_names
+from tests.helpers.golden import assert_close, load_golden
+from tests.helpers.hosts import official_names
 
 TOOL = 'convert_checkpoint.py'
 GOLDENS = (

@@ -13,16 +13,7 @@ import torch
 from mmmsmlp.errors import BadInput
 from mmmsmlp.geometry import encode_geometry
 from mmmsmlp.run import entry
-
-
-def assert_fails(result, *fragments):
-    code, out, err = result
-    assert code == 2, out + err
-    assert 'Traceback' not in out + err
-    errors = [line for line in err.splitlines() if 'error:' in line]
-    assert len(errors) == 1, err
-    for fragment in fragments:
-        assert fragment in errors[0]
+from tests.helpers.commands import assert_fails
 
 
 @pytest.mark.parametrize('tool', ['train.py', 'test.py', 'complexity.py'])
