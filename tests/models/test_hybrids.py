@@ -11,7 +11,7 @@ from mmmsmlp.models.focal import FocalAttention
 from mmmsmlp.models.msmlp import MSBlock
 from mmmsmlp.models.pyramid import PatchEmbed
 from mmmsmlp.models.swin import PatchMerging, WindowAttention
-from tests.helpers.hosts import FOCAL_ARCH, SWIN_ARCH
+from tests.helpers.nets import FOCAL_ARCH, SWIN_ARCH
 from tests.helpers.sweep import (
     check_any_size,
     check_checkpointing,

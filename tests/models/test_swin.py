@@ -9,8 +9,8 @@ from mmmsmlp.checkpoints import load_pretrained
 from mmmsmlp.checkpoints.keys import OPENMMLAB_SWIN, SWIN
 from mmmsmlp.models.swin import WindowAttention, shift_mask
 from tests.helpers.golden import assert_close
-from tests.helpers.hosts import SWIN_ARCH as ARCH
-from tests.helpers.hosts import official_names
+from tests.helpers.nets import SWIN_ARCH as ARCH
+from tests.helpers.nets import official_names, randomise
 from tests.helpers.sweep import (
     check_any_size,
     check_checkpointing,
@@ -23,18 +23,6 @@ from tests.helpers.sweep import (
 def build(**kwargs):
     torch.manual_seed(0)
     return SwinTransformer(**{'arch': ARCH, **kwargs})
-
-
-def randomise(net):
-    """Weights under which no part of the network is negligible."""
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.normal_(0, 0.1, generator=generator)
-            if parameter.dim() == 1:
-                parameter.add_(0.5)
-    net.train(False)  # the toolboxes' models do not return themselves
-    return net
 
 
 def mmpretrain_swin():

@@ -12,10 +12,10 @@ from mmmsmlp import MSMLP, FocalTransformer, MSMLPFocal, MSMLPSwin, SwinTransfor
 from mmmsmlp.checkpoints import load_pretrained
 from mmmsmlp.checkpoints.convert import HEAD
 from mmmsmlp.checkpoints.keys import MSMLP as AUTHORS
-from mmmsmlp.engine.plain import plain_forward
 from mmmsmlp.errors import GeometryError
 from tests.helpers.golden import assert_close, load_golden
-from tests.helpers.hosts import official_names
+from tests.helpers.nets import official_names
+from tests.oracles import plain_forward
 
 TOOL = 'convert_checkpoint.py'
 GOLDENS = (
