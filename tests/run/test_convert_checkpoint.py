@@ -15,6 +15,7 @@ from mmmsmlp.checkpoints.keys import MSMLP as AUTHORS
 from mmmsmlp.errors import GeometryError
 from tests.helpers.golden import assert_close, load_golden
 from tests.helpers.nets import official_names
+from tests.helpers.table2 import REGIONS
 from tests.oracles import plain_forward
 
 TOOL = 'convert_checkpoint.py'
@@ -182,7 +183,7 @@ def test_the_hybrids_take_stages_2_to_4_from_a_host(run_tool, authors_file):
     authors_file(official_names(source.state_dict()))
     code, out, err = run_tool(TOOL, 'src.pth', 'dst.pth', '--verify')
     assert code == 0 and 'mmmsmlp.SwinTransformer(' in out, err
-    check_hybrid(MSMLPSwin(dict(SWIN, mix_sizes=[1, 1, 3, 5, 7]), patch_size=4), source)
+    check_hybrid(MSMLPSwin(dict(SWIN, mix_sizes=REGIONS[0]), patch_size=4), source)
     golden = load_golden('focal_224x224')
     torch.save({'model': golden.weights}, 'src.pth')
     assert run_tool(TOOL, 'src.pth', 'dst.pth', '--family', 'focal')[0] == 0
@@ -191,9 +192,7 @@ def test_the_hybrids_take_stages_2_to_4_from_a_host(run_tool, authors_file):
     arch = dict(embed_dims=24, depths=golden.meta['depths'], expand_sizes=[3, 3, 3, 0])
     for name in ('num_heads', 'window_size', 'focal_levels', 'focal_windows'):
         arch[name] = golden.meta[name]
-    check_hybrid(
-        MSMLPFocal(dict(arch, mix_sizes=[1, 1, 3, 5, 7]), patch_size=4), source
-    )
+    check_hybrid(MSMLPFocal(dict(arch, mix_sizes=REGIONS[0]), patch_size=4), source)
 
 
 def check_hybrid(hybrid, host):
