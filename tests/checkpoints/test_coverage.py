@@ -76,15 +76,7 @@ def test_authors_layout(tiny, same_weights):
 
 def test_golden_in_authors_layout(tiny):
     golden = load_golden('msmlp_released_64x64')
-    keys = ('embed_dim', 'depths', 'mix_size')
-    arch = dict(
-        zip(
-            ('embed_dims', 'depths', 'mix_sizes'),
-            (golden.meta[key] for key in keys),
-            strict=True,
-        )
-    )
-    net = tiny.build(arch=arch, geometry='released', out_indices=(3,)).eval()
+    net = tiny.build(arch=golden.arch, geometry='released', out_indices=(3,)).eval()
     coverage = load_pretrained(net, tiny.save({'model': golden.weights}))
     assert len(coverage.loaded) == coverage.total == len(golden.weights) - 2
     with torch.no_grad():

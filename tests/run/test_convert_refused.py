@@ -11,20 +11,11 @@ import _independent
 from mmmsmlp import SwinTransformer
 from mmmsmlp.run import convert
 from tests.helpers.golden import load_golden
+from tests.helpers.hostile import Runs
 from tests.helpers.nets import official_names
 
 TOOL = 'convert_checkpoint.py'
 SWIN = dict(embed_dims=24, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8], window_size=7)
-
-
-class Runs:
-    """Pickles as a call of ``function``."""
-
-    def __init__(self, function, *args):
-        self.call = function, args
-
-    def __reduce__(self):
-        return self.call
 
 
 def test_code_in_a_pickle_leaves_no_trace(run_tool, tmp_path):
