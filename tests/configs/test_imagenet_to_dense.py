@@ -68,6 +68,7 @@ def files(tmp_path_factory):
     return make
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     'name',
     [
@@ -113,6 +114,7 @@ def test_a_released_checkpoint_starts_it(files, monkeypatch, tmp_path, name):
         assert 'geometry released' in str(coverage)
 
 
+@pytest.mark.full
 def test_a_hybrid_says_which_stages_a_host_lacks(files):
     cfg = load_config(str(CONFIGS / 'retinanet_msmlp-swin_t_1x.py'))
     with pytest.raises(CheckpointError, match=r"missing.*stage0.*fresh=\['stages.0'\]"):
