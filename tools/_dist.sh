@@ -1,5 +1,6 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154  # shares variables with its caller
 # Sourced by dist_train.sh and dist_test.sh: how they start processes on this node.
+# Reads $root and $usage.
 
 start() { # PROCESSES TOOL CONFIG [arguments]
     if [[ ! $1 =~ ^[1-9][0-9]*$ ]]; then
