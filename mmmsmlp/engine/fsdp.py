@@ -22,7 +22,7 @@ from ..registry import FUNCTIONS, RUNNERS, STRATEGIES
 def wrap_blocks(module: nn.Module, recurse: bool, nonwrapped_numel: int) -> bool:
     """Tell FSDP to gather the weights of a block when the block runs.
 
-    A layer that FSDP wraps by itself is no plain layer any more, so that its block would
+    A layer that FSDP wraps by itself is no plain layer any more: its block would then
     call it in place of the faster path.
     """
     return recurse or isinstance(module, (MSBlock, TransformerBlock))

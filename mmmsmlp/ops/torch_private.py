@@ -36,7 +36,7 @@ def is_transformed() -> bool:
 
 
 def is_watched_backward(grad: Tensor) -> bool:
-    """Whether a backward pass is recorded (``create_graph``), transformed or batched."""
+    """Whether a backward pass is recorded (create_graph), transformed or batched."""
     return torch.is_grad_enabled() or is_transformed() or _is_batched(grad)
 
 
