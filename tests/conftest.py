@@ -5,6 +5,9 @@ import types
 
 import pytest
 
+pytest.register_assert_rewrite('tests.helpers')
+pytest_plugins = ['tests.helpers.fixtures']
+
 
 def pytest_addoption(parser):
     parser.addoption('--all', action='store_true', help='run the slow tests too')

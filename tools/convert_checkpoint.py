@@ -39,7 +39,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    print('\n'.join(convert_file(**vars(parse_args()))))
+    args = parse_args()
+    verify = None
+    if args.verify:
+        from _independent import independent as verify
+    print('\n'.join(convert_file(**{**vars(args), 'verify': verify})))
 
 
 if __name__ == '__main__':

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from mmmsmlp import MSMLP
+from tests.helpers.table2 import REGIONS
 
-ARCH = dict(embed_dims=20, depths=[1, 1, 2, 1], mix_sizes=[[1, 1, 3, 5, 7]] * 4)
+ARCH = dict(embed_dims=20, depths=[1, 1, 2, 1], mix_sizes=[REGIONS[0]] * 4)
 # Where a test goes through every tensor in turn.
 MINIMAL = dict(
     arch=dict(embed_dims=4, depths=[1, 1, 2, 1], mix_sizes=[[1, 3]] * 4),

@@ -8,7 +8,7 @@ import torch
 from mmmsmlp.checkpoints import load_pretrained
 from mmmsmlp.errors import CheckpointError, GeometryError
 from mmmsmlp.geometry import mark_geometry
-from tests.golden import load_golden
+from tests.helpers.golden import load_golden
 
 HEAD = {'head.fc.weight': torch.ones(3, 160), 'head.fc.bias': torch.ones(3)}
 
@@ -76,15 +76,7 @@ def test_authors_layout(tiny, same_weights):
 
 def test_golden_in_authors_layout(tiny):
     golden = load_golden('msmlp_released_64x64')
-    keys = ('embed_dim', 'depths', 'mix_size')
-    arch = dict(
-        zip(
-            ('embed_dims', 'depths', 'mix_sizes'),
-            (golden.meta[key] for key in keys),
-            strict=True,
-        )
-    )
-    net = tiny.build(arch=arch, geometry='released', out_indices=(3,)).eval()
+    net = tiny.build(arch=golden.arch, geometry='released', out_indices=(3,)).eval()
     coverage = load_pretrained(net, tiny.save({'model': golden.weights}))
     assert len(coverage.loaded) == coverage.total == len(golden.weights) - 2
     with torch.no_grad():

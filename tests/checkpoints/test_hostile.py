@@ -12,16 +12,7 @@ import torch
 
 from mmmsmlp.checkpoints import load_pretrained, read_checkpoint
 from mmmsmlp.errors import CheckpointError
-
-
-class Runs:
-    """Pickles as a call of ``function``."""
-
-    def __init__(self, function, *args):
-        self.call = function, args
-
-    def __reduce__(self):
-        return self.call
+from tests.helpers.hostile import Runs
 
 
 def calls(marker):

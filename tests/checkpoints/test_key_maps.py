@@ -5,7 +5,7 @@ import torch
 
 from mmmsmlp.checkpoints.keys import MSMLP, find_family
 from mmmsmlp.errors import CheckpointError
-from tests.golden import load_golden
+from tests.helpers.golden import load_golden
 
 NAMES = {
     'patch_embed.proj.weight': 'stages.0.embed.proj.weight',

@@ -11,12 +11,11 @@ from mmmsmlp import MSMLP
 from mmmsmlp.checkpoints.convert import find_arch
 from mmmsmlp.geometry import encode_geometry
 from mmmsmlp.models import msmlp
-
-from . import recipes
+from tests.helpers import recipes
+from tests.helpers.table2 import REGIONS
 
 FOLDER = Path(__file__).parents[2] / 'configs' / 'ablation'
 NAMES = sorted(path.stem for path in FOLDER.glob('*.py'))
-REGIONS = [[1, 1, 3, 5, 7], [1, 3, 3, 5, 7], [1, 5, 5, 5, 7], [1, 7, 7, 7, 7]]
 TABLE_9 = {
     'local': ([1, 1, 1, 1, 1], [0, 1, 2, 3, 4]),
     'global': ([7, 7, 7, 7, 7], [0, 1, 2, 3, 4]),
@@ -150,7 +149,7 @@ def test_a_distance_that_goes_around_the_map_is_told_once(monkeypatch):
     told = []
     monkeypatch.setattr(msmlp, '_told', set())
     monkeypatch.setattr(msmlp, 'print_log', lambda line, **_: told.append(line))
-    mix = msmlp.MixShift(20, [1, 1, 3, 5, 7], [0, 2, 5, 10, 17])
+    mix = msmlp.MixShift(20, REGIONS[0], [0, 2, 5, 10, 17])
     mix(torch.zeros(1, 20, 28, 28))
     assert not told
     for _ in range(2):

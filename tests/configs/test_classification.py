@@ -16,10 +16,9 @@ from torch import nn
 
 from mmmsmlp.checkpoints import load_whole
 from mmmsmlp.run.convert import convert_file
-from tests.golden import assert_close, load_golden
-
-from . import recipes
-from .recipes import build, check_optimizer, load
+from tests.helpers import recipes
+from tests.helpers.golden import assert_close, load_golden
+from tests.helpers.recipes import build, check_optimizer, load
 
 LEAVES = [name for name in recipes.LEAVES if name.endswith('_300e')]
 # Printed in Tables 3-5, in millions; 28.66 is printed as 28, but 28.29 as 29.
@@ -164,16 +163,6 @@ def small(name, **backbone):
     return MODELS.build(model)
 
 
-def golden_arch(golden):
-    meta, arch = golden.meta, dict(depths=golden.meta['depths'])
-    arch['embed_dims'] = meta['embed_dim']
-    if 'mix_size' in meta:
-        return dict(arch, mix_sizes=meta['mix_size'])
-    names = ('num_heads', 'window_size', 'focal_levels', 'focal_windows')
-    last = 0 if meta['input_shape'][-1] == 224 else 3
-    return dict(arch, **{k: meta[k] for k in names}, expand_sizes=[3, 3, 3, last])
-
-
 @pytest.mark.parametrize(
     ('golden', 'name', 'geometry'),
     [
@@ -191,7 +180,7 @@ def test_a_converted_classifier_gives_the_references_logits(
     file = tmp_path / 'dst.pth'
     convert_file(tmp_path / 'src.pth', file, geometry=geometry, task='cls')
     backbone = dict(geometry=geometry) if geometry else {}
-    model = small(name, arch=golden_arch(golden), **backbone)
+    model = small(name, arch=golden.arch, **backbone)
     load_whole(model, file)
     model.train(False)
     with torch.no_grad():
@@ -201,7 +190,7 @@ def test_a_converted_classifier_gives_the_references_logits(
 def test_the_initialisation_is_the_released_codes():
     """A11, A14: gamma 1e-6, linear layers from a normal of 0.02, zero biases."""
     torch.manual_seed(0)
-    model = small('msmlp_t_300e', arch=golden_arch(load_golden('msmlp_paper_96x160')))
+    model = small('msmlp_t_300e', arch=load_golden('msmlp_paper_96x160').arch)
     model.init_weights()
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):

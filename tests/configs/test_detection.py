@@ -4,10 +4,15 @@ from itertools import product
 
 import pytest
 
-from .recipes import LEAVES, build, check_optimizer, drop_rates, load
+from tests.helpers.recipes import (
+    DETECTORS,
+    HEADS,
+    build,
+    check_optimizer,
+    drop_rates,
+    load,
+)
 
-HEADS = ('retinanet', 'mask-rcnn', 'cascade-mask-rcnn')
-DETECTORS = [name for name in LEAVES if name.split('_')[0] in HEADS]
 WIDTHS = {'t': 96, 's': 96, 'b': 128}
 
 

@@ -11,9 +11,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from mmmsmlp.demo.dataset import make_demo_data
 from mmmsmlp.run.launch import replace_sync_bn
-
-from .recipes import CONFIGS
-from .test_detection import DETECTORS
+from tests.helpers.recipes import CONFIGS, DETECTORS
 
 COCO = Path(__file__).parents[2] / 'data' / 'coco'
 SMALL = dict(type='Resize', scale=(160, 128), keep_ratio=True)

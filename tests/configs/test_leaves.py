@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from .recipes import CONFIGS, LEAVES
+from tests.helpers.recipes import CONFIGS, LEAVES
 
 EXAMPLES = {'upernet_msmlp_t_camvid'}  # shows how to bring a data set of one's own
 EXPERIMENTS = [name for name in LEAVES if name not in EXAMPLES]

@@ -8,7 +8,14 @@ import mmseg
 import pytest
 from mmengine.config import Config
 
-from .recipes import CONFIGS, LEAVES, build, check_optimizer, drop_rates, load
+from tests.helpers.recipes import (
+    CONFIGS,
+    LEAVES,
+    build,
+    check_optimizer,
+    drop_rates,
+    load,
+)
 
 SEGMENTORS = [name for name in LEAVES if name.startswith('upernet') and '160k' in name]
 WIDTHS = {'t': 96, 's': 96, 'b': 128}

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parent
-ROOT = FOLDER.parents[1]
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / 'tests' / 'helpers'
 
 
 def launch(processes, script, *arguments):
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone',
                 '--local-addr=127.0.0.1', f'--nproc-per-node={processes}']  # fmt: skip
     result = subprocess.run(
-        [*torchrun, str(FOLDER / script), *arguments],
+        [*torchrun, str(SCRIPTS / script), *arguments],
         env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
         capture_output=True,
         text=True,

@@ -5,8 +5,8 @@ import torch
 from torch.export import Dim
 
 from mmmsmlp import MSMLP
+from tests.helpers.table2 import REGIONS
 
-REGIONS = [[1, 1, 3, 5, 7], [1, 3, 3, 5, 7], [1, 5, 5, 5, 7], [1, 7, 7, 7, 7]]
 ARCH = dict(embed_dims=24, depths=[1, 1, 2, 1], mix_sizes=REGIONS)
 DYNAMIC = {'x': {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}}
 

@@ -10,8 +10,11 @@ from mmmsmlp.checkpoints.keys import FOCAL
 from mmmsmlp.errors import CheckpointError
 from mmmsmlp.models import focal
 from mmmsmlp.models.windows import gather_tokens
-from tests.golden import assert_close, load_golden
-from tests.models.sweep import (
+from tests.helpers.golden import assert_close, load_golden
+from tests.helpers.nets import FOCAL_ARCH as ARCH
+from tests.helpers.nets import FOCAL_GOLDENS as GOLDENS
+from tests.helpers.nets import golden_focal as golden_net
+from tests.helpers.sweep import (
     check_any_size,
     check_checkpointing,
     check_no_unused,
@@ -19,30 +22,10 @@ from tests.models.sweep import (
     num_parameters,
 )
 
-ARCH = dict(
-    embed_dims=24,
-    depths=[1, 1, 2, 1],
-    num_heads=[1, 2, 4, 8],
-    window_size=7,
-    focal_levels=[2, 2, 2, 2],
-    focal_windows=[7, 5, 3, 1],
-    expand_sizes=[3, 3, 3, 0],
-)
-GOLDENS = [('focal_224x224', [3, 3, 3, 0]), ('focal_288x352', [3, 3, 3, 3])]
-
 
 def build(**kwargs):
     torch.manual_seed(0)
     return FocalTransformer(**{'arch': ARCH, **kwargs})
-
-
-def golden_net(name, expand_sizes):
-    golden = load_golden(name)
-    weights = FOCAL.apply(golden.weights)
-    head = weights.pop('head.fc.weight'), weights.pop('head.fc.bias')
-    net = build(arch=dict(ARCH, expand_sizes=expand_sizes), out_indices=(3,)).eval()
-    net.load_state_dict(weights)
-    return golden, net, head
 
 
 @pytest.mark.parametrize(('name', 'expand_sizes'), GOLDENS)

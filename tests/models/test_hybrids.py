@@ -11,17 +11,17 @@ from mmmsmlp.models.focal import FocalAttention
 from mmmsmlp.models.msmlp import MSBlock
 from mmmsmlp.models.pyramid import PatchEmbed
 from mmmsmlp.models.swin import PatchMerging, WindowAttention
-from tests.models.sweep import (
+from tests.helpers import table2
+from tests.helpers.nets import FOCAL_ARCH, SWIN_ARCH
+from tests.helpers.sweep import (
     check_any_size,
     check_checkpointing,
     check_no_unused,
     drop_rates,
     num_parameters,
 )
-from tests.models.test_focal import ARCH as FOCAL_ARCH
-from tests.models.test_swin import ARCH as SWIN_ARCH
 
-REGIONS = [1, 1, 3, 5, 7]
+REGIONS = table2.REGIONS[0]  # C4
 ARCHS = {
     MSMLPSwin: dict(
         SWIN_ARCH, embed_dims=48, num_heads=[1, 2, 4, 8], mix_sizes=REGIONS

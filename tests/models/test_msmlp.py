@@ -9,9 +9,10 @@ from mmmsmlp import MSMLP
 from mmmsmlp.checkpoints.keys import MSMLP as AUTHORS_KEYS
 from mmmsmlp.errors import GeometryError
 from mmmsmlp.geometry import mark_geometry
-from tests.golden import assert_close, load_golden
+from tests.helpers import table2
+from tests.helpers.golden import assert_close, load_golden
+from tests.helpers.table2 import REGIONS
 
-REGIONS = [[1, 1, 3, 5, 7], [1, 3, 3, 5, 7], [1, 5, 5, 5, 7], [1, 7, 7, 7, 7]]
 WIDTH = 48
 ARCH = dict(embed_dims=WIDTH, depths=[1, 1, 2, 1], mix_sizes=REGIONS)
 
@@ -68,6 +69,22 @@ def test_parameters_equal_the_released_code(arch, params):
         head = nn.Linear(net.out_channels[-1], 1000)
     counted = sum(p.numel() for m in (net, head) for p in m.parameters())
     assert counted / 1e6 == pytest.approx(params, abs=0.005)
+
+
+@pytest.mark.parametrize('arch', table2.DEPTHS)
+def test_the_architectures_are_table_2s(arch):
+    with torch.device('meta'):
+        net = MSMLP(arch)
+    assert [len(stage.blocks) for stage in net.stages] == table2.DEPTHS[arch]
+    assert net.out_channels == table2.WIDTHS[arch]
+    assert [stage.embed.patch_size for stage in net.stages] == table2.PATCHES
+    for stage, regions in zip(net.stages, REGIONS, strict=True):
+        for mix in (block.mix for block in stage.blocks):
+            for branch in (mix.horizontal, mix.vertical):
+                assert [conv.kernel_size for conv in branch] == [
+                    (r, r) for r in regions
+                ]
+    assert build().state_dict()['geometry'].tolist() == [0, *table2.DISTANCES]
 
 
 @pytest.mark.parametrize('patch_size', [4, 2])

@@ -8,8 +8,10 @@ from mmmsmlp import SwinTransformer
 from mmmsmlp.checkpoints import load_pretrained
 from mmmsmlp.checkpoints.keys import OPENMMLAB_SWIN, SWIN
 from mmmsmlp.models.swin import WindowAttention, shift_mask
-from tests.golden import assert_close
-from tests.models.sweep import (
+from tests.helpers.golden import assert_close
+from tests.helpers.nets import SWIN_ARCH as ARCH
+from tests.helpers.nets import official_names, randomise
+from tests.helpers.sweep import (
     check_any_size,
     check_checkpointing,
     check_no_unused,
@@ -17,24 +19,10 @@ from tests.models.sweep import (
     num_parameters,
 )
 
-ARCH = dict(embed_dims=32, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8], window_size=7)
-
 
 def build(**kwargs):
     torch.manual_seed(0)
     return SwinTransformer(**{'arch': ARCH, **kwargs})
-
-
-def randomise(net):
-    """Weights under which no part of the network is negligible."""
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.normal_(0, 0.1, generator=generator)
-            if parameter.dim() == 1:
-                parameter.add_(0.5)
-    net.train(False)  # the toolboxes' models do not return themselves
-    return net
 
 
 def mmpretrain_swin():
@@ -66,23 +54,6 @@ def test_parity(toolbox, size):
     with torch.no_grad():
         for actual, expected in zip(net(x), theirs(x), strict=True):
             assert_close(actual, expected, rtol=1e-5)
-
-
-def official_names(weights):
-    """The official repository's names of our tensors, written independently."""
-    named = {}
-    for key, tensor in weights.items():
-        stage, _, rest = key.removeprefix('stages.').partition('.')
-        if key.startswith('norm3.'):
-            named[key.replace('norm3', 'norm')] = tensor
-        elif key.startswith('stages.0.embed.'):
-            named[key.replace('stages.0.embed', 'patch_embed')] = tensor
-        elif rest.startswith('embed.'):
-            name = rest.replace('embed', 'downsample')
-            named[f'layers.{int(stage) - 1}.{name}'] = tensor
-        elif key.startswith('stages.'):
-            named[f'layers.{stage}.{rest}'] = tensor
-    return named
 
 
 def test_an_official_checkpoint_loads(tmp_path):

@@ -6,9 +6,9 @@ import torch
 from mmmsmlp.ops import BackendError, mix_shift, use_backend
 from mmmsmlp.ops.mixshift import api, dispatch
 from mmmsmlp.ops.mixshift.eager import runs
+from tests.helpers.table2 import REGIONS as STAGE_SIZES
 
 DISTANCES = {'mix_shift': [0, 1, 2, 3, 4], 'shift_mix': [-2, -1, 0, 1, 2]}
-STAGE_SIZES = ([1, 1, 3, 5, 7], [1, 3, 3, 5, 7], [1, 5, 5, 5, 7], [1, 7, 7, 7, 7])
 CASES = [  # width, sizes, batch, height, width of the map
     (96, STAGE_SIZES[0], 2, 9, 11),
     (192, STAGE_SIZES[1], 1, 7, 6),
@@ -189,7 +189,7 @@ def test_flops_are_counted():
 
     import mmmsmlp.ops.flops  # noqa: F401  registers the formulas
 
-    x, *lists = make(20, [1, 1, 3, 5, 7], 2, 5, 6)
+    x, *lists = make(20, STAGE_SIZES[0], 2, 5, 6)
     per_token = 4 * (1 + 1 + 9 + 25 + 49)  # four channels a group
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         mix_shift(x, *lists, DISTANCES['mix_shift'])

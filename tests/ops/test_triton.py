@@ -17,6 +17,7 @@ from mmmsmlp.ops import mix_shift, use_backend
 from mmmsmlp.ops.mixshift import triton as kernels
 from mmmsmlp.ops.mixshift.reference import mix_shift_reference
 from mmmsmlp.ops.mixshift.spec import Filters, Groups
+from tests.helpers.table2 import REGIONS as TABLE_2
 
 pytest.importorskip('triton')
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
@@ -212,9 +213,6 @@ def test_no_uninitialised_memory_is_read(order):
     finally:
         torch.use_deterministic_algorithms(False)
     assert not any(tensor.isnan().any() for tensor in got)
-
-
-TABLE_2 = [[1, 1, 3, 5, 7], [1, 3, 3, 5, 7], [1, 5, 5, 5, 7], [1, 7, 7, 7, 7]]
 
 
 def chunks(channels):

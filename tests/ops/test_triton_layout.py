@@ -14,8 +14,10 @@ from mmmsmlp.ops.mixshift.triton.layout import (
     pack_length,
     transposed,
 )
+from tests.helpers.table2 import DISTANCES, REGIONS
 
-PAPER = Groups((20, 20, 20, 20, 16), (1, 1, 3, 5, 7), (0, 1, 2, 3, 4), 'mix_shift')
+WIDTHS = 20, 20, 20, 20, 16
+PAPER = Groups(WIDTHS, tuple(REGIONS[0]), tuple(DISTANCES), 'mix_shift')
 CPU = torch.device('cpu')
 
 

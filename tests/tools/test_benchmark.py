@@ -9,8 +9,8 @@ import torch
 
 from mmmsmlp import MSMLP
 from mmmsmlp.ops.mixshift import eager
-
-from .conftest import TOOLS
+from tests.helpers.commands import TOOLS
+from tests.helpers.table2 import REGIONS
 
 QUICK = ('benchmark.py', '--quick', '--threads', '1', '--device', 'cpu')
 
@@ -28,7 +28,7 @@ def straightforward():
 
 
 def small_msmlp(geometry):
-    arch = dict(embed_dims=20, depths=[1, 1, 2, 1], mix_sizes=[[1, 1, 3, 5, 7]] * 4)
+    arch = dict(embed_dims=20, depths=[1, 1, 2, 1], mix_sizes=[REGIONS[0]] * 4)
     torch.manual_seed(0)
     return MSMLP(arch, geometry, layer_scale_init_value=0.5)
 

@@ -13,8 +13,7 @@ import torch
 from PIL import Image
 
 from mmmsmlp.demo import CLASSES, PALETTE, make_demo_data
-
-from .conftest import ROOT
+from tests.helpers.commands import ROOT
 
 CONFIG = """
 _base_ = '{root}/configs/demo/upernet_msmlp_demo.py'

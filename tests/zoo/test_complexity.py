@@ -3,12 +3,13 @@
 import pytest
 
 from mmmsmlp.configs import get_config
-from tests.configs.recipes import load
+from tests.helpers import table2
+from tests.helpers.recipes import load
+from tests.helpers.table2 import REGIONS, SIDES
 from zoo.compare import compare
 from zoo.complexity import build_on_meta, complexity
 
-DEPTHS, WIDTHS, SIDES = (3, 3, 9, 3), (96, 192, 384, 768), (56, 28, 14, 7)
-REGIONS = ((1, 1, 3, 5, 7), (1, 3, 3, 5, 7), (1, 5, 5, 5, 7), (1, 7, 7, 7, 7))
+DEPTHS, WIDTHS = table2.DEPTHS['tiny'], table2.WIDTHS['tiny']
 
 
 def embeddings():

@@ -13,16 +13,8 @@ import torch
 from mmmsmlp.errors import BadInput
 from mmmsmlp.geometry import encode_geometry
 from mmmsmlp.run import entry
-
-
-def assert_fails(result, *fragments):
-    code, out, err = result
-    assert code == 2, out + err
-    assert 'Traceback' not in out + err
-    errors = [line for line in err.splitlines() if 'error:' in line]
-    assert len(errors) == 1, err
-    for fragment in fragments:
-        assert fragment in errors[0]
+from tests.helpers.commands import assert_fails
+from tests.helpers.hostile import Runs
 
 
 @pytest.mark.parametrize('tool', ['train.py', 'test.py', 'complexity.py'])
@@ -112,13 +104,6 @@ def test_an_image_that_is_none(run_tool, tiny_config, trained, tmp_path):
     assert_fails(result, 'note.jpg is no image')
 
 
-class Bomb:
-    """Unpickling this creates a file."""
-
-    def __reduce__(self):
-        return os.mkdir, ('exploded',)
-
-
 @pytest.fixture
 def files(trained, tmp_path):
     """Bad checkpoints by kind."""
@@ -131,7 +116,8 @@ def files(trained, tmp_path):
     paths['cut'].write_bytes(good.read_bytes()[:20000])
     paths['page'].write_text('<html>404: not here</html>')
     contents = dict(
-        bomb=dict(state_dict=state, config=Bomb()), backbone=dict(state_dict=backbone),
+        bomb=dict(state_dict=state, config=Runs(os.mkdir, 'exploded')),
+        backbone=dict(state_dict=backbone),
         unmarked=unmarked, other=other, poor={**state, 'neck.none': torch.ones(1)},
     )  # fmt: skip
     contents['poor'].pop('bbox_head.retina_cls.bias')

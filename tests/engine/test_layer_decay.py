@@ -5,7 +5,7 @@ import logging
 import pytest
 from mmengine.optim import build_optim_wrapper
 
-from .recipes import build
+from tests.helpers.recipes import build
 
 MODELS = ('retinanet_msmlp_t_1x', 'upernet_msmlp-swin_t_160k', 'msmlp-focal_t_300e')
 

@@ -8,8 +8,8 @@ import time
 import psutil
 import pytest
 
-from .conftest import TOOLS
-from .slurm_cluster import reason_not_to_run, running_slurm
+from tests.helpers.commands import TOOLS
+from tests.helpers.slurm_cluster import reason_not_to_run, running_slurm
 
 REASON = reason_not_to_run()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(REASON), reason=str(REASON))]

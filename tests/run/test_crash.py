@@ -12,8 +12,7 @@ import torch
 from mmengine.config import Config
 
 from mmmsmlp.run.mends import keep_two, latest_checkpoint, remove_parts
-
-from .conftest import ROOT, TOOLS
+from tests.helpers.commands import ROOT, TOOLS
 
 KILLED_WHILE_SAVING = """
 import os, signal, sys

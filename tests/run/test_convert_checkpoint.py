@@ -12,10 +12,11 @@ from mmmsmlp import MSMLP, FocalTransformer, MSMLPFocal, MSMLPSwin, SwinTransfor
 from mmmsmlp.checkpoints import load_pretrained
 from mmmsmlp.checkpoints.convert import HEAD
 from mmmsmlp.checkpoints.keys import MSMLP as AUTHORS
-from mmmsmlp.engine.plain import plain_forward
 from mmmsmlp.errors import GeometryError
-from tests.golden import assert_close, load_golden
-from tests.models.test_swin import official_names
+from tests.helpers.golden import assert_close, load_golden
+from tests.helpers.nets import official_names
+from tests.helpers.table2 import REGIONS
+from tests.oracles import plain_forward
 
 TOOL = 'convert_checkpoint.py'
 GOLDENS = (
@@ -55,16 +56,10 @@ def authors_file(tmp_path, yacs_config, monkeypatch):
 
 def build(golden, **kwargs):
     """The golden's model, from the golden's own description of it."""
-    meta = golden.meta
-    arch = dict(embed_dims=meta['embed_dim'], depths=meta['depths'])
-    if 'mix_size' in meta:
-        arch['mix_sizes'] = meta['mix_size']
-        return MSMLP(arch, out_indices=(3,), gap_before_final_norm=True, **kwargs)
-    for name in ('num_heads', 'window_size', 'focal_levels', 'focal_windows'):
-        arch[name] = meta[name]
-    # At 224 the reference drops the last stage's expansion, and with it its table.
-    arch['expand_sizes'] = [3, 3, 3, 0 if meta['input_shape'][-1] == 224 else 3]
-    return FocalTransformer(arch, out_indices=(3,), **kwargs)
+    if 'mix_sizes' in golden.arch:
+        kwargs['gap_before_final_norm'] = True
+        return MSMLP(golden.arch, out_indices=(3,), **kwargs)
+    return FocalTransformer(golden.arch, out_indices=(3,), **kwargs)
 
 
 def compute(net, file, x):
@@ -182,18 +177,14 @@ def test_the_hybrids_take_stages_2_to_4_from_a_host(run_tool, authors_file):
     authors_file(official_names(source.state_dict()))
     code, out, err = run_tool(TOOL, 'src.pth', 'dst.pth', '--verify')
     assert code == 0 and 'mmmsmlp.SwinTransformer(' in out, err
-    check_hybrid(MSMLPSwin(dict(SWIN, mix_sizes=[1, 1, 3, 5, 7]), patch_size=4), source)
+    check_hybrid(MSMLPSwin(dict(SWIN, mix_sizes=REGIONS[0]), patch_size=4), source)
     golden = load_golden('focal_224x224')
     torch.save({'model': golden.weights}, 'src.pth')
     assert run_tool(TOOL, 'src.pth', 'dst.pth', '--family', 'focal')[0] == 0
     source = build(golden)
     load_pretrained(source, 'src.pth')
-    arch = dict(embed_dims=24, depths=golden.meta['depths'], expand_sizes=[3, 3, 3, 0])
-    for name in ('num_heads', 'window_size', 'focal_levels', 'focal_windows'):
-        arch[name] = golden.meta[name]
-    check_hybrid(
-        MSMLPFocal(dict(arch, mix_sizes=[1, 1, 3, 5, 7]), patch_size=4), source
-    )
+    arch = dict(golden.arch, mix_sizes=REGIONS[0])
+    check_hybrid(MSMLPFocal(arch, patch_size=4), source)
 
 
 def check_hybrid(hybrid, host):

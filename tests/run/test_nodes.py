@@ -11,8 +11,7 @@ import pytest
 
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run.launch import interface_to, spans_nodes
-
-from .conftest import TOOLS
+from tests.helpers.commands import TOOLS
 
 ADDRESSES = '10.213.77.1', '10.213.77.2'
 

@@ -10,7 +10,7 @@ from mmmsmlp.configs import get_config
 from mmmsmlp.engine.optim import CPUAmpOptimWrapper
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import switches
-from tests.models.split_gradients import small
+from tests.helpers.split_gradients import small
 
 
 def build(name):

@@ -7,8 +7,8 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 import mmmsmlp
+from tests.helpers.table2 import REGIONS
 
-REGIONS = [[1, 1, 3, 5, 7], [1, 3, 3, 5, 7], [1, 5, 5, 5, 7], [1, 7, 7, 7, 7]]
 ARCH = dict(embed_dims=24, depths=[1, 1, 2, 1], mix_sizes=REGIONS)
 
 

@@ -10,6 +10,7 @@ from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
 
 from mmmsmlp.errors import CheckpointError
 from mmmsmlp.run.mends import install_safe_loader
+from tests.helpers.hostile import Runs
 
 
 @pytest.fixture
@@ -37,14 +38,11 @@ def test_a_foreign_config_comes_back_inert(load, tmp_path):
     assert type(loaded['args']) is not Namespace
 
 
-class Bomb:
-    def __reduce__(self):
-        return os.mkdir, ('exploded',)
-
-
 def test_code_does_not_run(load, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.save(dict(state_dict=dict(w=torch.ones(2)), x=Bomb()), 'bomb.pth')
+    torch.save(
+        dict(state_dict=dict(w=torch.ones(2)), x=Runs(os.mkdir, 'exploded')), 'bomb.pth'
+    )
     with pytest.raises(CheckpointError, match='mkdir'):
         load('bomb.pth')
     assert not os.path.exists('exploded')

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-FOLDER = Path(__file__).parent / 'data' / 'golden'
+FOLDER = Path(__file__).parents[1] / 'data' / 'golden'
 
 
 @dataclass
@@ -22,6 +22,19 @@ class Golden:
     @property
     def stages(self):
         return [self.outputs[f'stage{i}'] for i in range(1, 5)]
+
+    @property
+    def arch(self):
+        """The architecture as our constructors take it."""
+        meta = self.meta
+        arch = dict(embed_dims=meta['embed_dim'], depths=meta['depths'])
+        if 'mix_size' in meta:
+            return dict(arch, mix_sizes=meta['mix_size'])
+        for name in ('num_heads', 'window_size', 'focal_levels', 'focal_windows'):
+            arch[name] = meta[name]
+        # At 224 the reference drops the last stage's expansion, and with it its table.
+        last = 0 if meta['input_shape'][-1] == 224 else 3
+        return dict(arch, expand_sizes=[3, 3, 3, last])
 
 
 def load_golden(name: str) -> Golden:

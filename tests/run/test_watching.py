@@ -13,8 +13,7 @@ from PIL import Image
 
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run.curves import draw_curves, read_curves, use_tensorboard
-
-from .conftest import ROOT
+from tests.helpers.commands import ROOT
 
 
 @pytest.fixture(scope='module')

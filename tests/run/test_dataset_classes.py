@@ -2,7 +2,7 @@
 
 import pytest
 
-from .test_bad_input import assert_fails
+from tests.helpers.commands import assert_fails
 
 CLASSES = 'train_dataloader.dataset.metainfo.classes'
 

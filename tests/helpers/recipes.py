@@ -13,6 +13,8 @@ from zoo.complexity import build_on_meta
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 LEAVES = sorted(path.stem for path in CONFIGS.glob('*.py'))
+HEADS = ('retinanet', 'mask-rcnn', 'cascade-mask-rcnn')
+DETECTORS = [name for name in LEAVES if name.split('_')[0] in HEADS]
 NO_DECAY = ('gamma', 'relative_position_bias_table')
 
 

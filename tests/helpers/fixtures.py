@@ -5,14 +5,12 @@ import os
 import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ROOT / 'tools'
+from tests.helpers.commands import ROOT, TOOLS
 
 TINY_CONFIG = """
 _base_ = '{root}/configs/retinanet_msmlp_t_1x.py'

@@ -13,8 +13,7 @@ import torch
 
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run.torchrun import rendezvous_arguments
-
-from .conftest import TOOLS
+from tests.helpers.commands import TOOLS
 
 # One task after the other would wait for its peers for ever, so all start at once.
 FAKE_SRUN = """#!/bin/bash

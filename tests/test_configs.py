@@ -11,7 +11,7 @@ import pytest
 import mmmsmlp
 from mmmsmlp.configs import Leaf
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def test_names_and_patterns():

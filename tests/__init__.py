@@ -1,0 +1,1 @@
+"""A package, as site-packages may hold a `tests` of another distribution."""
