@@ -8,7 +8,7 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ..geometry import resolve_geometry
+from ..geometry import Geometry
 from ..ops import channel_mlp, mix_shift
 from ..ops.mixshift.reference import compose_mix_shift
 from ..ops.mixshift.spec import Groups
@@ -31,7 +31,6 @@ ARCHS = {
     'small': dict(embed_dims=96, depths=[3, 3, 27, 3], mix_sizes=REGIONS),
     'base': dict(embed_dims=128, depths=[3, 3, 27, 3], mix_sizes=REGIONS),
 }
-ORDERS = {'paper': 'mix_shift', 'released': 'shift_mix'}
 
 
 @MODELS.register_module()
@@ -87,7 +86,7 @@ class MSMLP(PyramidBackbone):
             arch['embed_dims'], arch['depths'], patch_size, in_channels, drop_path_rate
         )
         stage0_sizes = arch['mix_sizes'][:1] * (len(plans) - 4)
-        geometry = resolve_geometry(geometry, shift_dist)
+        geometry = Geometry.of(geometry, shift_dist)
         super().__init__(
             [
                 ms_stage(
@@ -111,19 +110,18 @@ class MSMLP(PyramidBackbone):
 def ms_stage(
     plan: StagePlan,
     mix_sizes: Sequence[int],
-    geometry: tuple[str, tuple[int, ...]],
+    geometry: Geometry,
     layer_scale_init_value: float,
     with_cp: bool,
     mix_conv: str = 'depthwise',
 ) -> Stage:
-    """A patch embedding and MS-blocks; ``geometry`` is a name and its distances."""
-    name, shift_dist = geometry
+    """A patch embedding and MS-blocks."""
     blocks = [
         MSBlock(
             plan.channels,
             mix_sizes,
-            shift_dist,
-            ORDERS[name],
+            geometry.distances,
+            geometry.order,
             drop,
             layer_scale_init_value,
             mix_conv,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .. import checkpoints
-from ..geometry import check_geometry, encode_geometry
+from ..geometry import Geometry, check_geometry
 from ..ops.torch_private import is_transformed
 
 NUM_STAGES = 4
@@ -29,8 +29,8 @@ class PyramidBackbone(BaseModule):
         stages: Stages 1-4, with stage 0 at stride 2 in front or not; stage 0 is
             never an output (C8).
         widths: Channels of each of ``stages``.
-        geometry: Name and distances of the mix-shift blocks, kept in the state dict
-            as a mark; None without such blocks.
+        geometry: Of the mix-shift blocks, kept in the state dict as a mark; None
+            without such blocks.
         in_channels: Channels of the input image.
         out_indices: Stages to output, counted from 0, ascending. Only these carry a
             norm, and nothing behind the last of them is built, so that every
@@ -53,7 +53,7 @@ class PyramidBackbone(BaseModule):
         self,
         stages: Sequence[Stage],
         widths: Sequence[int],
-        geometry: tuple[str, tuple[int, ...]] | None = None,
+        geometry: Geometry | None = None,
         in_channels: int = 3,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
@@ -65,8 +65,7 @@ class PyramidBackbone(BaseModule):
         _check_indices(out_indices, frozen_stages)
         _check_init_cfg(init_cfg)
         self._geometry = geometry
-        mark = encode_geometry(*geometry) if geometry else None
-        self.register_buffer('geometry', mark)
+        self.register_buffer('geometry', geometry and geometry.mark())
         self.in_channels = in_channels
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
@@ -117,8 +116,7 @@ class PyramidBackbone(BaseModule):
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         # Here, because every way of loading weights ends here.
         if self._geometry:
-            expected = encode_geometry(*self._geometry)
-            check_geometry(expected, state_dict, prefix)
+            check_geometry(self._geometry, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def train(self, mode: bool = True):

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmmsmlp.ops.mix_shift.dispatch import implementation
 
 import _independent
 from mmmsmlp.errors import BadInput, CheckpointError
@@ -14,6 +13,7 @@ from mmmsmlp.models.focal import FocalAttention
 from mmmsmlp.models.msmlp import MixShift
 from mmmsmlp.models.swin import PatchMerging, WindowAttention
 from mmmsmlp.ops import mix_shift
+from mmmsmlp.ops.mixshift.dispatch import implementation
 from mmmsmlp.run import convert
 from tests.helpers.nets import MIXING, SMALL, small_net
 
