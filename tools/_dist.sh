@@ -10,5 +10,5 @@ start() { # PROCESSES TOOL CONFIG [arguments]
     fi
     export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-    exec "${PYTHON:-python}" -m mmmsmlp.run.torchrun "$1" "$root/tools/$2" "${@:3}"
+    exec "${PYTHON:-python}" -m mmmsmlp.run.launch "$1" "$root/tools/$2" "${@:3}"
 }
