@@ -8,7 +8,7 @@ from torch import func
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
 from mmmsmlp import FocalTransformer, SwinTransformer
-from mmmsmlp.ops import mix_shift, use_backend
+from mmmsmlp.ops import channel_mlp, linear, mix_shift, use_backend
 from tests.models.small_nets import (
     SETTINGS,
     assert_near,
@@ -18,7 +18,7 @@ from tests.models.small_nets import (
 )
 
 STEP = 2e-5  # of finite differences
-DIFFERENCE, EXACT = 1e-6, 1e-10  # what they and what other derivatives may err by
+DIFFERENCE, EXACT, SINGLE = 1e-6, 1e-10, 1e-3  # what may they, and others, err by
 CASES = [  # a backend matters to nets that hold MS-blocks
     (backbone, backend)
     for backbone in SETTINGS
@@ -123,16 +123,26 @@ def test_a_hessian_vector_product_by_double_backward(backbone, way, mode):
     assert_near(actual, expected, DIFFERENCE)
 
 
-def test_a_hessian_vector_product_of_one_layer_alone(backbone):
-    """With ``inputs=`` most of the graph is left out, and nothing need complain."""
+@pytest.mark.parametrize('first', [0, 1, 2])
+def test_a_hessian_vector_product_of_every_third_parameter(backbone, first):
+    """The others are frozen, and the images have no gradient, as in most training."""
     problem = Problem(backbone)
-    expected = problem.difference(problem.gradient)
-    gradient = problem.gradient(create_graph=True)
-    product = dot(gradient, problem.direction)
-    for i, value in enumerate(problem.values):
-        if value.dim() > 1 and i % 5 == 0:
-            actual = torch.autograd.grad(product, value, retain_graph=True)
-            assert_near(actual, [expected[i]], DIFFERENCE)
+    for value in problem.values:
+        value.requires_grad_(False)
+    some = [value.requires_grad_() for value in problem.values[first:-1:3]]
+    problem.direction = [
+        change * value.requires_grad
+        for value, change in zip(problem.values, problem.direction, strict=True)
+    ]
+
+    def gradient(**kwargs):
+        loss = loss_of(problem.net(problem.values[-1]))
+        return torch.autograd.grad(loss, some, **kwargs)
+
+    expected = problem.difference(gradient)
+    product = dot(gradient(create_graph=True), problem.direction[first:-1:3])
+    actual = torch.autograd.grad(product, some)
+    assert_near(actual, expected, DIFFERENCE)
 
 
 def test_a_hessian_vector_product_by_transforms(backbone):
@@ -213,6 +223,24 @@ def test_forward_mode_of_the_images_alone(backbone):
     expected = problem.difference(lambda: problem.net(problem.values[-1]))
     assert_near(actual, expected, DIFFERENCE)
     assert_near(duals, actual, EXACT)
+
+
+def test_single_precision_under_no_grad(backbone):
+    """Where a CPU's libraries know neither tangents nor batches of calls."""
+    problem = Problem(backbone)
+    problem.hold_weights()
+    expected = problem.difference(lambda: problem.net(problem.values[-1]))
+    net = build(backbone).eval()
+    x, change = problem.values[-1].detach().float(), problem.direction[-1].float()
+    with torch.no_grad():
+        with forward_ad.dual_level():
+            outputs = net(forward_ad.make_dual(x, change))
+            duals = [forward_ad.unpack_dual(output).tangent for output in outputs]
+        _, jvp = func.jvp(net, (x,), (change,))
+        maps = func.vmap(lambda image: net(image[None])[0][0])(x)
+    for actual in (duals, jvp):
+        assert_near([tangent.double() for tangent in actual], expected, SINGLE)
+    assert_near([maps.double()], problem.net(problem.values[-1])[:1], SINGLE)
 
 
 def test_func_grad_is_the_gradient(backbone):
@@ -305,20 +333,23 @@ def test_what_is_kept_from_a_transform_serves_outside(backbone, name):
 
 def operands(sizes, shape, full=False):
     """Map, filters and biases of ``mix_shift``, one after the other."""
-    generator = torch.Generator().manual_seed(5)
-
-    def draw(*shape):
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
-
     widths = [2, *[1] * (len(sizes) - 1)]
-    filters = [
-        draw(c, c if full else 1, r, r) for c, r in zip(widths, sizes, strict=True)
+    filters = [(c, c if full else 1, r, r) for c, r in zip(widths, sizes, strict=True)]
+    x = shape[0], sum(widths), *shape[1:]
+    return draw_leaves(x, *filters, *widths, *filters, *widths)
+
+
+def draw_leaves(*shapes):
+    generator = torch.Generator().manual_seed(5)
+    return [
+        torch.randn(
+            shape if isinstance(shape, tuple) else (shape,),
+            generator=generator,
+            dtype=torch.float64,
+            requires_grad=True,
+        )
+        for shape in shapes
     ]
-    biases = [draw(c) for c in widths]
-    x = draw(shape[0], sum(widths), *shape[1:])
-    more = [draw(*tensor.shape) for tensor in filters + biases]
-    tensors = [x, *filters, *biases, *more]
-    return [tensor.requires_grad_() for tensor in tensors]
 
 
 def mix(distances, order):
@@ -350,6 +381,36 @@ def test_the_operator(backend, sizes, distances, shape, order):
     arguments = operands(sizes, shape, backend == 'full')
     with use_backend('auto' if backend == 'full' else backend):
         check_derivatives(mix(distances, order), arguments)
+
+
+@pytest.mark.parametrize('scaled', [True, False])
+def test_the_channel_mlp(scaled):
+    width, hidden, tokens = 3, 5, (2, 3, 2, 1)
+    shapes = [tokens, tokens, width, width, (hidden, width), hidden, (width, hidden)]
+    arguments = draw_leaves(*shapes, width, *[width] * scaled)
+    keep = torch.tensor([1.25, 0.0], dtype=torch.float64).view(2, 1, 1, 1)
+
+    def function(x, residual, norm_w, norm_b, w1, b1, w2, b2, gamma=None):
+        norm = norm_w, norm_b, 1e-6
+        return channel_mlp(x, residual, norm, (w1, b1), (w2, b2), gamma, keep)
+
+    check_derivatives(function, arguments)
+
+
+@pytest.mark.parametrize('gelu', [True, False])
+def test_the_linear_layer(gelu):
+    arguments = draw_leaves((2, 3), (4, 3), 4)
+    check_derivatives(lambda *tensors: linear(*tensors, gelu=gelu), arguments)
+
+
+@torch.no_grad()
+def test_the_linear_layer_keeps_a_tangent_without_a_graph():
+    x, weight, bias = (tensor.float() for tensor in draw_leaves((2, 3), (4, 3), 4))
+    with forward_ad.dual_level():
+        y = linear(forward_ad.make_dual(x, x.cos()), weight, bias)
+        tangent = forward_ad.unpack_dual(y).tangent
+    assert tangent is not None
+    assert_near([tangent], [x.cos() @ weight.t()], SINGLE)
 
 
 @pytest.mark.parametrize('index', [0, -1], ids=['first stage', 'second stage'])
