@@ -38,7 +38,7 @@ class Golden:
 
 
 def load_golden(name: str) -> Golden:
-    """Draw the weights and the input of ``name`` by the recipe of the README."""
+    """Draw the weights and the input of ``name`` by the recipe of its README."""
     with np.load(FOLDER / f'{name}.npz') as file:
         meta = json.loads(str(file['meta']))
         outputs = {
