@@ -4,6 +4,8 @@ Also what they tell: whether operations run as they come, and whether a layer is
 its class says. Nothing else in this package names a private part of PyTorch.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -25,6 +27,15 @@ _GLOBAL_HOOKS = [
     if (hooks := getattr(nn_module, f'_global_{name}_hooks', None)) is not None
 ]
 _PLAIN_TENSORS = (nn.Parameter, Tensor, type(None))
+
+
+def foreach_copy(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    """Copy each source to its target, on a GPU in one kernel."""
+    if hasattr(torch, '_foreach_copy_'):
+        torch._foreach_copy_(targets, sources)
+    else:
+        for target, source in zip(targets, sources, strict=True):
+            target.copy_(source)
 
 
 def is_transformed() -> bool:

@@ -10,6 +10,7 @@ import torch
 import triton
 from torch import Tensor
 
+from ...torch_private import foreach_copy
 from ..spec import Filters, Groups
 from . import kernels
 from .layout import (
@@ -127,7 +128,7 @@ def split_flat(
         [copy.numel() for copy in copies]
     )
     shaped = [part.view(copy.shape) for part, copy in zip(parts, copies, strict=True)]
-    torch._foreach_copy_(copies, shaped)
+    foreach_copy(copies, shaped)
     return copies[:count], copies[count : 2 * count], biases
 
 
