@@ -5,17 +5,21 @@ integer tensor under ``geometry``: the order's code, then one distance a group.
 """
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from .errors import GeometryError
 
 MARK = 'geometry'
-DEFAULT_SHIFT_DIST = {
+_DEFAULTS = {
     'paper': (0, 1, 2, 3, 4),  # paper, Table 2
     'released': (-2, -1, 0, 1, 2),  # the authors' configs
 }
-_NAMES = tuple(DEFAULT_SHIFT_DIST)  # a name's place is its code in the mark
+_NAMES = tuple(_DEFAULTS)  # a name's place is its code in the mark
+_ORDERS = {'paper': 'mix_shift', 'released': 'shift_mix'}
 _RULES = {
     'paper': 'mix, then roll by -d, d = {}',
     'released': 'roll by +s, then mix, s = {}',
@@ -23,106 +27,96 @@ _RULES = {
 _MIX_WEIGHT = re.compile(r'(^|\.)mix\.(horizontal|vertical)\.\d+\.')
 
 
-def resolve_geometry(geometry, shift_dist=None):
-    """Settle the distances of a geometry.
+@dataclass(frozen=True)
+class Geometry:
+    """What mix-shift weights were trained as; in words with ``str``.
 
-    Args:
-        geometry (str): 'paper' or 'released'.
-        shift_dist (Sequence[int], optional): One distance a channel group, in
-            tokens. Defaults to the geometry's own.
-
-    Returns:
-        tuple[str, tuple[int, ...]]: The geometry's name and the distances.
-
-    Raises:
-        ValueError: On an unknown geometry, a distance that is no integer, or a
-            negative one in the paper's geometry.
+    Attributes:
+        name: 'paper' or 'released'.
+        distances: One a channel group, in tokens.
     """
-    if geometry not in _NAMES:
-        raise ValueError(
-            f'unknown geometry {geometry!r}; use one of {", ".join(map(repr, _NAMES))}'
+
+    name: str
+    distances: tuple[int, ...]
+
+    @classmethod
+    def of(cls, name: str, shift_dist: Sequence[int] | None = None) -> 'Geometry':
+        """Check what a config says; without distances the geometry's own are taken.
+
+        Raises:
+            ValueError: An unknown name, a distance that is no integer, or a negative
+                one in the paper's geometry.
+        """
+        if name not in _NAMES:
+            raise ValueError(
+                f'unknown geometry {name!r}; use one of {", ".join(map(repr, _NAMES))}'
+            )
+        distances = tuple(_DEFAULTS[name] if shift_dist is None else shift_dist)
+        if not distances or any(int(d) != d for d in distances):
+            raise ValueError(f'shift_dist must be whole numbers, got {list(distances)}')
+        if name == 'paper' and min(distances) < 0:
+            raise ValueError(
+                f"geometry='paper' counts distances from 0 up, got {list(distances)}; "
+                "signed distances belong to geometry='released'"
+            )
+        return cls(name, tuple(int(d) for d in distances))
+
+    @classmethod
+    def from_mark(cls, mark: Tensor) -> 'Geometry':
+        """Read a mark back.
+
+        Raises:
+            GeometryError: The tensor is no mark.
+        """
+        valid = (
+            isinstance(mark, Tensor)
+            and mark.dtype == torch.int64
+            and mark.dim() == 1
+            and mark.numel() >= 2
+            and 0 <= int(mark[0]) < len(_NAMES)
         )
-    if shift_dist is None:
-        shift_dist = DEFAULT_SHIFT_DIST[geometry]
-    shift_dist = tuple(shift_dist)
-    if not shift_dist or any(int(d) != d for d in shift_dist):
-        raise ValueError(f'shift_dist must be whole numbers, got {list(shift_dist)}')
-    if geometry == 'paper' and min(shift_dist) < 0:
-        raise ValueError(
-            f"geometry='paper' counts distances from 0 up, got {list(shift_dist)}; "
-            "signed distances belong to geometry='released'"
-        )
-    return geometry, tuple(int(d) for d in shift_dist)
+        if not valid:
+            raise GeometryError(
+                f'the geometry mark {mark!r} cannot be read; it must be an int64 '
+                'vector [0 paper | 1 released, d_1, ..., d_S]'
+            )
+        code, *distances = mark.tolist()
+        return cls(_NAMES[code], tuple(distances))
+
+    def mark(self) -> Tensor:
+        """What a state dict carries: int64, ``[code, d_1, ..., d_S]``."""
+        return torch.tensor([_NAMES.index(self.name), *self.distances])
+
+    @property
+    def order(self) -> str:
+        """As :func:`mmmsmlp.ops.mix_shift` takes it: 'mix_shift' or 'shift_mix'."""
+        return _ORDERS[self.name]
+
+    @property
+    def has_default_distances(self) -> bool:
+        return self.distances == _DEFAULTS[self.name]
+
+    def __str__(self) -> str:
+        rule = _RULES[self.name].format(', '.join(map(str, self.distances)))
+        return f'{self.name}: {rule}'
+
+    def as_config(self) -> str:
+        """The backbone's config arguments that build it."""
+        if self.has_default_distances:
+            return f"geometry='{self.name}'"
+        return f"geometry='{self.name}', shift_dist={self.distances}"
 
 
-def encode_geometry(geometry, shift_dist=None):
-    """Encode a geometry as the mark that a state dict carries.
-
-    Args:
-        geometry (str): As in :func:`resolve_geometry`.
-        shift_dist (Sequence[int], optional): As in :func:`resolve_geometry`.
-
-    Returns:
-        torch.Tensor: int64, ``[code, d_1, ..., d_S]``.
-
-    Raises:
-        ValueError: As :func:`resolve_geometry`.
-    """
-    geometry, shift_dist = resolve_geometry(geometry, shift_dist)
-    return torch.tensor([_NAMES.index(geometry), *shift_dist], dtype=torch.int64)
-
-
-def decode_geometry(mark):
-    """Read a mark back.
-
-    Args:
-        mark (torch.Tensor): What :func:`encode_geometry` returns.
-
-    Returns:
-        tuple[str, tuple[int, ...]]: The geometry's name and the distances.
-
-    Raises:
-        GeometryError: If the tensor is no mark.
-    """
-    valid = (
-        isinstance(mark, torch.Tensor)
-        and mark.dtype == torch.int64
-        and mark.dim() == 1
-        and mark.numel() >= 2
-        and 0 <= int(mark[0]) < len(_NAMES)
-    )
-    if not valid:
-        raise GeometryError(
-            f'the geometry mark {mark!r} cannot be read; it must be an int64 vector '
-            '[0 paper | 1 released, d_1, ..., d_S]'
-        )
-    code, *shift_dist = mark.tolist()
-    return _NAMES[code], tuple(shift_dist)
-
-
-def describe_geometry(mark):
-    """Say a mark in words: 'paper: mix, then roll by -d, d = 0, 1, 2, 3, 4'."""
-    name, shift_dist = decode_geometry(mark)
-    return f'{name}: {_RULES[name].format(", ".join(map(str, shift_dist)))}'
-
-
-def config_for(mark):
-    """Write a mark as the backbone's config arguments that build it."""
-    name, shift_dist = decode_geometry(mark)
-    if shift_dist == DEFAULT_SHIFT_DIST[name]:
-        return f"geometry='{name}'"
-    return f"geometry='{name}', shift_dist={shift_dist}"
-
-
-def holds_mix_weights(state_dict, prefix=''):
-    """Tell whether a state dict holds mix-shift weights under ``prefix``."""
+def holds_mix_weights(keys: Iterable[str], prefix: str = '') -> bool:
+    """Tell whether there are mix-shift weights under ``prefix``."""
     return any(
-        key.startswith(prefix) and _MIX_WEIGHT.search(key, len(prefix))
-        for key in state_dict
+        key.startswith(prefix) and _MIX_WEIGHT.search(key, len(prefix)) for key in keys
     )
 
 
-def check_geometry(expected, state_dict, prefix=''):
+def check_geometry(
+    expected: Geometry, state_dict: Mapping[str, Tensor], prefix: str = ''
+) -> None:
     """Refuse a state dict whose mix-shift weights are of another geometry.
 
     For a backbone's ``_load_from_state_dict``, before anything is copied. A
@@ -130,54 +124,56 @@ def check_geometry(expected, state_dict, prefix=''):
     nothing to check (a host's weights for a hybrid, or another model).
 
     Args:
-        expected (torch.Tensor): The mark of the model that is to be filled.
-        state_dict (dict): The weights.
-        prefix (str): What the model's keys start with, such as 'backbone.'.
+        expected: That of the model that is to be filled.
+        state_dict: The weights.
+        prefix: What the model's keys start with, such as 'backbone.'.
 
     Raises:
-        GeometryError: If the mark differs, or if there are mix-shift weights
-            without one.
+        GeometryError: The mark differs, or there are mix-shift weights without one.
     """
     mark = state_dict.get(prefix + MARK)
     if mark is None:
         if holds_mix_weights(state_dict, prefix):
             raise GeometryError(
                 'these mix-shift weights state no geometry, and their shapes cannot '
-                f'tell it; this model is built as {describe_geometry(expected)}. '
+                f'tell it; this model is built as {expected}. '
                 'State the geometry that they were trained with: '
                 'torch.save(mmmsmlp.geometry.mark_geometry(state_dict, geometry), '
                 'FILE).'
             )
         return
-    if decode_geometry(mark) != decode_geometry(expected):
+    given = Geometry.from_mark(mark)
+    if given != expected:
         raise GeometryError(
-            f'the weights were trained as {describe_geometry(mark)}; this model is '
-            f'built as {describe_geometry(expected)}. Set {config_for(mark)} in the '
-            "config's backbone, or use weights of the model's own geometry."
+            f'the weights were trained as {given}; this model is built as {expected}. '
+            f"Set {given.as_config()} in the config's backbone, or use weights of the "
+            "model's own geometry."
         )
 
 
-def mark_geometry(state_dict, geometry, shift_dist=None):
+def mark_geometry(
+    state_dict: Mapping[str, Tensor],
+    geometry: str,
+    shift_dist: Sequence[int] | None = None,
+) -> dict[str, Tensor]:
     """State the geometry of unmarked mix-shift weights.
 
     Args:
-        state_dict (dict): Weights under MSMLP's own key names, of a backbone
-            alone or of a whole model (``backbone.``-prefixed).
-        geometry (str): 'paper' or 'released': how they were trained.
-        shift_dist (Sequence[int], optional): Their distances, if not the
-            geometry's default.
+        state_dict: Weights under MSMLP's own key names, of a backbone alone or of a
+            whole model (``backbone.``-prefixed).
+        geometry: 'paper' or 'released': how they were trained.
+        shift_dist: Their distances, if not the geometry's default.
 
     Returns:
-        dict: A copy with the mark, ready for ``torch.save``.
+        A copy with the mark, ready for ``torch.save``.
 
     Raises:
-        GeometryError: If the weights hold no mix-shift weights or carry a
-            different mark already.
+        GeometryError: There are no mix-shift weights, or they carry a different mark.
     """
     prefix = 'backbone.' if holds_mix_weights(state_dict, 'backbone.') else ''
     if not holds_mix_weights(state_dict, prefix):
         raise GeometryError('there are no mix-shift weights here to mark')
-    mark = encode_geometry(geometry, shift_dist)
+    stated = Geometry.of(geometry, shift_dist)
     if prefix + MARK in state_dict:
-        check_geometry(mark, state_dict, prefix)
-    return {**state_dict, prefix + MARK: mark}
+        check_geometry(stated, state_dict, prefix)
+    return {**state_dict, prefix + MARK: stated.mark()}

@@ -1,50 +1,63 @@
 """Does the geometry mark keep weights of one geometry out of a model of another?"""
 
+from dataclasses import FrozenInstanceError
+
 import pytest
 import torch
 
 from mmmsmlp.errors import GeometryError
-from mmmsmlp.geometry import (
-    check_geometry,
-    decode_geometry,
-    describe_geometry,
-    encode_geometry,
-    mark_geometry,
-)
+from mmmsmlp.geometry import Geometry, check_geometry, mark_geometry
 
 WEIGHTS = {'stages.0.blocks.0.mix.vertical.0.weight': torch.ones(1)}
 MARKS = {
-    'paper': ('paper', (0, 1, 2, 3, 4)),
-    'released': ('released', (-2, -1, 0, 1, 2)),
+    'paper': (0, 1, 2, 3, 4),
+    'released': (-2, -1, 0, 1, 2),
 }
 
 
 @pytest.mark.parametrize(
     ('name', 'shift_dist'),
-    [*MARKS.values(), ('paper', (0, 2, 5)), ('released', (0, 2, 5))],
+    [*MARKS.items(), ('paper', (0, 2, 5)), ('released', (0, 2, 5))],
 )
 def test_round_trip(name, shift_dist):
-    mark = encode_geometry(name, shift_dist)
+    geometry = Geometry.of(name, list(shift_dist))
+    assert (geometry.name, geometry.distances) == (name, shift_dist)
+    mark = geometry.mark()
     assert mark.dtype == torch.int64
-    assert decode_geometry(mark) == (name, shift_dist)
+    assert mark.tolist() == [list(MARKS).index(name), *shift_dist]
+    assert Geometry.from_mark(mark) == geometry
 
 
 @pytest.mark.parametrize('name', MARKS)
 def test_default_distances(name):
-    assert decode_geometry(encode_geometry(name)) == MARKS[name]
+    assert Geometry.of(name) == Geometry(name, MARKS[name])
 
 
 def test_words():
     paper = 'paper: mix, then roll by -d, d = 0, 1, 2, 3, 4'
-    assert describe_geometry(encode_geometry('paper')) == paper
+    assert str(Geometry.of('paper')) == paper
     released = 'released: roll by +s, then mix, s = -2, -1, 0, 1, 2'
-    assert describe_geometry(encode_geometry('released')) == released
+    assert str(Geometry.of('released')) == released
+
+
+def test_what_a_config_says():
+    assert Geometry.of('paper').as_config() == "geometry='paper'"
+    other = Geometry.of('released', (0, 2))
+    assert other.as_config() == "geometry='released', shift_dist=(0, 2)"
+    assert (Geometry.of('paper').order, other.order) == ('mix_shift', 'shift_mix')
+
+
+def test_it_is_a_value():
+    geometry = Geometry.of('paper')
+    assert {geometry: 1}[Geometry.of('paper', [0, 1, 2, 3, 4.0])] == 1
+    with pytest.raises(FrozenInstanceError):
+        geometry.name = 'released'
 
 
 def test_wrong_order_names_both_and_the_cure():
     given = mark_geometry(WEIGHTS, 'released')
     with pytest.raises(GeometryError) as error:
-        check_geometry(encode_geometry('paper'), given)
+        check_geometry(Geometry.of('paper'), given)
     for part in ('s = -2, -1, 0, 1, 2', 'd = 0, 1, 2, 3, 4', "geometry='released'"):
         assert part in str(error.value)
 
@@ -52,14 +65,14 @@ def test_wrong_order_names_both_and_the_cure():
 def test_wrong_distances():
     given = mark_geometry(WEIGHTS, 'paper', (0, 2, 5))
     with pytest.raises(GeometryError, match=r'shift_dist=\(0, 2, 5\)'):
-        check_geometry(encode_geometry('paper'), given)
+        check_geometry(Geometry.of('paper'), given)
     with pytest.raises(GeometryError):  # same numbers, other order
-        check_geometry(encode_geometry('released', (0, 2, 5)), given)
-    check_geometry(encode_geometry('paper', (0, 2, 5)), given)
+        check_geometry(Geometry.of('released', (0, 2, 5)), given)
+    check_geometry(Geometry.of('paper', (0, 2, 5)), given)
 
 
 def test_unmarked_weights():
-    expected = encode_geometry('paper')
+    expected = Geometry.of('paper')
     with pytest.raises(GeometryError, match='state no geometry'):
         check_geometry(expected, WEIGHTS)
     prefixed = {f'backbone.{key}': value for key, value in WEIGHTS.items()}
@@ -81,13 +94,13 @@ def test_unmarked_weights():
 )
 def test_unreadable_mark(mark):
     with pytest.raises(GeometryError, match='cannot be read'):
-        decode_geometry(mark)
+        Geometry.from_mark(mark)
 
 
 def test_marking():
     prefixed = {f'backbone.{key}': value for key, value in WEIGHTS.items()}
     marked = mark_geometry(prefixed, 'released')
-    assert decode_geometry(marked['backbone.geometry']) == MARKS['released']
+    assert Geometry.from_mark(marked['backbone.geometry']) == Geometry.of('released')
     assert 'backbone.geometry' not in prefixed
     assert mark_geometry(marked, 'released').keys() == marked.keys()
     with pytest.raises(GeometryError, match='trained as released'):
@@ -101,4 +114,4 @@ def test_marking():
 )
 def test_bad_geometry(arguments):
     with pytest.raises(ValueError):
-        encode_geometry(*arguments)
+        Geometry.of(*arguments)

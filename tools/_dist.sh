@@ -1,5 +1,6 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154  # shares variables with its caller
 # Sourced by dist_train.sh and dist_test.sh: how they start processes on this node.
+# Reads $root and $usage.
 
 start() { # PROCESSES TOOL CONFIG [arguments]
     if [[ ! $1 =~ ^[1-9][0-9]*$ ]]; then
@@ -9,5 +10,5 @@ start() { # PROCESSES TOOL CONFIG [arguments]
     fi
     export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-    exec "${PYTHON:-python}" -m mmmsmlp.run.torchrun "$1" "$root/tools/$2" "${@:3}"
+    exec "${PYTHON:-python}" -m mmmsmlp.run.launch "$1" "$root/tools/$2" "${@:3}"
 }

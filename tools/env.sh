@@ -183,8 +183,10 @@ step() {
     exit 1
 }
 
+# shellcheck disable=SC2329  # step calls it
 install() { "$env/bin/python" -m pip --disable-pip-version-check install "$@"; }
 
+# shellcheck disable=SC2329  # step calls it
 build_mmcv() {
     local memory_gb jobs
     memory_gb=$(awk '/MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)
@@ -200,6 +202,7 @@ build_mmcv() {
 
 # mmcv and imaug ask for both builds of OpenCV. They share one folder, and the
 # headless one must be last to write it: the other needs libGL.
+# shellcheck disable=SC2329  # step calls it
 keep_headless_opencv() {
     install --force-reinstall --no-deps \
         "$(grep ^opencv-python-headless "$repo/requirements/stack.txt")"

@@ -19,7 +19,8 @@ say() { printf '\nquickstart: %s\n' "$*"; }
 python=$(bash tools/env.sh)
 start=$SECONDS
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
-export PATH=$(dirname "$python"):$PATH
+PATH=$(dirname "$python"):$PATH
+export PATH
 # Waiting threads that spin make a step ten times slower where a core is shared.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 

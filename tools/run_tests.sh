@@ -12,7 +12,8 @@ python=$(bash tools/env.sh tests)
 
 # This checkout comes first, so that two clones never run each other's code.
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
-export PATH=$(dirname "$python"):$PATH
+PATH=$(dirname "$python"):$PATH
+export PATH
 # Tests start processes of their own; one thread each keeps them from crowding.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} MKL_NUM_THREADS=${MKL_NUM_THREADS:-1}
 

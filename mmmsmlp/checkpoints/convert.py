@@ -7,14 +7,7 @@ from math import isqrt
 from pathlib import Path
 
 from ..errors import CheckpointError, GeometryError
-from ..geometry import (
-    MARK,
-    check_geometry,
-    decode_geometry,
-    describe_geometry,
-    encode_geometry,
-    holds_mix_weights,
-)
+from ..geometry import MARK, Geometry, check_geometry, holds_mix_weights
 from .keys import find_backbone_state, find_family, find_state
 from .load import count_by_part
 from .read import read_checkpoint
@@ -70,7 +63,7 @@ def convert_state(path, family='auto', geometry=None, shift_dist=None):
         CheckpointError: If the file cannot be read safely, its keys are of no known
             family or of another than ``family``, or one of them has no name here.
         GeometryError: If a mark in the file says another geometry, or none is stated.
-        ValueError: As ``resolve_geometry``.
+        ValueError: As ``Geometry.of``.
     """
     content = read_checkpoint(path)
     try:
@@ -79,18 +72,18 @@ def convert_state(path, family='auto', geometry=None, shift_dist=None):
         if found.layout.endswith('backbone.'):  # OpenMMLab's classifiers: head.fc.
             whole = find_state(content).tensors
             tensors.update({key: whole[key] for key in HEAD if key in whole})
-        mark = _mark(tensors, keys, geometry, shift_dist, found.shift_dist)
+        stated = _geometry(tensors, keys, geometry, shift_dist, found.shift_dist)
         head = {key: tensors.pop(key) for key in HEAD if key in tensors}
-        if mark is not None:
-            tensors[MARK] = mark
+        if stated:
+            tensors[MARK] = stated.mark()
         kind, kwargs = find_arch(tensors)
     except CheckpointError as error:
         raise type(error)(f'{path}: {error}') from None
     source = dict(
         source=Path(path).name, sha256=sha256(path), layout=found.layout, keys=keys
     )
-    if mark is not None:
-        source['geometry'] = describe_geometry(mark)
+    if stated:
+        source['geometry'] = str(stated)
     notes = [
         f'{name} is in the file too, and was not read' for name in found.left_aside
     ]
@@ -126,8 +119,8 @@ def _own_names(tensors, family):
     return (found.apply(tensors) if found else dict(tensors)), keys
 
 
-def _mark(tensors, keys, geometry, shift_dist, configured):
-    """Settle the geometry mark; None for a backbone without mix-shift weights."""
+def _geometry(tensors, keys, geometry, shift_dist, configured):
+    """Settle the geometry; None for a backbone without mix-shift weights."""
     if not holds_mix_weights(tensors):
         if geometry or shift_dist:
             raise CheckpointError(
@@ -135,18 +128,18 @@ def _mark(tensors, keys, geometry, shift_dist, configured):
                 'geometry; leave out --geometry and --shift-dist'
             )
         return None
-    stated = tensors.pop(MARK, None)
-    if stated is not None and not geometry:
+    mark = tensors.pop(MARK, None)
+    if mark is not None and not geometry:
         if not shift_dist:
-            return stated
-        geometry, _ = decode_geometry(stated)
+            return Geometry.from_mark(mark)
+        geometry = Geometry.from_mark(mark).name
     if geometry is None and keys == OWN:
         raise GeometryError(
             'these mix-shift weights state no geometry, and their shapes cannot tell '
             'it; say how they were trained with --geometry released or --geometry paper'
         )
     try:
-        mark = encode_geometry(geometry or 'released', shift_dist or configured)
+        stated = Geometry.of(geometry or 'released', shift_dist or configured)
     except ValueError as error:
         if shift_dist or not configured:
             raise
@@ -154,9 +147,9 @@ def _mark(tensors, keys, geometry, shift_dist, configured):
             f"{error}. They are SHIFT_DIST of the file's own config; --shift-dist "
             'takes others'
         ) from error
-    if stated is not None:
-        check_geometry(mark, {**tensors, MARK: stated})
-    return mark
+    if mark is not None:
+        check_geometry(stated, {**tensors, MARK: mark})
+    return stated
 
 
 def _alone(tensors):
@@ -214,7 +207,8 @@ def find_arch(tensors):
     if name != 'FocalTransformer':
         kwargs['patch_size'] = 2 if first == 'stage0' else 4
     if kinds[0] == 'mix':
-        kwargs['geometry'], kwargs['shift_dist'] = decode_geometry(weights[MARK])
+        geometry = Geometry.from_mark(weights[MARK])
+        kwargs.update(geometry=geometry.name, shift_dist=geometry.distances)
         sizes = [
             weights.mix_sizes(stage) for stage in range(4) if kinds[stage] == 'mix'
         ]

@@ -9,13 +9,7 @@ import torch
 from mmengine.logging import print_log
 
 from ..errors import CheckpointError, GeometryError, join_some
-from ..geometry import (
-    MARK,
-    check_geometry,
-    decode_geometry,
-    encode_geometry,
-    holds_mix_weights,
-)
+from ..geometry import MARK, Geometry, check_geometry, holds_mix_weights
 from .keys import find_backbone_state, find_family, find_state
 from .read import read_checkpoint
 
@@ -165,7 +159,7 @@ def _own_names(found):
         return dict(found.tensors), None
     tensors = family.apply(found.tensors)
     if family.geometry:
-        tensors[MARK] = encode_geometry(family.geometry, found.shift_dist)
+        tensors[MARK] = Geometry.of(family.geometry, found.shift_dist).mark()
     return tensors, family.family
 
 
@@ -194,18 +188,19 @@ def _drop(tensors, is_dropped):
 
 def _check_mark(own, tensors):
     """Check the geometry, take the marks out of both, and return its name."""
-    expected = own.pop(MARK, None)
-    if expected is None:
+    mark = own.pop(MARK, None)
+    if mark is None:
         if MARK in tensors:
             raise GeometryError(
                 'these are weights of a backbone with mix-shift blocks, and this '
                 'backbone has none; use the backbone that they were trained in.'
             )
         return None
+    expected = Geometry.from_mark(mark)
     if holds_mix_weights(tensors):
         check_geometry(expected, tensors)
     tensors.pop(MARK, None)
-    return decode_geometry(expected)[0]
+    return expected.name
 
 
 _OUTPUT_NORM = re.compile(r'norm\d+\.')
@@ -257,7 +252,8 @@ def load_whole(model, path):
         for name, module in model.named_modules():
             mark = module._buffers.get(MARK)
             if mark is not None:
-                check_geometry(mark, found.tensors, f'{name}.' if name else '')
+                expected = Geometry.from_mark(mark)
+                check_geometry(expected, found.tensors, f'{name}.' if name else '')
     except CheckpointError as error:
         raise type(error)(f'{path}: {error}') from None
     own = model.state_dict()

@@ -22,8 +22,8 @@ from ..registry import FUNCTIONS, RUNNERS, STRATEGIES
 def wrap_blocks(module: nn.Module, recurse: bool, nonwrapped_numel: int) -> bool:
     """Tell FSDP to gather the weights of a block when the block runs.
 
-    Nothing smaller will do: a block reads the weights of its layers without calling
-    them, so a layer sharded by itself would never be gathered.
+    A layer that FSDP wraps by itself is no plain layer any more: its block would then
+    call it in place of the faster path.
     """
     return recurse or isinstance(module, (MSBlock, TransformerBlock))
 

@@ -6,7 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..ops import linear
+from ..ops.fast_linear import call_linear, linear
+from ..ops.torch_private import are_plain
 from ..registry import MODELS
 from .pyramid import (
     PatchEmbed,
@@ -194,20 +195,33 @@ class FocalAttention(nn.Module):
         windows = to_windows(x, self.window_size)
         tokens = windows.flatten(1, 2)
         if self.focal_window:
-            weight = self.pool.weight.expand(*windows.shape[:2], -1, -1)
-            pooled = (weight @ windows).squeeze(2) + self.pool.bias
-            tokens = torch.cat([tokens, pooled], 1)
-        channels = x.shape[-1]
-        kv = linear(tokens, self.qkv.weight[channels:], self.qkv.bias[channels:])
+            tokens = torch.cat([tokens, self.pool_windows(windows)], 1)
         tables = key_tables(
             *grid, self.window_size, self.expand_size, self.focal_window, x.device
         )
-        attention = partial(self.attend_from, bias=self.bias())
-        windows = over_windows(attention, windows, [kv], tables)
+        layers = self.qkv, self.proj
+        if are_plain(nn.Linear, *layers):
+            channels = x.shape[-1]
+            # Pooled windows ask for nothing: their queries are not computed.
+            kv = linear(tokens, self.qkv.weight[channels:], self.qkv.bias[channels:])
+            attention = partial(self.project_and_attend, bias=self.bias())
+            windows = over_windows(attention, layers, windows, [kv], tables)
+        else:
+            q, k, v = self.qkv(tokens).chunk(3, -1)
+            area = windows.shape[1] * windows.shape[2]
+            q = q[:, :area].unflatten(1, windows.shape[1:3])
+            windows = self.attend_from(q, torch.cat([k, v], -1), *tables, self.bias())
         x = from_windows(windows, grid, self.window_size)
         return x[:, :height, :width]
 
-    def attend_from(
+    def pool_windows(self, windows: Tensor) -> Tensor:
+        """A weighted sum of each window's tokens: (N, windows, C)."""
+        if not are_plain(nn.Linear, self.pool):
+            return self.pool(windows.transpose(2, 3)).squeeze(3)
+        weight = self.pool.weight.expand(*windows.shape[:2], -1, -1)
+        return (weight @ windows).squeeze(2) + self.pool.bias
+
+    def project_and_attend(
         self,
         windows: Tensor,
         kv: Tensor,
@@ -215,24 +229,29 @@ class FocalAttention(nn.Module):
         mask: Tensor | None,
         bias: Tensor,
     ) -> Tensor:
+        """:meth:`attend_from` with the queries of (N, windows, window_size**2, C)."""
+        channels = windows.shape[-1]
+        q = linear(windows, self.qkv.weight[:channels], self.qkv.bias[:channels])
+        return self.attend_from(q, kv, index, mask, bias)
+
+    def attend_from(
+        self, q: Tensor, kv: Tensor, index: Tensor, mask: Tensor | None, bias: Tensor
+    ) -> Tensor:
         """Attend from some windows to the keys that ``index`` picks for each.
 
         Args:
-            windows: (N, windows, window_size**2, C).
+            q: Queries (N, windows, window_size**2, C).
             kv: Keys, then values, of all tokens: (N, tokens, 2 C).
             index: (windows, keys).
             mask: Added to the logits, (windows, 1, keys), or None.
             bias: Added to the logits, (heads, window_size**2, keys).
 
         Returns:
-            Tensor, shaped as ``windows``.
+            Tensor, shaped as ``q``.
         """
-        channels = windows.shape[-1]
-        q = linear(windows, self.qkv.weight[:channels], self.qkv.bias[:channels])
         q = q.unflatten(-1, (self.num_heads, -1))
         kv = gather_tokens(kv, index).unflatten(-1, (2, self.num_heads, -1))
-        out = attend(q, *kv.unbind(3), bias, mask)
-        return linear(out, self.proj.weight, self.proj.bias)
+        return call_linear(self.proj, attend(q, *kv.unbind(3), bias, mask))
 
     def bias(self) -> Tensor:
         """The bias of every key, (heads, window_size**2, keys), in key order."""

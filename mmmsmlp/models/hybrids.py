@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..geometry import resolve_geometry
+from ..geometry import Geometry
 from ..registry import MODELS
 from . import focal, swin
 from .msmlp import REGIONS, ms_stage
@@ -66,7 +66,7 @@ class Hybrid(PyramidBackbone):
         plans = plan_pyramid(
             arch['embed_dims'], arch['depths'], patch_size, in_channels, drop_path_rate
         )
-        geometry = resolve_geometry(geometry, shift_dist)
+        geometry = Geometry.of(geometry, shift_dist)
         ms_stages = [
             ms_stage(plan, arch['mix_sizes'], geometry, layer_scale_init_value, with_cp)
             for plan in plans[:-3]

@@ -3,12 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ..geometry import resolve_geometry
+from ..geometry import Geometry
 from ..ops import channel_mlp, mix_shift
+from ..ops.mixshift.reference import compose_mix_shift
+from ..ops.mixshift.spec import Groups
+from ..ops.torch_private import are_plain, is_eager_cpu
 from ..registry import MODELS
 from .pyramid import (
     LayerNorm2d,
@@ -27,7 +31,6 @@ ARCHS = {
     'small': dict(embed_dims=96, depths=[3, 3, 27, 3], mix_sizes=REGIONS),
     'base': dict(embed_dims=128, depths=[3, 3, 27, 3], mix_sizes=REGIONS),
 }
-ORDERS = {'paper': 'mix_shift', 'released': 'shift_mix'}
 
 
 @MODELS.register_module()
@@ -83,7 +86,7 @@ class MSMLP(PyramidBackbone):
             arch['embed_dims'], arch['depths'], patch_size, in_channels, drop_path_rate
         )
         stage0_sizes = arch['mix_sizes'][:1] * (len(plans) - 4)
-        geometry = resolve_geometry(geometry, shift_dist)
+        geometry = Geometry.of(geometry, shift_dist)
         super().__init__(
             [
                 ms_stage(
@@ -107,19 +110,18 @@ class MSMLP(PyramidBackbone):
 def ms_stage(
     plan: StagePlan,
     mix_sizes: Sequence[int],
-    geometry: tuple[str, tuple[int, ...]],
+    geometry: Geometry,
     layer_scale_init_value: float,
     with_cp: bool,
     mix_conv: str = 'depthwise',
 ) -> Stage:
-    """A patch embedding and MS-blocks; ``geometry`` is a name and its distances."""
-    name, shift_dist = geometry
+    """A patch embedding and MS-blocks."""
     blocks = [
         MSBlock(
             plan.channels,
             mix_sizes,
-            shift_dist,
-            ORDERS[name],
+            geometry.distances,
+            geometry.order,
             drop,
             layer_scale_init_value,
             mix_conv,
@@ -173,19 +175,26 @@ class MSBlock(nn.Module):
         keep = None
         if self.training and self.drop_path is not None:
             keep = self.drop_path(x.new_ones(len(x), 1, 1, 1))
-        return channel_mlp(
-            self.mix(x),
-            x,
-            (self.norm.weight, self.norm.bias, self.norm.eps),
-            (self.fc1.weight, self.fc1.bias),
-            (self.fc2.weight, self.fc2.bias),
-            self.gamma,
-            keep,
-        )
+        mixed = self.mix(x)
+        if (
+            is_eager_cpu(x)
+            and are_plain(LayerNorm2d, self.norm)
+            and are_plain(nn.Linear, self.fc1, self.fc2)
+        ):
+            norm = self.norm.weight, self.norm.bias, self.norm.eps
+            fc1 = self.fc1.weight, self.fc1.bias
+            fc2 = self.fc2.weight, self.fc2.bias
+            return channel_mlp(mixed, x, norm, fc1, fc2, self.gamma, keep)
+        tokens = self.norm(mixed).permute(0, 2, 3, 1)
+        tokens = self.fc2(F.gelu(self.fc1(tokens)))
+        if self.gamma is not None:
+            tokens = self.gamma * tokens
+        change = tokens.permute(0, 3, 1, 2)
+        return x + (change if keep is None else keep * change)
 
 
 class MixShift(nn.Module):
-    """The filters of :func:`mmmsmlp.ops.mix_shift` and their geometry.
+    """:func:`mmmsmlp.ops.mix_shift` with filters that are layers (Eq. 2).
 
     Raises:
         ValueError: Lists of unequal length, an even region size, an unknown
@@ -206,20 +215,22 @@ class MixShift(nn.Module):
         widths = split_channels(channels, len(shift_dist))
         self.horizontal = group_filters(widths, mix_sizes, mix_conv)
         self.vertical = group_filters(widths, mix_sizes, mix_conv)
-        self.shift_dist = tuple(shift_dist)
-        self.order = order
+        self.groups = Groups(tuple(widths), tuple(mix_sizes), tuple(shift_dist), order)
 
     def forward(self, x: Tensor) -> Tensor:
+        groups = self.groups
         if not torch.compiler.is_compiling() and not torch.jit.is_tracing():
-            tell_of_wrapping(self.shift_dist, x.shape[-2:])
+            tell_of_wrapping(groups.distances, x.shape[-2:])
+        if not are_plain(nn.Conv2d, *self.horizontal, *self.vertical):
+            return compose_mix_shift(x, self.horizontal, self.vertical, groups)
         return mix_shift(
             x,
             [conv.weight for conv in self.horizontal],
             [conv.bias for conv in self.horizontal],
             [conv.weight for conv in self.vertical],
             [conv.bias for conv in self.vertical],
-            self.shift_dist,
-            self.order,
+            groups.distances,
+            groups.order,
         )
 
 
@@ -240,7 +251,7 @@ def tell_of_wrapping(shift_dist: Sequence[int], size: Sequence[int]) -> None:
 def group_filters(
     widths: Sequence[int], mix_sizes: Sequence[int], mix_conv: str
 ) -> nn.ModuleList:
-    """One convolution per channel group; they only hold parameters.
+    """One convolution per channel group.
 
     Depth-wise, or full inside the group: every channel from all of them (Table 13).
     """

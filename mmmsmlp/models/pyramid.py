@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .. import checkpoints
-from ..geometry import check_geometry, encode_geometry
+from ..geometry import Geometry, check_geometry
+from ..ops.torch_private import is_transformed
 
 NUM_STAGES = 4
 
@@ -28,8 +29,8 @@ class PyramidBackbone(BaseModule):
         stages: Stages 1-4, with stage 0 at stride 2 in front or not; stage 0 is
             never an output (C8).
         widths: Channels of each of ``stages``.
-        geometry: Name and distances of the mix-shift blocks, kept in the state dict
-            as a mark; None without such blocks.
+        geometry: Of the mix-shift blocks, kept in the state dict as a mark; None
+            without such blocks.
         in_channels: Channels of the input image.
         out_indices: Stages to output, counted from 0, ascending. Only these carry a
             norm, and nothing behind the last of them is built, so that every
@@ -52,7 +53,7 @@ class PyramidBackbone(BaseModule):
         self,
         stages: Sequence[Stage],
         widths: Sequence[int],
-        geometry: tuple[str, tuple[int, ...]] | None = None,
+        geometry: Geometry | None = None,
         in_channels: int = 3,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
@@ -64,8 +65,7 @@ class PyramidBackbone(BaseModule):
         _check_indices(out_indices, frozen_stages)
         _check_init_cfg(init_cfg)
         self._geometry = geometry
-        mark = encode_geometry(*geometry) if geometry else None
-        self.register_buffer('geometry', mark)
+        self.register_buffer('geometry', geometry and geometry.mark())
         self.in_channels = in_channels
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
@@ -87,7 +87,8 @@ class PyramidBackbone(BaseModule):
 
         Returns:
             For each i of ``out_indices`` a tensor (N, C_i, ceil(H / s), ceil(W / s))
-            with s = 4 * 2**i, or (N, C_i) with ``gap_before_final_norm``.
+            with s = 4 * 2**i, or (N, C_i) with ``gap_before_final_norm``; in the
+            memory format of ``x``, contiguous or channels_last.
 
         Raises:
             ValueError: ``x`` is not (N, in_channels, H, W).
@@ -97,13 +98,14 @@ class PyramidBackbone(BaseModule):
                 f'{type(self).__name__} takes images (N, {self.in_channels}, H, W), '
                 f'got shape {tuple(x.shape)}; set in_channels or convert the image'
             )
+        contiguous, outputs = is_contiguous(x), []
         if self.stage0 is not None:
             x = self.stage0(x)
-        outputs = []
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if i in self.out_indices:
-                outputs.append(self._output(x, getattr(self, f'norm{i}')))
+                y = self._output(x, getattr(self, f'norm{i}'))
+                outputs.append(y.contiguous() if contiguous else y)
         return tuple(outputs)
 
     def _output(self, x: Tensor, norm: LayerNorm2d) -> Tensor:
@@ -114,8 +116,7 @@ class PyramidBackbone(BaseModule):
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         # Here, because every way of loading weights ends here.
         if self._geometry:
-            expected = encode_geometry(*self._geometry)
-            check_geometry(expected, state_dict, prefix)
+            check_geometry(self._geometry, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def train(self, mode: bool = True):
@@ -190,6 +191,11 @@ class PyramidBackbone(BaseModule):
         return before + 1 + int(parts[1]), num_layers
 
 
+def is_contiguous(x: Tensor) -> bool:
+    """Whether the rows of (N, C, H, W) lie as NCHW's do; else as channels_last's."""
+    return x.stride(1) != 1 or x.is_contiguous()
+
+
 def _in_classification() -> bool:
     """Tell whether mmpretrain builds this, where random weights are the usual start."""
     scope = DefaultScope.get_current_instance()
@@ -254,7 +260,7 @@ class Stage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.embed(x)
         for block in self.blocks:
-            if self.with_cp and self.training:
+            if self.with_cp and self.training and not is_transformed():
                 # The re-entrant form breaks DDP and drops gradients of frozen inputs.
                 x = checkpoint(block, x, use_reentrant=False)
             else:
@@ -283,7 +289,9 @@ class PatchEmbed(nn.Module):
         x = pad_to_multiple(x, self.patch_size)
         # From an (N, 3, H, W) image in NCHW the same convolution takes 10 times as
         # long at patch size 2 on a CPU, and gives a map that the blocks must reorder.
-        return self.norm(self.proj(x.contiguous(memory_format=torch.channels_last)))
+        if not is_transformed():  # vmap knows no memory format
+            x = x.contiguous(memory_format=torch.channels_last)
+        return self.norm(self.proj(x))
 
 
 def pad_to_multiple(x: Tensor, divisor: int) -> Tensor:

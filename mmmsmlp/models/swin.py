@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..ops import linear
+from ..ops.fast_linear import call_linear
 from ..registry import MODELS
 from .pyramid import (
     PatchEmbed,
@@ -149,7 +149,7 @@ class PatchMerging(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = pad_to_multiple(x, 2).permute(0, 2, 3, 1)
         corners = [x[:, i::2, j::2] for j in (0, 1) for i in (0, 1)]
-        x = linear(self.norm(torch.cat(corners, -1)), self.reduction.weight)
+        x = call_linear(self.reduction, self.norm(torch.cat(corners, -1)))
         return x.permute(0, 3, 1, 2)
 
 
@@ -194,7 +194,8 @@ class WindowAttention(nn.Module):
             mask = shift_mask(*grid, self.window_size, shift, x.device)
         attention = partial(self.attend_inside, bias=self.bias())
         windows = to_windows(x, self.window_size)
-        windows = over_windows(attention, windows, (), [mask])
+        layers = self.qkv, self.proj
+        windows = over_windows(attention, layers, windows, (), [mask])
         x = from_windows(windows, grid, self.window_size)
         if shift:
             x = x.roll((shift, shift), (1, 2))
@@ -204,10 +205,10 @@ class WindowAttention(nn.Module):
         self, windows: Tensor, mask: Tensor | None, bias: Tensor
     ) -> Tensor:
         """Attention inside each of (N, windows, window_size**2, C)."""
-        qkv = linear(windows, self.qkv.weight, self.qkv.bias)
+        qkv = call_linear(self.qkv, windows)
         qkv = qkv.unflatten(-1, (3, self.num_heads, -1))
         out = attend(*qkv.unbind(3), bias, mask)
-        return linear(out, self.proj.weight, self.proj.bias)
+        return call_linear(self.proj, out)
 
     def bias(self) -> Tensor:
         """The relative position bias, (heads, window_size**2, window_size**2)."""

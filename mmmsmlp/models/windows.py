@@ -9,6 +9,7 @@ from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
 from ..ops import channel_mlp
+from ..ops.torch_private import are_plain, is_eager, is_eager_cpu, is_transformed
 
 HOST_EPS = 1e-5  # both hosts' LayerNorms, where MS-MLP has 1e-6
 CHUNK = 16  # windows whose keys, queries and outputs stay in cache; measured
@@ -22,8 +23,12 @@ def table_cache(build: Callable) -> Callable:
     cache is bounded, since multi-scale training brings ever new shapes.
     """
 
-    @lru_cache(maxsize=MAX_SHAPES)
-    def cached(*args):
+    @wraps(build)
+    def table(*args):
+        # Inside a transform of torch.func a tensor is wrapped, and dies with it.
+        return _build(*args) if is_transformed() else cached(*args)
+
+    def _build(*args):
         *shape, device = args
         # A tensor born in inference mode could never enter a backward pass later.
         with torch.inference_mode(False):
@@ -32,7 +37,8 @@ def table_cache(build: Callable) -> Callable:
                 return tuple(t if t is None else t.to(device) for t in tables)
             return tables.to(device)
 
-    return wraps(build)(cached)
+    cached = table.cached = lru_cache(maxsize=MAX_SHAPES)(_build)
+    return table
 
 
 class TransformerBlock(nn.Module):
@@ -49,11 +55,7 @@ class TransformerBlock(nn.Module):
         self.norm1 = nn.LayerNorm(channels, eps=HOST_EPS)
         self.attn = attn
         self.norm2 = nn.LayerNorm(channels, eps=HOST_EPS)
-        layers = {
-            'fc1': nn.Linear(channels, 4 * channels),
-            'fc2': nn.Linear(4 * channels, channels),
-        }
-        self.mlp = nn.ModuleDict(layers)
+        self.mlp = MLP(channels, 4 * channels)
         self.drop_path = DropPath(drop_path) if drop_path else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,14 +65,30 @@ class TransformerBlock(nn.Module):
             change = self.drop_path(change)
             keep = self.drop_path(x.new_ones(len(x), 1, 1, 1))
         x = x + change
-        return channel_mlp(
-            x,
-            x,
-            (self.norm2.weight, self.norm2.bias, self.norm2.eps),
-            (self.mlp.fc1.weight, self.mlp.fc1.bias),
-            (self.mlp.fc2.weight, self.mlp.fc2.bias),
-            keep=keep,
-        )
+        fc1, fc2 = self.mlp.fc1, self.mlp.fc2
+        if (
+            is_eager_cpu(x)
+            and are_plain(nn.LayerNorm, self.norm2)
+            and are_plain(nn.Linear, fc1, fc2)
+            and are_plain(MLP, self.mlp)
+        ):
+            norm = self.norm2.weight, self.norm2.bias, self.norm2.eps
+            linears = (fc1.weight, fc1.bias), (fc2.weight, fc2.bias)
+            return channel_mlp(x, x, norm, *linears, keep=keep)
+        change = self.mlp(self.norm2(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        return x + (change if keep is None else keep * change)
+
+
+class MLP(nn.Module):
+    """Two linear layers with GELU between them, on (..., C)."""
+
+    def __init__(self, channels: int, hidden: int):
+        super().__init__()
+        self.fc1 = nn.Linear(channels, hidden)
+        self.fc2 = nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
 
 
 def pad_to_windows(x: Tensor, window_size: int) -> Tensor:
@@ -101,17 +119,20 @@ def window_grid(x: Tensor, window_size: int) -> tuple[int, int]:
 
 def over_windows(
     attention: Callable[..., Tensor],
+    layers: Sequence[nn.Module],
     windows: Tensor,
     per_image: Sequence[Tensor] = (),
     per_window: Sequence[Tensor | None] = (),
 ) -> Tensor:
     """``attention(windows, *per_image, *per_window)``, in chunks where that is faster.
 
-    That is in eager inference on a CPU. A GPU wants all windows at once, and a
-    backward pass would add up one gradient of all tokens for each chunk.
+    That is in eager inference on a CPU. A GPU wants all windows at once, a backward
+    pass would add up one gradient of all tokens for each chunk, and a layer with hooks
+    would be called for each.
 
     Args:
         attention: Maps some windows of some images to tensors of their shape.
+        layers: The linear layers that it calls.
         windows: (N, windows, tokens, C).
         per_image: Tensors (N, ...) that the attention takes besides.
         per_window: Tensors (windows, ...) or None that it takes behind these.
@@ -119,8 +140,14 @@ def over_windows(
     Returns:
         Tensor, shaped as ``windows``.
     """
-    eager = not torch.compiler.is_compiling() and not torch.jit.is_tracing()
-    if windows.device.type != 'cpu' or torch.is_grad_enabled() or not eager:
+    chunked = (
+        windows.device.type == 'cpu'
+        and not torch.is_grad_enabled()
+        and is_eager()
+        and len(windows) > 0
+        and are_plain(nn.Linear, *layers)
+    )
+    if not chunked:
         return attention(windows, *per_image, *per_window)
     out = None
     images = max(1, CHUNK // windows.shape[1])
@@ -142,6 +169,8 @@ def over_windows(
 def gather_tokens(tokens: Tensor, index: Tensor) -> Tensor:
     """Take rows of (N, tokens, C) by an index of any shape: (N, *index.shape, C)."""
     n, length, channels = tokens.shape
+    if n == 0:
+        return tokens[:, index]
     if n > 1:
         image = torch.arange(0, n * length, length, device=index.device)
         index = image.view(-1, *[1] * index.dim()) + index
@@ -172,9 +201,9 @@ def attend(
     n = len(q)
     if mask is None:
         out = _fused(*(t.flatten(0, 1) for t in (q, k, v)), bias[None])
-        return out.unflatten(0, (n, -1))
+        return out.unflatten(0, q.shape[:2])
     bias = bias + mask[:, None]
-    if n > 1 and q.is_cuda:
+    if n == 0 or (n > 1 and q.is_cuda):
         return fold_windows(q, k, v, bias)
     images = zip(q, k, v, strict=True)
     return torch.stack([_fused(*image, bias) for image in images])
@@ -186,16 +215,18 @@ def fold_windows(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     Windows join the heads, so that the bias broadcasts over the images; this copies
     q, k and v.
     """
-    n, windows, tokens, _, _ = q.shape
+    n, windows, tokens, heads, width = q.shape
     q, k, v = (t.transpose(1, 2).flatten(2, 3) for t in (q, k, v))
     out = _fused(q, k, v, bias.flatten(0, 1)[None])
-    return out.view(n, tokens, windows, -1).transpose(1, 2)
+    return out.view(n, tokens, windows, heads * width).transpose(1, 2)
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """Attention on (batch, tokens, heads, d), to (batch, tokens, heads * d)."""
     q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-    if torch.jit.is_tracing():  # counters of operations know products only
+    # Counters of operations know products only; neither transforms nor batches of none
+    # go through the fused operator.
+    if torch.jit.is_tracing() or is_transformed() or len(q) == 0:
         logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + bias
         out = logits.softmax(-1) @ v
     else:

@@ -1,7 +1,7 @@
 """Operators on plain tensors: pure functions, no mmengine, no mmcv."""
 
-from .linear import linear
-from .mix_shift import BackendError, mix_shift, use_backend, why_not
+from .fast_linear import linear
+from .mixshift import BackendError, mix_shift, use_backend, why_not
 from .mlp import channel_mlp
 
 __all__ = [

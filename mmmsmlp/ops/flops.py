@@ -10,7 +10,7 @@ from math import prod
 import torch
 from torch.utils.flop_counter import register_flop_formula
 
-from .linear import ONEDNN
+from .torch_private import ONEDNN_LINEAR
 
 
 def mix_shift_flops(x_shape, weight_shapes) -> int:
@@ -35,5 +35,5 @@ def _linear_flops(x_shape, weight_shape, *args, **kwargs) -> int:
     return 2 * prod(x_shape[:-1]) * inputs * outputs
 
 
-if ONEDNN is not None:
-    register_flop_formula(ONEDNN)(_linear_flops)
+if ONEDNN_LINEAR is not None:
+    register_flop_formula(ONEDNN_LINEAR)(_linear_flops)

@@ -1,14 +1,15 @@
 """Norm, channel MLP, layer scale and residual of the MS-block, as one function."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from .linear import linear
-from .modes import is_eager_cpu
+from .derivatives import composed_gradients
+from .fast_linear import linear
+from .torch_private import is_eager_cpu, is_watched_backward
 
 # Rows at a time: their hidden layer stays in cache, and a product has enough of them.
 HIDDEN, ROWS = 768 * 1024, 2048  # numbers and rows; measured on an AMD EPYC
@@ -46,12 +47,26 @@ def channel_mlp(
         training = torch.is_grad_enabled()
         out = _ChunkedMLP.apply(tokens, skip, *norm, *fc1, *fc2, gamma, scale, training)
         return out.view(x.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
-    tokens = F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], *norm)
-    tokens = F.linear(F.gelu(F.linear(tokens, *fc1)), *fc2)
-    if gamma is not None:
-        tokens = gamma * tokens
+    tokens = _compose(x.permute(0, 2, 3, 1), *norm[:2], *fc1, *fc2, gamma, eps=norm[2])
     tokens = tokens.permute(0, 3, 1, 2)
     return residual + (tokens if keep is None else keep * tokens)
+
+
+def _compose(
+    tokens: Tensor,
+    ln_w: Tensor,
+    ln_b: Tensor,
+    w1: Tensor,
+    b1: Tensor,
+    w2: Tensor,
+    b2: Tensor,
+    gamma: Tensor | None,
+    eps: float,
+) -> Tensor:
+    """The change of tokens (..., C) in PyTorch's own operations."""
+    tokens = F.layer_norm(tokens, ln_w.shape, ln_w, ln_b, eps)
+    tokens = F.linear(F.gelu(F.linear(tokens, w1, b1)), w2, b2)
+    return tokens if gamma is None else gamma * tokens
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -92,14 +107,21 @@ class _ChunkedMLP(torch.autograd.Function):
                 change *= scale[part, None]
             torch.addcmul(residual[part], change, gamma, out=out[part])
         if training:
-            ctx.save_for_backward(x, ln_w, ln_b, w1, w2, b2, gamma, scale, *hidden)
+            ctx.save_for_backward(x, ln_w, ln_b, w1, b1, w2, b2, gamma, scale, *hidden)
             ctx.eps = eps
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_out):
-        x, ln_w, ln_b, w1, w2, b2, gamma, scale, *hidden = ctx.saved_tensors
+        x, ln_w, ln_b, w1, b1, w2, b2, gamma, scale, *hidden = ctx.saved_tensors
+        if is_watched_backward(grad_out):
+            grad = grad_out if scale is None else grad_out * scale[:, None]
+            grad_x, grad_ln_w, grad_ln_b, *grads = composed_gradients(
+                partial(_compose, eps=ctx.eps),
+                [x, ln_w, ln_b, w1, b1, w2, b2, gamma],
+                grad,
+            )
+            return grad_x, grad_out, grad_ln_w, grad_ln_b, None, *grads, None, None
         grad_out = grad_out.contiguous()
         grad_x = torch.empty_like(x)
         grad_ln_w, grad_ln_b = torch.zeros_like(ln_w), torch.zeros_like(ln_b)

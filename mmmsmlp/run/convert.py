@@ -14,7 +14,7 @@ from ..checkpoints.convert import HEAD, Converted, convert_state
 from ..checkpoints.load import compare_tensors
 from ..checkpoints.writing import whole_file
 from ..errors import BadInput, CheckpointError
-from ..geometry import DEFAULT_SHIFT_DIST, MARK
+from ..geometry import MARK, Geometry
 from ..version import __version__
 
 Oracle = Callable[[nn.Module], AbstractContextManager]
@@ -88,9 +88,10 @@ def convert_file(
 def describe(converted: Converted) -> str:
     """Write the backbone as a config would build it."""
     kwargs = dict(converted.kwargs)
-    geometry = kwargs.get('geometry')
-    if geometry and kwargs['shift_dist'] == DEFAULT_SHIFT_DIST[geometry]:
-        del kwargs['shift_dist']
+    if 'geometry' in kwargs:
+        geometry = Geometry(kwargs['geometry'], kwargs['shift_dist'])
+        if geometry.has_default_distances:
+            del kwargs['shift_dist']
     usual = signature(getattr(models, converted.kind)).parameters
     words = [f'arch={_arch_name(converted)!r}'] + [
         f'{key}={value!r}'

@@ -1,6 +1,11 @@
-"""How do several processes become one run, also on a machine without CUDA?
+"""Several processes as one run: starting them, and joining them without CUDA too.
 
-With CUDA everything is left to mmengine. Without it mmengine's launcher would call
+``python -m mmmsmlp.run.launch PROCESSES SCRIPT CONFIG ...`` starts torchrun, with the
+variables that OpenMMLab users know (NNODES, NODE_RANK, MASTER_ADDR, PORT), a free port
+on one node, and an end without a traceback where the processes themselves have said
+what was wrong.
+
+With CUDA, joining is left to mmengine. Without it mmengine's launcher would call
 ``torch.cuda.set_device`` and wrap the model with ``device_ids``, so the process group
 is set up here, on gloo, before the Runner looks for one.
 """
@@ -8,10 +13,13 @@ is set up here, on gloo, before the Runner looks for one.
 import atexit
 import fcntl
 import gc
+import logging
 import os
 import socket
 import struct
 import subprocess
+import sys
+from collections.abc import Mapping
 from datetime import timedelta
 from shutil import which
 
@@ -22,9 +30,75 @@ from torch import distributed
 
 from ..engine.fsdp import check_sharding
 from ..errors import BadInput
-from .config import tables_in
+from .config import find_config, tables_in
+from .entry import EXIT_BAD_INPUT, run_tool
 
 _SYNC_BN = {'SyncBN': 'BN', 'MMSyncBN': 'BN', 'SyncBatchNorm': 'BN'}
+
+
+def rendezvous_arguments(processes: int, env: Mapping[str, str]) -> list[str]:
+    """Say to torchrun how many processes there are and where they meet.
+
+    Args:
+        processes: Processes on this node.
+        env: Variables NNODES, NODE_RANK, MASTER_ADDR and PORT (or MASTER_PORT).
+
+    Raises:
+        BadInput: A variable is no number or is missing.
+    """
+    nodes = _number(env, 'NNODES', 1)
+    port = 'PORT' if 'PORT' in env else 'MASTER_PORT'
+    arguments = [f'--nproc-per-node={processes}']
+    if nodes == 1 and port not in env:
+        # The local address: a machine's own name need not resolve.
+        return [*arguments, '--standalone', '--local-addr=127.0.0.1']
+    if nodes > 1 and ('NODE_RANK' not in env or 'MASTER_ADDR' not in env):
+        raise BadInput(
+            f'NNODES={nodes} needs NODE_RANK (0 to {nodes - 1}, one a node) and '
+            'MASTER_ADDR (the address of node 0, the same on every node)'
+        )
+    return [
+        *arguments,
+        f'--nnodes={nodes}',
+        f'--node-rank={_number(env, "NODE_RANK", 0)}',
+        f'--master-addr={env.get("MASTER_ADDR", "127.0.0.1")}',
+        f'--master-port={_number(env, port, 29500)}',
+    ]
+
+
+def _number(env: Mapping[str, str], name: str, default: int) -> int:
+    value = env.get(name, str(default))
+    if not value.isdecimal():
+        raise BadInput(f'{name} must be a whole number, got {value!r}')
+    return int(value)
+
+
+def main() -> None:
+    """Start the processes, wait, and end with the code of the one that failed."""
+    processes, script, config, *rest = sys.argv[1:]
+    find_config(config)  # one plain error before any process starts
+    arguments = rendezvous_arguments(int(processes), os.environ)
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    # Its loggers repeat at error level what the processes have printed already.
+    logging.getLogger('torch.distributed.elastic').setLevel(logging.CRITICAL)
+    try:
+        run.main([*arguments, script, config, *rest, '--launcher', 'pytorch'])
+    except SignalException as stopped:
+        sys.exit(128 + stopped.sigval)  # the shell's code for a signal
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        code = failure.exitcode
+        if code != EXIT_BAD_INPUT:
+            how = f'signal {-code}' if code < 0 else f'exit code {code}'
+            print(
+                f'error: process {rank} ended first, with {how}; its own messages are '
+                'above, and the others were stopped',
+                file=sys.stderr,
+            )
+        sys.exit(code if code > 0 else 1)
 
 
 def set_up_processes(cfg: Config, launcher: str, local_rank: int = 0) -> list[str]:
@@ -221,3 +295,7 @@ def _check_gpu_count() -> None:
             f'visible. Start at most {count}, or set CUDA_VISIBLE_DEVICES=-1 to run on '
             'the CPU.'
         )
+
+
+if __name__ == '__main__':
+    run_tool(main)

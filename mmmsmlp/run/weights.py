@@ -11,7 +11,7 @@ from ..checkpoints import load_pretrained, load_whole, read_checkpoint
 from ..checkpoints.keys import SWIN, find_backbone_state, find_family
 from ..checkpoints.load import vet_toolbox_backbone
 from ..errors import BadInput
-from ..geometry import MARK, decode_geometry, describe_geometry, encode_geometry
+from ..geometry import MARK, Geometry
 from .config import building
 
 
@@ -52,7 +52,7 @@ def use_pretrained(cfg: Config, file: str) -> str:
     backbone = cfg.model.backbone
     ours = str(backbone.type).startswith('mmmsmlp.')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    mark = _fit_to_file(backbone, file)
+    geometry = _fit_to_file(backbone, file)
     fresh = (backbone.get('init_cfg') or {}).get('fresh', ()) if ours else ()
     backbone.init_cfg = dict(type='Pretrained', checkpoint=file)
     if fresh:
@@ -63,8 +63,8 @@ def use_pretrained(cfg: Config, file: str) -> str:
             load_pretrained(built, file, fresh=fresh)
         else:
             vet_toolbox_backbone(built, file)
-    geometry = f' ({describe_geometry(mark)})' if mark is not None else ''
-    return f'--pretrained: {backbone.type} starts from {file}{geometry}'
+    known = f' ({geometry})' if geometry else ''
+    return f'--pretrained: {backbone.type} starts from {file}{known}'
 
 
 def check_whole(model: nn.Module, file: str) -> None:
@@ -82,8 +82,8 @@ def check_whole(model: nn.Module, file: str) -> None:
     load_whole(model, file)
 
 
-def _fit_to_file(backbone: dict, file: str):
-    """Set the arguments that depend on the file; return the geometry mark set."""
+def _fit_to_file(backbone: dict, file: str) -> Geometry | None:
+    """Set the arguments that depend on the file; return the geometry set."""
     with MODELS.switch_scope_and_registry(None) as registry:
         kind = registry.get(backbone['type'])
     takes = signature(kind).parameters if kind else ()  # unknown: build() says so
@@ -94,9 +94,11 @@ def _fit_to_file(backbone: dict, file: str):
         backbone['convert_weights'] = True
     if 'geometry' not in takes:
         return None
-    mark = found.tensors.get(MARK)
-    if mark is None and family and family.geometry:
-        mark = encode_geometry(family.geometry, found.shift_dist)
-    if mark is not None:
-        backbone['geometry'], backbone['shift_dist'] = decode_geometry(mark)
-    return mark
+    if MARK in found.tensors:
+        geometry = Geometry.from_mark(found.tensors[MARK])
+    elif family and family.geometry:
+        geometry = Geometry.of(family.geometry, found.shift_dist)
+    else:
+        return None
+    backbone['geometry'], backbone['shift_dist'] = geometry.name, geometry.distances
+    return geometry

@@ -9,7 +9,6 @@ from mmengine.config import Config
 
 from mmmsmlp import MSMLP
 from mmmsmlp.checkpoints.convert import find_arch
-from mmmsmlp.geometry import encode_geometry
 from mmmsmlp.models import msmlp
 from tests.helpers import recipes
 from tests.helpers.table2 import REGIONS
@@ -42,7 +41,7 @@ def arch_of(name):
     backbone = build(name)[1].backbone
     weights = dict(backbone.state_dict())
     if 'geometry' in weights:  # its values cannot be read on the meta device
-        weights['geometry'] = encode_geometry(*backbone._geometry)
+        weights['geometry'] = backbone._geometry.mark()
     return find_arch(weights)
 
 

@@ -161,7 +161,7 @@ def test_twice_met_tokens_are_counted_once():
 def test_the_cache_of_tables_is_bounded():
     for columns in range(1, 50):
         focal.key_tables(1, columns, 3, 1, 3, torch.device('cpu'))
-    assert focal.key_tables.cache_info().currsize == 32
+    assert focal.key_tables.cached.cache_info().currsize == 32
 
 
 def test_gathering_tokens_of_a_batch():

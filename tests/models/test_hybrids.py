@@ -137,7 +137,7 @@ def test_the_geometry_is_marked_and_checked(hybrid):
     with pytest.raises(GeometryError, match='geometry='):
         build(hybrid).load_state_dict(net.state_dict())
     shifted = build(hybrid, shift_dist=[0, 2, 5, 10, 17])
-    assert shifted.stage0.blocks[0].mix.shift_dist == (0, 2, 5, 10, 17)
+    assert shifted.stage0.blocks[0].mix.groups.distances == (0, 2, 5, 10, 17)
 
 
 @both

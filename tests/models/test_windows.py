@@ -77,8 +77,8 @@ def test_chunks_cover_every_window_of_every_image(n, windows):
         return x * scale + shift
 
     with torch.no_grad():
-        out = over_windows(attention, x, [shift], [scale, None])
+        out = over_windows(attention, (), x, [shift], [scale, None])
     torch.testing.assert_close(out, x * scale + shift)
     assert sum(seen) == n * windows and max(seen) <= CHUNK and len(seen) > 1
-    over_windows(attention, x, [shift], [scale, None])
+    over_windows(attention, (), x, [shift], [scale, None])
     assert seen[-1] == n * windows  # a backward pass wants them all at once

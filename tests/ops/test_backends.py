@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mmmsmlp.ops import BackendError, mix_shift, use_backend
-from mmmsmlp.ops.mix_shift import api, dispatch, eager
+from mmmsmlp.ops.mixshift import api, dispatch
+from mmmsmlp.ops.mixshift.eager import runs
 from tests.helpers.table2 import REGIONS as STAGE_SIZES
 
 DISTANCES = {'mix_shift': [0, 1, 2, 3, 4], 'shift_mix': [-2, -1, 0, 1, 2]}
@@ -58,7 +59,7 @@ def assert_equal_results(actual, expected, rtol):
 def either_way(request, monkeypatch):
     """The eager path rolls small maps by gathering, and large ones patch by patch."""
     if request.param == 'patched':
-        monkeypatch.setattr(eager, 'SMALL', 0)
+        monkeypatch.setattr(runs, 'SMALL', 0)
 
 
 @pytest.mark.usefixtures('either_way')

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mmmsmlp.ops.mix_shift import depthwise as module
-from mmmsmlp.ops.mix_shift.depthwise import depthwise, filter_grad, input_grad
+from mmmsmlp.ops.mixshift.eager import depthwise as module
+from mmmsmlp.ops.mixshift.eager.depthwise import depthwise, filter_grad, input_grad
 
 LAST = torch.channels_last
 

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from mmmsmlp.ops import linear
-from mmmsmlp.ops.linear import ONEDNN
 from mmmsmlp.ops.mlp import channel_mlp
+from mmmsmlp.ops.torch_private import ONEDNN_LINEAR
 
 
 def tensors(*shape, width=24, bias=True):
@@ -39,7 +39,7 @@ def test_numbers(shape, bias, gelu):
     assert recorded.requires_grad and not fast.requires_grad
 
 
-@pytest.mark.skipif(ONEDNN is None, reason='this PyTorch has no oneDNN product')
+@pytest.mark.skipif(ONEDNN_LINEAR is None, reason='this PyTorch has no oneDNN product')
 def test_who_computes():
     x, weight, bias = tensors(5, 16)
     with torch.no_grad():

@@ -1,10 +1,12 @@
 """The reference operator: directions, borders and orders, on maps one can see."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from mmmsmlp.ops import mix_shift
-from mmmsmlp.ops.mix_shift.reference import mix_then_shift, shift_then_mix
+from mmmsmlp.ops.mixshift.reference import convolve, mix_then_shift, shift_then_mix
 
 HEIGHT, WIDTH = 2, 3
 
@@ -15,35 +17,35 @@ def one_hot(row, column, size=8):
     return x
 
 
-def identity():
-    return torch.ones(1, 1, 1, 1), torch.zeros(1)
+def identity(group):
+    return group
 
 
 @pytest.mark.parametrize(('axis', 'where'), [(WIDTH, (5, 2)), (HEIGHT, (2, 5))])
 def test_the_papers_shift_brings_content_at_plus_d_to_the_query(axis, where):
     """A3: out[i] = y[i + d], drawn in Fig. 2 as strips that move left."""
-    moved = mix_then_shift(one_hot(5, 5), *identity(), 3, axis)
+    moved = mix_then_shift(one_hot(5, 5), identity, 3, axis)
     assert moved.nonzero().tolist() == [[0, 0, *where]]
 
 
 @pytest.mark.parametrize(('axis', 'where'), [(WIDTH, (5, 7)), (HEIGHT, (7, 5))])
 def test_the_released_shift_rolls_forward(axis, where):
-    moved = shift_then_mix(one_hot(5, 5), *identity(), 2, axis)
+    moved = shift_then_mix(one_hot(5, 5), identity, 2, axis)
     assert moved.nonzero().tolist() == [[0, 0, *where]]
 
 
 def test_shifts_are_circular_and_taken_modulo_the_map():
     """A4; A6's distances exceed the late stages' maps."""
-    moved = mix_then_shift(one_hot(5, 1), *identity(), 3 + 2 * 8, WIDTH)
+    moved = mix_then_shift(one_hot(5, 1), identity, 3 + 2 * 8, WIDTH)
     assert moved.nonzero().tolist() == [[0, 0, 5, 6]]
 
 
 def test_the_orders_agree_inside_and_differ_at_the_border():
     """A5: zero padding moves with the roll in one order only."""
     x = torch.randn(1, 1, 16, 16)
-    weight, bias = torch.randn(1, 1, 7, 7), torch.randn(1)
-    paper = mix_then_shift(x, weight, bias, 4, WIDTH)
-    released = shift_then_mix(x, weight, bias, -4, WIDTH)
+    mix = partial(convolve, weight=torch.randn(1, 1, 7, 7), bias=torch.randn(1))
+    paper = mix_then_shift(x, mix, 4, WIDTH)
+    released = shift_then_mix(x, mix, -4, WIDTH)
     inside = slice(3 + 4, 16 - 3 - 4)
     torch.testing.assert_close(paper[..., inside], released[..., inside])
     assert not torch.allclose(paper, released)

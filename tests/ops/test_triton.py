@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from mmmsmlp.ops import mix_shift, use_backend
-from mmmsmlp.ops.mix_shift import triton as kernels
-from mmmsmlp.ops.mix_shift.reference import mix_shift_reference
+from mmmsmlp.ops.mixshift import triton as kernels
+from mmmsmlp.ops.mixshift.reference import mix_shift_reference
+from mmmsmlp.ops.mixshift.spec import Filters, Groups
 from tests.helpers.table2 import REGIONS as TABLE_2
 
 pytest.importorskip('triton')
@@ -69,7 +70,7 @@ def make(widths, sizes, dtype=torch.float32, seed=0):
         [draw(c, 1, r, r) for c, r in zip(widths, sizes, strict=True)] for _ in 'hv'
     ]
     biases = [[draw(c) for c in widths] for _ in 'hv']
-    return filters[0], biases[0], filters[1], biases[1]
+    return Filters(filters[0], biases[0], filters[1], biases[1])
 
 
 def random(*shape, dtype=torch.float32, seed=1):
@@ -79,9 +80,10 @@ def random(*shape, dtype=torch.float32, seed=1):
 
 def kernel_results(x, grad_y, parameters, shift_dist, order):
     """y and every gradient as the kernels compute them."""
-    y = kernels.forward(x, *parameters, shift_dist, order)
+    groups = Groups.of(parameters.weights_h, shift_dist, order)
+    y = kernels.forward(x, parameters, groups)
     grad_x, grads_h, grads_v, grads_bias = kernels.backward(
-        grad_y, x, parameters[0], parameters[2], shift_dist, order
+        grad_y, x, parameters, groups
     )
     return [y, grad_x, *grads_h, *grads_bias, *grads_v, *grads_bias]
 
@@ -94,7 +96,8 @@ def reference_results(x, grad_y, parameters, shift_dist, order, dtype=None):
 
     x, parameters = leaf(x), [[leaf(p) for p in group] for group in parameters]
     with torch.backends.cudnn.flags(allow_tf32=False):
-        y = mix_shift_reference(x, *parameters, shift_dist, order)
+        groups = Groups.of(parameters[0], shift_dist, order)
+        y = mix_shift_reference(x, Filters(*parameters), groups)
         inputs = [x, *(p for group in parameters for p in group)]
         grads = torch.autograd.grad(y, inputs, grad_y.to(y.dtype))
     return [y.detach(), *grads]
@@ -146,7 +149,8 @@ def test_any_memory_layout(layout):
 
 @on_the_device
 def test_output_is_channels_last():
-    y = kernels.forward(random(2, 20, 2, 3), *make([20], [1]), [0], 'mix_shift')
+    groups = Groups((20,), (1,), (0,), 'mix_shift')
+    y = kernels.forward(random(2, 20, 2, 3), make([20], [1]), groups)
     assert y.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -60,7 +60,7 @@ def resources(compiled, folder):
 def test_the_mix_spills_next_to_nothing_and_loads_16_bytes(
     element, size, roll_first, tmp_path
 ):
-    from mmmsmlp.ops.mix_shift.triton import host, kernels
+    from mmmsmlp.ops.mixshift.triton import host, kernels
 
     limit = host.MIX_REGISTERS[size]
     constants = dict(
@@ -84,7 +84,7 @@ def test_the_mix_spills_next_to_nothing_and_loads_16_bytes(
 @pytest.mark.parametrize('roll_first', [False, True])
 @pytest.mark.parametrize('element', ['bf16', 'fp32'])
 def test_the_weight_gradient_spills_nothing(element, roll_first, tmp_path):
-    from mmmsmlp.ops.mix_shift.triton import host, kernels
+    from mmmsmlp.ops.mixshift.triton import host, kernels
 
     constants = dict(
         ROLL_FIRST=roll_first,
@@ -101,11 +101,11 @@ def test_the_weight_gradient_spills_nothing(element, roll_first, tmp_path):
 
 
 def test_packing_and_unpacking_compile():
-    from mmmsmlp.ops.mix_shift.triton import packing
+    from mmmsmlp.ops.mixshift.triton import kernels
 
     kernels_and_constants = [
-        (packing.pack_kernel, dict(BLOCK=1024)),
-        (packing.unpack_kernel, dict(BLOCK=64, RANGES=32)),
+        (kernels.pack_kernel, dict(BLOCK=1024)),
+        (kernels.unpack_kernel, dict(BLOCK=64, RANGES=32)),
     ]
     for kernel, constants in kernels_and_constants:
         compiled = compile_for_hopper(kernel, 'bf16', constants, num_warps=4)

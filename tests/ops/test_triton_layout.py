@@ -3,14 +3,16 @@
 import pytest
 import torch
 
-from mmmsmlp.ops.mix_shift.triton.layout import (
+from mmmsmlp.ops.mixshift.triton.layout import (
     SLAB,
     Groups,
+    count_slabs,
     flat_lengths,
     list_passes,
     mix_tables,
     pack_index,
     pack_length,
+    transposed,
 )
 from tests.helpers.table2 import DISTANCES, REGIONS
 
@@ -26,10 +28,10 @@ def test_a_pass_per_slab_group_and_axis():
     """
     taps = [
         sum(item.size**2 for item in list_passes(PAPER) if item.slab == slab)
-        for slab in range(PAPER.slabs)
+        for slab in range(count_slabs(PAPER))
     ]
     assert taps == [1, 1 + 2, 2 + 18, 18 + 50, 50, 98]
-    assert pack_length(PAPER) == (sum(taps) + PAPER.slabs) * SLAB
+    assert pack_length(PAPER) == (sum(taps) + count_slabs(PAPER)) * SLAB
 
 
 @pytest.mark.parametrize('mirrored', [False, True])
@@ -55,9 +57,9 @@ def test_mirrored_filters_are_turned_by_180_degrees():
 @pytest.mark.parametrize('order', ['mix_shift', 'shift_mix'])
 @pytest.mark.parametrize('height', [1, 2, 7, 14, 57])
 def test_items_cover_every_row_once_and_never_cross_the_wrap(order, height):
-    groups = Groups(PAPER.widths, PAPER.sizes, PAPER.shift_dist, order)
+    groups = Groups(PAPER.widths, PAPER.sizes, PAPER.distances, order)
     items, passes = mix_tables(groups, height, 9, 4, CPU)
-    covered = torch.zeros(groups.slabs, height, dtype=torch.int64)
+    covered = torch.zeros(count_slabs(groups), height, dtype=torch.int64)
     for slab, first, last, start, stop in items.tolist():
         covered[slab, first:last] += 1
         assert 0 < last - first <= 4
@@ -69,6 +71,6 @@ def test_items_cover_every_row_once_and_never_cross_the_wrap(order, height):
 
 
 def test_the_input_gradient_has_the_other_order_and_goes_back():
-    back = PAPER.transposed()
-    assert back.order == 'shift_mix' and back.transposed() == PAPER
-    assert [a + b for a, b in zip(PAPER.steps(), back.steps(), strict=True)] == [0] * 5
+    back = transposed(PAPER)
+    assert back.order == 'shift_mix' and transposed(back) == PAPER
+    assert [a + b for a, b in zip(PAPER.steps, back.steps, strict=True)] == [0] * 5

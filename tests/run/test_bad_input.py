@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mmmsmlp.errors import BadInput
-from mmmsmlp.geometry import encode_geometry
+from mmmsmlp.geometry import Geometry
 from mmmsmlp.run import entry
 from tests.helpers.commands import assert_fails
 from tests.helpers.hostile import Runs
@@ -111,7 +111,7 @@ def files(trained, tmp_path):
     state = torch.load(good, weights_only=False)['state_dict']
     backbone = {key: value for key, value in state.items() if 'backbone' in key}
     unmarked = {k: v for k, v in state.items() if k != 'backbone.geometry'}
-    other = {**state, 'backbone.geometry': encode_geometry('released', (-1, 1))}
+    other = {**state, 'backbone.geometry': Geometry.of('released', (-1, 1)).mark()}
     paths = {kind: tmp_path / f'{kind}.pth' for kind in ('missing', 'cut', 'page')}
     paths['cut'].write_bytes(good.read_bytes()[:20000])
     paths['page'].write_text('<html>404: not here</html>')

@@ -13,7 +13,7 @@ from mmmsmlp.models.focal import FocalAttention
 from mmmsmlp.models.msmlp import MixShift
 from mmmsmlp.models.swin import PatchMerging, WindowAttention
 from mmmsmlp.ops import mix_shift
-from mmmsmlp.ops.mix_shift.dispatch import implementation
+from mmmsmlp.ops.mixshift.dispatch import implementation
 from mmmsmlp.run import convert
 from tests.helpers.nets import MIXING, SMALL, small_net
 
@@ -54,15 +54,15 @@ def mix(self, x, distances, order):
 
 def roll_the_other_way(patch):
     def forward(self, x):
-        return mix(self, x, [-d for d in self.shift_dist], self.order)
+        return mix(self, x, [-d for d in self.groups.distances], self.groups.order)
 
     patch.setattr(MixShift, 'forward', forward)
 
 
 def take_the_other_order(patch):
     def forward(self, x):
-        other = {'mix_shift': 'shift_mix', 'shift_mix': 'mix_shift'}[self.order]
-        return mix(self, x, self.shift_dist, other)
+        other = {'mix_shift': 'shift_mix', 'shift_mix': 'mix_shift'}[self.groups.order]
+        return mix(self, x, self.groups.distances, other)
 
     patch.setattr(MixShift, 'forward', forward)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mmmsmlp.errors import BadInput
-from mmmsmlp.run.torchrun import rendezvous_arguments
+from mmmsmlp.run.launch import rendezvous_arguments
 from tests.helpers.commands import TOOLS
 
 # One task after the other would wait for its peers for ever, so all start at once.

@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from mmmsmlp.errors import BadInput, CheckpointError
-from mmmsmlp.geometry import encode_geometry
+from mmmsmlp.geometry import Geometry
 from mmmsmlp.run import switches
 from mmmsmlp.run.config import load_config
 from mmmsmlp.run.launch import replace_sync_bn, set_up_processes
@@ -34,7 +34,7 @@ def test_a_run_keeps_checkpoint_config_and_environment(trained):
 def test_pretrained_sets_weights_and_geometry(run_tool, tiny_config, trained, tmp_path):
     checkpoint = torch.load(trained / 'epoch_1.pth', weights_only=False)
     state = checkpoint['state_dict']
-    state['backbone.geometry'] = encode_geometry('released', (-1, 1))
+    state['backbone.geometry'] = Geometry.of('released', (-1, 1)).mark()
     state['backbone.stages.0.embed.proj.bias'].fill_(0.25)
     torch.save({'model': state}, 'released.pth')
     code, out, err = run_tool(

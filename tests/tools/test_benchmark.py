@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmmsmlp import MSMLP
-from mmmsmlp.ops.mix_shift import eager
+from mmmsmlp.ops.mixshift import eager
 from tests.helpers.commands import TOOLS
 from tests.helpers.table2 import REGIONS
 

@@ -19,9 +19,9 @@ def straightforward_mix_shift(x: Tensor, mix: MixShift) -> Tensor:
     Per axis and channel group a roll and a depth-wise convolution, then one
     concatenation per axis; (N, C, H, W) in, the same out.
     """
-    groups = x.chunk(len(mix.shift_dist), 1)
-    horizontal = _branch(groups, mix.shift_dist, mix.horizontal, 3)
-    return horizontal + _branch(groups, mix.shift_dist, mix.vertical, 2)
+    groups = x.chunk(len(mix.groups.distances), 1)
+    horizontal = _branch(groups, mix.groups.distances, mix.horizontal, 3)
+    return horizontal + _branch(groups, mix.groups.distances, mix.vertical, 2)
 
 
 def _branch(
@@ -56,7 +56,7 @@ class StraightforwardMSMLP(nn.Module):
         memory_format: torch.memory_format = torch.contiguous_format,
     ):
         super().__init__()
-        orders = {block.mix.order for s in backbone.stages for block in s.blocks}
+        orders = {block.mix.groups.order for s in backbone.stages for block in s.blocks}
         if orders != {'shift_mix'} or backbone.stage0 is not None:
             raise ValueError(
                 "the release knows geometry='released' and patch_size=4 only, got "

@@ -4,12 +4,17 @@ The fast backends run inside it, so that compilers, exporters, autograd and coun
 see one opaque operator with known behaviour.
 """
 
+import itertools
 import sys
 
 import torch
 from torch import Tensor
 
+from ..derivatives import composed_gradients
+from ..torch_private import is_watched_backward
 from .dispatch import implementation
+from .reference import mix_shift_reference
+from .spec import Filters, Groups
 
 LAST = torch.channels_last
 
@@ -26,9 +31,9 @@ def mix_shift_op(
     backend: str,
 ) -> Tensor:
     """:func:`mmmsmlp.ops.mix_shift` on a named backend; channels_last out."""
-    return implementation(backend).forward(
-        x, weights_h, biases_h, weights_v, biases_v, shift_dist, order
-    )
+    filters = Filters(weights_h, biases_h, weights_v, biases_v)
+    groups = Groups.of(weights_h, shift_dist, order)
+    return implementation(backend).forward(x, filters, groups)
 
 
 @mix_shift_op.register_fake
@@ -47,10 +52,9 @@ def mix_shift_backward_op(
     backend: str,
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
     """Gradients of x, of both filter lists and of either bias list."""
-    grad_x, grads_h, grads_v, grads_bias = implementation(backend).backward(
-        grad, x, weights_h, weights_v, shift_dist, order
-    )
-    return grad_x, grads_h, grads_v, grads_bias
+    filters = Filters(weights_h, (), weights_v, ())
+    groups = Groups.of(weights_h, shift_dist, order)
+    return implementation(backend).backward(grad, x, filters, groups)
 
 
 @mix_shift_backward_op.register_fake
@@ -64,18 +68,33 @@ def _(grad, x, weights_h, weights_v, shift_dist, order, backend):
 
 
 def _setup_context(ctx, inputs, output):
-    x, weights_h, _, weights_v, _, shift_dist, order, backend = inputs
-    ctx.save_for_backward(x, *weights_h, *weights_v)
+    x, *lists, shift_dist, order, backend = inputs
+    ctx.save_for_backward(x, *itertools.chain(*lists))
     ctx.settings = shift_dist, order, backend
 
 
 def _backward(ctx, grad):
-    x, *weights = ctx.saved_tensors
-    groups = len(weights) // 2
+    x, *parameters = ctx.saved_tensors
+    shift_dist, order, _ = ctx.settings
+    filters = _as_lists(parameters)
+    if is_watched_backward(grad):
+        groups = Groups.of(filters.weights_h, shift_dist, order)
+
+        def composition(x, *parameters):
+            return mix_shift_reference(x, _as_lists(parameters), groups)
+
+        grad_x, *grads = composed_gradients(composition, [x, *parameters], grad)
+        return grad_x, *_as_lists(grads), None, None, None
     grad_x, grads_h, grads_v, grads_bias = mix_shift_backward_op(
-        grad, x, weights[:groups], weights[groups:], *ctx.settings
+        grad, x, filters.weights_h, filters.weights_v, *ctx.settings
     )
     return grad_x, grads_h, grads_bias, grads_v, grads_bias, None, None, None
+
+
+def _as_lists(parameters) -> Filters:
+    """Undo the chaining of the four lists of parameters, or of their gradients."""
+    groups = len(parameters) // 4
+    return Filters(*(list(parameters[n * groups :][:groups]) for n in range(4)))
 
 
 mix_shift_op.register_autograd(_backward, setup_context=_setup_context)

@@ -1,4 +1,4 @@
-"""Which implementation of mix-shift runs, and why another one cannot."""
+"""The choice of the backend that computes mix-shift, and why another one cannot."""
 
 import os
 from collections.abc import Sequence
@@ -25,6 +25,10 @@ class use_backend(AbstractContextManager):  # noqa: N801  reads as a verb, like 
     Args:
         name: 'triton', 'eager', 'reference', or 'auto' for the fastest that can run.
             It wins over the environment variable MMMSMLP_BACKEND.
+
+    Derivatives that no backend has by hand (second ones, forward-mode ones, transforms
+    of torch.func) are the reference's, whatever the backend. A layer that is replaced
+    or carries hooks is called itself, and no backend takes its place.
 
     Raises:
         BackendError: The name is unknown. Whether the backend can run is known, and

@@ -1,4 +1,4 @@
-"""Can the Triton kernels run on these tensors, and if not, why?"""
+"""Whether the Triton kernels can run on given tensors, and if not, why."""
 
 import os
 from collections.abc import Sequence

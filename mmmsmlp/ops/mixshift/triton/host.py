@@ -10,15 +10,17 @@ import torch
 import triton
 from torch import Tensor
 
-from . import kernels, packing
+from ...torch_private import foreach_copy
+from ..spec import Filters, Groups
+from . import kernels
 from .layout import (
     SLAB,
-    Groups,
     correlate_jobs,
     flat_lengths,
     mix_tables,
     pack_index,
     pack_length,
+    transposed,
 )
 
 # Rows that one load of a window's row serves. Four keeps the accumulators and a 7x7
@@ -39,88 +41,58 @@ UNIT_COLUMNS, UNIT_WARPS = 64, 4
 PROGRAMS = 2048
 
 
-def forward(
-    x: Tensor,
-    weights_h: Sequence[Tensor],
-    biases_h: Sequence[Tensor],
-    weights_v: Sequence[Tensor],
-    biases_v: Sequence[Tensor],
-    shift_dist: Sequence[int],
-    order: str,
-) -> Tensor:
+def forward(x: Tensor, filters: Filters, groups: Groups) -> Tensor:
     """Mix and shift along both axes in one kernel; see :func:`mmmsmlp.ops.mix_shift`.
 
     Args:
         x: (N, C, H, W); copied to channels_last memory if it is not there.
-        weights_h: S depth-wise filters (c_n, 1, r_n, r_n); any floating dtype.
-        biases_h: S biases (c_n,).
-        weights_v: As ``weights_h``.
-        biases_v: As ``biases_h``.
-        shift_dist: S distances.
-        order: ``'mix_shift'`` or ``'shift_mix'``.
+        filters: Depth-wise; any floating dtype.
+        groups: What they stand for.
 
     Returns:
         Tensor (N, C, H, W), channels_last, dtype of x; accumulated in fp32.
     """
-    groups = describe(weights_h, shift_dist, order)
+    weights_h, biases_h, weights_v, biases_v = filters
     flat = flatten([*weights_h, *weights_v, *biases_h, *biases_v])
     return launch_mix(x, pack(flat, groups, mirrored=False), groups)
 
 
 def backward(
-    grad_y: Tensor,
-    x: Tensor,
-    weights_h: Sequence[Tensor],
-    weights_v: Sequence[Tensor],
-    shift_dist: Sequence[int],
-    order: str,
+    grad: Tensor, x: Tensor, filters: Filters, groups: Groups
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
     """Gradients of :func:`forward`, the same bits at every call.
 
     Args:
-        grad_y: Gradient of y, (N, C, H, W).
+        grad: Gradient of the output, (N, C, H, W).
         x: The input of the forward.
-        weights_h: Its filters.
-        weights_v: Its filters.
-        shift_dist: Its distances.
-        order: Its order.
+        filters: Its filters; their biases are not read.
+        groups: What they stand for.
 
     Returns:
         Gradients of x, of ``weights_h``, of ``weights_v``, and of either bias list:
         both biases are added to every pixel of a group, so theirs are equal.
     """
-    grad_x = input_gradient(grad_y, weights_h, weights_v, shift_dist, order)
-    flat = parameter_gradient(grad_y, x, weights_h, shift_dist, order)
-    return grad_x, *split_flat(flat, weights_h, weights_v)
+    grad_x = input_gradient(grad, filters, groups)
+    flat = parameter_gradient(grad, x, filters, groups)
+    return grad_x, *split_flat(flat, filters)
 
 
-def input_gradient(
-    grad_y: Tensor,
-    weights_h: Sequence[Tensor],
-    weights_v: Sequence[Tensor],
-    shift_dist: Sequence[int],
-    order: str,
-) -> Tensor:
+def input_gradient(grad: Tensor, filters: Filters, groups: Groups) -> Tensor:
     """Gradient of x: the forward kernel with the other order and mirrored filters."""
-    groups = describe(weights_h, shift_dist, order).transposed()
-    flat = flatten([*weights_h, *weights_v])
-    return launch_mix(grad_y, pack(flat, groups, mirrored=True), groups)
+    groups = transposed(groups)
+    flat = flatten([*filters.weights_h, *filters.weights_v])
+    return launch_mix(grad, pack(flat, groups, mirrored=True), groups)
 
 
 def parameter_gradient(
-    grad_y: Tensor,
-    x: Tensor,
-    weights_h: Sequence[Tensor],
-    shift_dist: Sequence[int],
-    order: str,
+    grad: Tensor, x: Tensor, filters: Filters, groups: Groups
 ) -> Tensor:
     """Gradients of all parameters in one flat tensor, for :func:`split_flat`.
 
     Fixed ranges of pixels are summed in fp32 by one kernel and their sums added in a
     fixed order by a second: no atomics, so a repeated call gives the same bits.
     """
-    groups = describe(weights_h, shift_dist, order)
-    grad_y, x = channels_last(grad_y), channels_last(x)
+    grad, x = channels_last(grad), channels_last(x)
     batch, channels, height, width = x.shape
     jobs = correlate_jobs(groups, height, width, x.device)
     n_units = triton.cdiv(batch * width, UNIT_COLUMNS) * triton.cdiv(height, ROWS)
@@ -128,15 +100,15 @@ def parameter_gradient(
     n_ranges = triton.cdiv(n_units, per_range)
     length = pack_length(groups)
     partial = x.new_empty((n_ranges, length), dtype=torch.float32)
-    flat = weights_h[0].new_empty(sum(flat_lengths(groups)))
+    flat = filters.weights_h[0].new_empty(sum(flat_lengths(groups)))
     with on(x.device):
         kernels.correlate_kernel[(n_ranges * len(jobs),)](
-            grad_y, x, partial, jobs, len(jobs), n_units, per_range, length,
+            grad, x, partial, jobs, len(jobs), n_units, per_range, length,
             batch * width, height, width, channels,
             ROLL_FIRST=groups.roll_first, SIZES=distinct(groups), SLAB=SLAB,
             COLUMNS=UNIT_COLUMNS, ROWS=ROWS, num_warps=UNIT_WARPS,
         )  # fmt: skip
-        packing.unpack_kernel[(triton.cdiv(length, 64),)](
+        kernels.unpack_kernel[(triton.cdiv(length, 64),)](
             partial, pack_index(groups, False, x.device), flat, length, n_ranges,
             BLOCK=64, RANGES=32, num_warps=4,
         )  # fmt: skip
@@ -144,10 +116,11 @@ def parameter_gradient(
 
 
 def split_flat(
-    flat: Tensor, weights_h: Sequence[Tensor], weights_v: Sequence[Tensor]
+    flat: Tensor, filters: Filters
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
     """Copy the flat gradients, in one kernel, to tensors of their own and of their
     parameters' strides: an operator of PyTorch may not return views of one buffer."""
+    weights_h, _, weights_v, _ = filters
     count = len(weights_h)
     biases = [weight.new_empty(weight.shape[0]) for weight in weights_h]
     copies = [torch.empty_like(weight) for weight in (*weights_h, *weights_v)] + biases
@@ -155,7 +128,7 @@ def split_flat(
         [copy.numel() for copy in copies]
     )
     shaped = [part.view(copy.shape) for part, copy in zip(parts, copies, strict=True)]
-    torch._foreach_copy_(copies, shaped)
+    foreach_copy(copies, shaped)
     return copies[:count], copies[count : 2 * count], biases
 
 
@@ -191,7 +164,7 @@ def pack(flat: Tensor, groups: Groups, mirrored: bool) -> Tensor:
     packed = flat.new_empty(length, dtype=torch.float32)
     index = pack_index(groups, mirrored, flat.device)
     with on(flat.device):
-        packing.pack_kernel[(triton.cdiv(length, 1024),)](
+        kernels.pack_kernel[(triton.cdiv(length, 1024),)](
             flat, index, packed, length, BLOCK=1024, num_warps=4
         )
     return packed
@@ -204,15 +177,6 @@ def flatten(parameters: Sequence[Tensor]) -> Tensor:
 
 def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
-
-
-def describe(
-    weights: Sequence[Tensor], shift_dist: Sequence[int], order: str
-) -> Groups:
-    """The channel groups that these filters stand for."""
-    widths = tuple(weight.shape[0] for weight in weights)
-    sizes = tuple(weight.shape[-1] for weight in weights)
-    return Groups(widths, sizes, tuple(shift_dist), order)
 
 
 def distinct(groups: Groups) -> tuple[int, ...]:

@@ -2,12 +2,9 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from .modes import is_eager_cpu
-
-# What TorchInductor calls too. It has no gradient of its own.
-ONEDNN = getattr(torch.ops.mkldnn, '_linear_pointwise', None)
+from .torch_private import ONEDNN_LINEAR, are_plain, is_eager_cpu
 
 
 def linear(
@@ -28,10 +25,17 @@ def linear(
     Returns:
         Tensor (..., D).
     """
-    if _takes(x):
-        return ONEDNN(x, weight, bias, 'gelu' if gelu else 'none', [], 'none')
+    if ONEDNN_LINEAR is not None and _takes(x):
+        return ONEDNN_LINEAR(x, weight, bias, 'gelu' if gelu else 'none', [], 'none')
     y = F.linear(x, weight, bias)
     return F.gelu(y) if gelu else y
+
+
+def call_linear(layer: nn.Module, x: Tensor) -> Tensor:
+    """``layer(x)``; where the layer is a plain ``nn.Linear``, by :func:`linear`."""
+    if are_plain(nn.Linear, layer):
+        return linear(x, layer.weight, layer.bias)
+    return layer(x)
 
 
 def _takes(x: Tensor) -> bool:
@@ -39,6 +43,5 @@ def _takes(x: Tensor) -> bool:
         is_eager_cpu(x)
         and x.dtype == torch.float32
         and not torch.is_grad_enabled()
-        and ONEDNN is not None
         and torch.backends.mkldnn.is_available()
     )

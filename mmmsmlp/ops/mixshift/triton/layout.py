@@ -1,4 +1,4 @@
-"""How do channel groups become slabs, passes and packed filters?
+"""The layout of the kernels' work: slabs, passes and packed filters.
 
 A *slab* is ``SLAB`` neighbouring channels. A *pass* is one filter size and one shift
 applied to a slab; its filters are zero for the channels of the slab that belong to
@@ -10,47 +10,30 @@ The pack, fp32, is [biases, slab by slab][pass 0][pass 1]...; a pass is stored a
 [horizontal filters][vertical filters][horizontal biases][vertical biases].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
 
 import torch
 from torch import Tensor
 
+from ..spec import Groups
+
 SLAB = 16
 
 
-@dataclass(frozen=True)
-class Groups:
-    """The channel groups of one operator: hashable, so tables are cached by it."""
+def count_slabs(groups: Groups) -> int:
+    """How many slabs hold the channels of all groups."""
+    return -(-groups.channels // SLAB)
 
-    widths: tuple[int, ...]
-    sizes: tuple[int, ...]
-    shift_dist: tuple[int, ...]
-    order: str
 
-    @property
-    def roll_first(self) -> bool:
-        return self.order == 'shift_mix'
+def transposed(groups: Groups) -> Groups:
+    """The input gradient is the forward of the other order with mirrored filters.
 
-    @property
-    def channels(self) -> int:
-        return sum(self.widths)
-
-    @property
-    def slabs(self) -> int:
-        return -(-self.channels // SLAB)
-
-    def steps(self) -> list[int]:
-        """How far from its own place each group reads: the paper reads at i + d, the
-        released code rolls by +d and so reads at i - d."""
-        return [-d if self.roll_first else d for d in self.shift_dist]
-
-    def transposed(self) -> 'Groups':
-        """The input gradient is the forward of the other order with mirrored filters:
-        the roll by -d after the convolution becomes a roll by +d before it."""
-        order = 'mix_shift' if self.roll_first else 'shift_mix'
-        return Groups(self.widths, self.sizes, self.shift_dist, order)
+    The roll by -d after the convolution becomes a roll by +d before it.
+    """
+    order = 'mix_shift' if groups.roll_first else 'shift_mix'
+    return replace(groups, order=order)
 
 
 @dataclass(frozen=True)
@@ -69,13 +52,13 @@ class Pass:
 @lru_cache(maxsize=256)
 def list_passes(groups: Groups) -> tuple[Pass, ...]:
     """The passes of every slab, slab by slab; a group that is not shifted needs one."""
-    passes, offset = [], groups.slabs * SLAB
-    bounds = group_bounds(groups)
-    for slab in range(groups.slabs):
+    slabs, bounds = count_slabs(groups), groups.bounds
+    passes, offset = [], slabs * SLAB
+    for slab in range(slabs):
         for group, (start, stop) in enumerate(bounds):
             if stop <= slab * SLAB or start >= (slab + 1) * SLAB:
                 continue
-            size, step = groups.sizes[group], groups.steps()[group]
+            size, step = groups.sizes[group], groups.steps[group]
             moves = [(0, step, (0,)), (step, 0, (1,))] if step else [(0, 0, (0, 1))]
             for row_step, column_step, branches in moves:
                 passes.append(
@@ -88,12 +71,6 @@ def list_passes(groups: Groups) -> tuple[Pass, ...]:
 def pack_length(groups: Groups) -> int:
     last = list_passes(groups)[-1]
     return last.offset + last.size**2 * SLAB
-
-
-def group_bounds(groups: Groups) -> list[tuple[int, int]]:
-    """First and last channel (exclusive) of each group."""
-    stops = list(accumulate(groups.widths))
-    return [(stop - c, stop) for stop, c in zip(stops, groups.widths, strict=True)]
 
 
 def flat_lengths(groups: Groups) -> list[int]:
@@ -110,7 +87,7 @@ def pack_index(groups: Groups, mirrored: bool, device: torch.device) -> Tensor:
     180 degrees and leaves the biases out, as the input gradient needs.
     """
     index = torch.full((2, pack_length(groups)), -1, dtype=torch.int32)
-    bounds, count = group_bounds(groups), len(groups.widths)
+    bounds, count = groups.bounds, len(groups.widths)
     starts = [0, *accumulate(flat_lengths(groups))]
     for item in list_passes(groups):
         area = item.size**2
@@ -143,7 +120,7 @@ def mix_tables(
     which its frame wraps around: its rows would no longer be neighbours there.
     """
     passes, items = list_passes(groups), []
-    for slab in range(groups.slabs):
+    for slab in range(count_slabs(groups)):
         mine = [n for n, item in enumerate(passes) if item.slab == slab]
         cuts = {0, height}
         if not groups.roll_first:

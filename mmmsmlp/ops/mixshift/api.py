@@ -1,16 +1,15 @@
-"""The public mix-shift function: what it computes and what it accepts."""
+"""The public mix-shift function, and the check of what it is given."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from ..modes import is_eager
+from ..torch_private import is_transformed, is_unobserved
 from .dispatch import implementation, select_backend
 from .library import mix_shift_op
 from .reference import mix_shift_reference
-
-ORDERS = ('mix_shift', 'shift_mix')
+from .spec import ORDERS, Filters, Groups
 
 
 def mix_shift(
@@ -48,40 +47,28 @@ def mix_shift(
             add up to C or are not odd squares, biases that do not fit them, or an
             unknown order.
     """
-    _check(x, weights_h, biases_h, weights_v, biases_v, shift_dist, order)
+    filters = Filters(weights_h, biases_h, weights_v, biases_v)
+    _check(x, filters, shift_dist, order)
+    groups = Groups.of(weights_h, shift_dist, order)
     backend = select_backend(x, [*weights_h, *weights_v])
-    parameters = weights_h, biases_h, weights_v, biases_v
-    if backend == 'reference':
-        return mix_shift_reference(x, *parameters, shift_dist, order)
+    if backend == 'reference' or is_transformed():
+        return mix_shift_reference(x, filters, groups)
     device = x.device.type
     # Shapes alone, on the meta device, know no autocast and raise when asked for it.
     if device != 'meta' and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         x = x.to(dtype)
-        parameters = [[tensor.to(dtype) for tensor in group] for group in parameters]
-    if _is_unobserved(x):
-        return implementation(backend).forward(x, *parameters, shift_dist, order)
-    return mix_shift_op(x, *map(list, parameters), list(shift_dist), order, backend)
+        filters = Filters(*([t.to(dtype) for t in tensors] for tensors in filters))
+    # An operator's dispatch takes a tenth of the time of a small map on a CPU.
+    if is_unobserved(x):
+        return implementation(backend).forward(x, filters, groups)
+    return mix_shift_op(x, *map(list, filters), list(shift_dist), order, backend)
 
 
-def _is_unobserved(x: Tensor) -> bool:
-    """Whether nobody asks for gradients, graphs or counts of the call.
-
-    It then need not be an operator, whose dispatch takes a tenth of the time of a
-    small map on a CPU.
-    """
-    return (
-        not torch.is_grad_enabled()
-        and is_eager()
-        and type(x) is Tensor
-        and not torch._C._len_torch_dispatch_stack()
-    )
-
-
-def _check(x, weights_h, biases_h, weights_v, biases_v, shift_dist, order):
+def _check(x: Tensor, filters: Filters, shift_dist: Sequence[int], order: str) -> None:
     if order not in ORDERS:
         raise ValueError(f'order must be one of {ORDERS}, got {order!r}')
-    lengths = [len(weights_h), len(biases_h), len(weights_v), len(biases_v)]
+    lengths = list(map(len, filters))
     if any(length != len(shift_dist) for length in lengths):
         raise ValueError(
             'every group needs two filters, two biases and a distance, got '
@@ -89,6 +76,7 @@ def _check(x, weights_h, biases_h, weights_v, biases_v, shift_dist, order):
         )
     if x.dim() != 4:
         raise ValueError(f'x must be (N, C, H, W), got shape {tuple(x.shape)}')
+    weights_h, biases_h, weights_v, biases_v = filters
     channels = sum(weight.shape[0] for weight in weights_h)
     if channels != x.shape[1]:
         raise ValueError(

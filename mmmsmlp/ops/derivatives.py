@@ -1,0 +1,44 @@
+"""Gradients that transforms understand, for operators with a backward by hand."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def composed_gradients(
+    composition: Callable[..., Tensor],
+    inputs: Sequence[Tensor | None],
+    grad: Tensor,
+) -> list[Tensor | None]:
+    """Gradients of ``composition(*inputs)`` by PyTorch's own operations alone.
+
+    For a backward pass by hand that is itself recorded, transformed or batched: neither
+    autograd nor torch.func would see what its own products depend on.
+
+    Args:
+        composition: The operator in PyTorch's own differentiable operations.
+        inputs: What it takes; None is handed on.
+        grad: Gradient of its output.
+
+    Returns:
+        For each input its gradient, or None where none is required.
+    """
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Views of their own: one input may lie in the history of another.
+        own = [t.view_as(t) if _requires_grad(t) else t for t in inputs]
+        wanted = [t for t in own if _requires_grad(t)]
+        found = torch.autograd.grad(
+            composition(*own),
+            wanted,
+            grad,
+            create_graph=create_graph,
+            allow_unused=True,
+        )
+    remaining = iter(found)
+    return [next(remaining) if _requires_grad(t) else None for t in own]
+
+
+def _requires_grad(tensor: Tensor | None) -> bool:
+    return tensor is not None and tensor.requires_grad

@@ -1,0 +1,105 @@
+"""Names that PyTorch keeps private, and what is done where a release lacks one.
+
+Also what they tell: whether operations run as they come, and whether a layer is what
+its class says. Nothing else in this package names a private part of PyTorch.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.modules import module as nn_module
+
+# oneDNN's linear layer, which TorchInductor calls too; it has no gradient of its own.
+ONEDNN_LINEAR = getattr(torch.ops.mkldnn, '_linear_pointwise', None)
+
+_functorch_is_active = getattr(
+    torch._C, '_are_functorch_transforms_active', lambda: True
+)
+_count_dispatch_modes = getattr(torch._C, '_len_torch_dispatch_stack', lambda: 1)
+_is_batched = getattr(
+    torch._C._functorch, 'is_legacy_batchedtensor', lambda tensor: False
+)
+_GLOBAL_HOOKS = [
+    hooks
+    for name in ('forward', 'forward_pre', 'backward', 'backward_pre')
+    if (hooks := getattr(nn_module, f'_global_{name}_hooks', None)) is not None
+]
+_PLAIN_TENSORS = (nn.Parameter, Tensor, type(None))
+
+
+def foreach_copy(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    """Copy each source to its target, on a GPU in one kernel."""
+    if hasattr(torch, '_foreach_copy_'):
+        torch._foreach_copy_(targets, sources)
+    else:
+        for target, source in zip(targets, sources, strict=True):
+            target.copy_(source)
+
+
+def is_transformed() -> bool:
+    """Whether a transform of torch.func or forward-mode differentiation is under way.
+
+    Operators of our own know neither; compositions of PyTorch's know both.
+    """
+    return _functorch_is_active() or getattr(forward_ad, '_current_level', 0) >= 0
+
+
+def is_watched_backward(grad: Tensor) -> bool:
+    """Whether a backward pass is recorded (create_graph), transformed or batched."""
+    return torch.is_grad_enabled() or is_transformed() or _is_batched(grad)
+
+
+def is_eager() -> bool:
+    """Whether PyTorch runs operations as they come: nothing compiles, traces, lifts."""
+    return not (
+        torch.compiler.is_compiling() or torch.jit.is_tracing() or is_transformed()
+    )
+
+
+def is_eager_cpu(x: Tensor) -> bool:
+    """Whether operations run one by one on a CPU, in the precision of their inputs.
+
+    Elsewhere plain compositions are better: a compiler fuses them, a GPU wants all of
+    its work at once, and autocast chooses the precisions.
+    """
+    return (
+        x.device.type == 'cpu' and not torch.is_autocast_enabled('cpu') and is_eager()
+    )
+
+
+def is_unobserved(x: Tensor) -> bool:
+    """Whether nobody asks for gradients, graphs or counts of operations on ``x``."""
+    return (
+        not torch.is_grad_enabled()
+        and is_eager()
+        and type(x) is Tensor
+        and not _count_dispatch_modes()
+    )
+
+
+def are_plain(kind: type[nn.Module], *layers: nn.Module) -> bool:
+    """Whether each layer is a ``kind`` and nothing more.
+
+    That is: no subclass and no parametrisation, no hooks of its own or for all modules,
+    no ``forward`` set on the instance, no weight of a tensor subclass. Only then may
+    its weight be used without calling it.
+    """
+    if any(_GLOBAL_HOOKS):
+        return False
+    for layer in layers:
+        if (
+            type(layer) is not kind
+            or layer._forward_hooks
+            or layer._forward_pre_hooks
+            or layer._backward_hooks
+            or layer._backward_pre_hooks
+            or 'forward' in layer.__dict__
+        ):
+            return False
+        weight = type(layer._parameters.get('weight'))
+        # Compilers and exporters put tensors of their own in place of all weights.
+        if weight not in _PLAIN_TENSORS and not torch.compiler.is_compiling():
+            return False
+    return True
