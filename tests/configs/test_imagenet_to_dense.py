@@ -12,7 +12,7 @@ from mmmsmlp.errors import CheckpointError
 from mmmsmlp.run import weights
 from mmmsmlp.run.config import load_config
 from mmmsmlp.run.convert import convert_file
-from tests.helpers.nets import official_names
+from tests.helpers.hosts import official_names
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 HEADS = ('retinanet', 'mask-rcnn', 'cascade', 'upernet')

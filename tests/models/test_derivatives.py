@@ -9,7 +9,7 @@ from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
 from mmmsmlp import FocalTransformer, SwinTransformer
 from mmmsmlp.ops import channel_mlp, linear, mix_shift, use_backend
-from tests.models.small_nets import (
+from tests.helpers.small_nets import (
     SETTINGS,
     assert_near,
     build,

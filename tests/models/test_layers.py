@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.nn.modules import module as for_all
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
-from tests.models.small_nets import (
+from tests.helpers.small_nets import (
     assert_near,
     build,
     every_backbone,

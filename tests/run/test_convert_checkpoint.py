@@ -14,7 +14,7 @@ from mmmsmlp.checkpoints.convert import HEAD
 from mmmsmlp.checkpoints.keys import MSMLP as AUTHORS
 from mmmsmlp.errors import GeometryError
 from tests.helpers.golden import assert_close, load_golden
-from tests.helpers.nets import official_names
+from tests.helpers.hosts import official_names
 from tests.helpers.table2 import REGIONS
 from tests.oracles import plain_forward
 
