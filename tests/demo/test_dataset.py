@@ -9,6 +9,8 @@ from pycocotools.coco import COCO
 
 from mmmsmlp.demo import CLASSES, DemoDataError, dataset, make_demo_data
 
+pytestmark = pytest.mark.full
+
 COUNTS = {'train': 60, 'val': 20}
 SMALL, LARGE = 32**2, 96**2
 
@@ -74,7 +76,6 @@ def test_classes_and_sizes_are_spread(made):
     assert (areas >= LARGE).any()
 
 
-@pytest.mark.full
 def test_same_seed_same_bytes(made, tmp_path):
     again = tmp_path / 'again'
     make_demo_data(again, **COUNTS, seed=3, semantic=True)

@@ -109,6 +109,7 @@ MODES = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('mode', MODES)
 @pytest.mark.parametrize('way', ['inputs', 'backward'])
 def test_a_hessian_vector_product_by_double_backward(backbone, way, mode):
@@ -123,6 +124,7 @@ def test_a_hessian_vector_product_by_double_backward(backbone, way, mode):
     assert_near(actual, expected, DIFFERENCE)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('first', [0, 1, 2])
 def test_a_hessian_vector_product_of_every_third_parameter(backbone, first):
     """The others are frozen, and the images have no gradient, as in most training."""
@@ -153,6 +155,7 @@ def test_a_hessian_vector_product_by_transforms(backbone):
     assert_near(actual, problem.difference(problem.gradient), DIFFERENCE)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     'hessian',
     [func.hessian, lambda loss: func.jacrev(func.jacrev(loss))],
@@ -191,6 +194,7 @@ def forward_mode(problem):
         return [forward_ad.unpack_dual(o).tangent for o in problem.outputs(*duals)]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('way', ['jvp', 'dual numbers', 'dual numbers under no_grad'])
 def test_forward_mode(backbone, way):
     problem = Problem(backbone)
@@ -250,6 +254,7 @@ def test_func_grad_is_the_gradient(backbone):
     assert_near(actual, problem.gradient(), EXACT)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('jacobian', [func.jacrev, func.jacfwd])
 def test_a_jacobian(backbone, jacobian):
     """Of the first output's mean, by the channels' gains of the images."""
@@ -317,6 +322,7 @@ TRANSFORMS = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('name', TRANSFORMS)
 def test_what_is_kept_from_a_transform_serves_outside(backbone, name):
     """Tables are computed once for each size, wherever it is met first."""
@@ -363,6 +369,7 @@ def mix(distances, order):
     return function
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('order', ['mix_shift', 'shift_mix'])
 @pytest.mark.parametrize(
     ('sizes', 'distances', 'shape'),
@@ -413,6 +420,7 @@ def test_the_linear_layer_keeps_a_tangent_without_a_graph():
     assert_near([tangent], [x.cos() @ weight.t()], SINGLE)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('index', [0, -1], ids=['first stage', 'second stage'])
 def test_a_block(backbone, index):
     """An MS-block or a transformer block, in the second stage with shifted windows."""

@@ -132,6 +132,7 @@ def by_own_forward(net, name, layer):
     return lambda: delattr(layer, 'forward')
 
 
+@pytest.mark.full
 @every_backbone
 @either_grad
 @pytest.mark.parametrize('way', [by_hook, by_subclass, by_wrapper, by_own_forward])
