@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .. import checkpoints
 from ..geometry import Geometry, check_geometry
+from ..ops.derivatives import layer_norm
 from ..ops.torch_private import is_transformed
 
 NUM_STAGES = 4
@@ -305,22 +306,27 @@ def pad_to_multiple(x: Tensor, divisor: int) -> Tensor:
     return x
 
 
-class LayerNorm2d(nn.LayerNorm):
+class LayerNorm(nn.LayerNorm):
+    """Normalise tokens (..., C) over C, see :func:`mmmsmlp.ops.derivatives.layer_norm`.
+
+    A subclass of ``nn.LayerNorm``, so that weight-decay exemptions find it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return layer_norm(x, self.weight, self.bias, self.eps)
+
+
+class LayerNorm2d(LayerNorm):
     """Normalise each token of (N, C, H, W) over C.
 
-    A subclass of ``nn.LayerNorm``, so that weight-decay exemptions find it. On
-    channels_last memory both permutations are views.
+    On channels_last memory both permutations are views.
     """
 
     def __init__(self, channels: int, eps: float = 1e-6):
         super().__init__(channels, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = x.permute(0, 2, 3, 1)
-        tokens = F.layer_norm(
-            tokens, self.normalized_shape, self.weight, self.bias, self.eps
-        )
-        return tokens.permute(0, 3, 1, 2)
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 STAGE0_DEPTH = 2  # decision C8

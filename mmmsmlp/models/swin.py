@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..ops.fast_linear import call_linear
 from ..registry import MODELS
 from .pyramid import (
+    LayerNorm,
     PatchEmbed,
     PyramidBackbone,
     Stage,
@@ -143,7 +144,7 @@ class PatchMerging(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
-        self.norm = nn.LayerNorm(4 * in_channels, eps=HOST_EPS)
+        self.norm = LayerNorm(4 * in_channels, eps=HOST_EPS)
         self.reduction = nn.Linear(4 * in_channels, out_channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..ops import channel_mlp
 from ..ops.torch_private import are_plain, is_eager, is_eager_cpu, is_transformed
+from .pyramid import LayerNorm
 
 HOST_EPS = 1e-5  # both hosts' LayerNorms, where MS-MLP has 1e-6
 CHUNK = 16  # windows whose keys, queries and outputs stay in cache; measured
@@ -52,9 +53,9 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, channels: int, attn: nn.Module, drop_path: float = 0.0):
         super().__init__()
-        self.norm1 = nn.LayerNorm(channels, eps=HOST_EPS)
+        self.norm1 = LayerNorm(channels, eps=HOST_EPS)
         self.attn = attn
-        self.norm2 = nn.LayerNorm(channels, eps=HOST_EPS)
+        self.norm2 = LayerNorm(channels, eps=HOST_EPS)
         self.mlp = MLP(channels, 4 * channels)
         self.drop_path = DropPath(drop_path) if drop_path else None
 
@@ -68,7 +69,7 @@ class TransformerBlock(nn.Module):
         fc1, fc2 = self.mlp.fc1, self.mlp.fc2
         if (
             is_eager_cpu(x)
-            and are_plain(nn.LayerNorm, self.norm2)
+            and are_plain(LayerNorm, self.norm2)
             and are_plain(nn.Linear, fc1, fc2)
             and are_plain(MLP, self.mlp)
         ):
@@ -224,14 +225,27 @@ def fold_windows(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
 def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """Attention on (batch, tokens, heads, d), to (batch, tokens, heads * d)."""
     q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-    # Counters of operations know products only; neither transforms nor batches of none
-    # go through the fused operator.
-    if torch.jit.is_tracing() or is_transformed() or len(q) == 0:
+    bias = bias.to(q.dtype)
+    if _wants_composition(q):
         logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + bias
         out = logits.softmax(-1) @ v
     else:
-        out = F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype))
+        out = F.scaled_dot_product_attention(q, k, v, bias)
     return out.transpose(1, 2).flatten(2)
+
+
+def _wants_composition(q: Tensor) -> bool:
+    """Whether PyTorch's fused attention is slower for (batch, ...), or will not do.
+
+    With gradients on a CPU it is slower and has no second derivative; transforms and
+    batches of none do not go through it; counters of operations know products only.
+    """
+    return (
+        (q.is_cpu and torch.is_grad_enabled())
+        or torch.jit.is_tracing()
+        or is_transformed()
+        or len(q) == 0
+    )
 
 
 def relative_index(query_size: int, key_size: int) -> Tensor:

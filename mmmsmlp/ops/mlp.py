@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .derivatives import composed_gradients
+from .derivatives import composed_gradients, layer_norm
 from .fast_linear import linear
 from .torch_private import is_eager_cpu, is_watched_backward
 
@@ -64,7 +64,7 @@ def _compose(
     eps: float,
 ) -> Tensor:
     """The change of tokens (..., C) in PyTorch's own operations."""
-    tokens = F.layer_norm(tokens, ln_w.shape, ln_w, ln_b, eps)
+    tokens = layer_norm(tokens, ln_w, ln_b, eps)
     tokens = F.linear(F.gelu(F.linear(tokens, w1, b1)), w2, b2)
     return tokens if gamma is None else gamma * tokens
 

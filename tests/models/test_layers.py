@@ -12,7 +12,8 @@ from torch.func import functional_call
 from torch.nn.modules import module as for_all
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
-from tests.models.small_nets import (
+from mmmsmlp.models.pyramid import LayerNorm2d
+from tests.helpers.small_nets import (
     assert_near,
     build,
     every_backbone,
@@ -216,7 +217,7 @@ def test_backward_hooks_see_the_gradient_of_the_output(register, backbone, kind,
     layers = layers_of(net)
 
     def add_up(module, *grads):
-        channels = -1 if type(module) in (nn.Linear, nn.LayerNorm) else 1
+        channels = 1 if isinstance(module, (nn.Conv2d, LayerNorm2d)) else -1
         grad = grads[-1][0].movedim(channels, -1)
         sums[module] = sums[module] + grad.flatten(0, -2).sum(0)
 

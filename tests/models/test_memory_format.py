@@ -15,7 +15,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from mmmsmlp import MSMLP
-from tests.models.small_nets import (
+from tests.helpers.small_nets import (
     SETTINGS,
     assert_near,
     build,
