@@ -1,6 +1,7 @@
 """Gradients that transforms understand, for operators with a backward by hand."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -40,5 +41,5 @@ def composed_gradients(
     return [next(remaining) if _requires_grad(t) else None for t in own]
 
 
-def _requires_grad(tensor: Tensor | None) -> bool:
+def _requires_grad(tensor: Tensor | None) -> TypeGuard[Tensor]:
     return tensor is not None and tensor.requires_grad
