@@ -1,4 +1,4 @@
-"""How is mmmsmlp packaged? pip install . and pip install -e . both start here.
+"""The packaging of mmmsmlp: pip install . and pip install -e . both start here.
 
 Only torch and numpy are required: the OpenMMLab toolboxes come as extras, so that
 installing the plugin never overwrites the distributions that a user already has.

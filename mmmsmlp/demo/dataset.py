@@ -1,4 +1,4 @@
-"""How does a demo dataset get onto the disk, complete or not at all?"""
+"""The writing of a demo dataset to the disk, complete or not at all."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""How is one demo image composed, and what is visible of each shape in it?"""
+"""The composition of one demo image, and what is visible of each shape in it."""
 
 from dataclasses import dataclass
 

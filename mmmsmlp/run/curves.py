@@ -1,4 +1,4 @@
-"""How does one watch a run? TensorBoard, and curves drawn from its log."""
+"""Views of a run: TensorBoard, and curves drawn from its log."""
 
 import json
 from collections import defaultdict

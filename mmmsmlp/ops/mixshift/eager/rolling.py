@@ -1,4 +1,4 @@
-"""How does a map roll without a pass of its own? In the addition or copy after it.
+"""Rolls without a pass of their own, in the addition or copy that follows.
 
 A roll moves at most four rectangles of a channel group, its patches. Every function
 here takes maps (N, C, H, W) in channels_last and rolls the groups, ``widths`` wide, by
