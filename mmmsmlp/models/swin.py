@@ -207,8 +207,8 @@ class WindowAttention(nn.Module):
     ) -> Tensor:
         """Attention inside each of (N, windows, window_size**2, C)."""
         qkv = call_linear(self.qkv, windows)
-        qkv = qkv.unflatten(-1, (3, self.num_heads, -1))
-        out = attend(*qkv.unbind(3), bias, mask)
+        q, k, v = qkv.unflatten(-1, (3, self.num_heads, -1)).unbind(3)
+        out = attend(q, k, v, bias, mask)
         return call_linear(self.proj, out)
 
     def bias(self) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, wraps
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,18 @@ CHUNK = 16  # windows whose keys, queries and outputs stay in cache; measured
 MAX_SHAPES = 32  # that tables are kept for
 
 
-def table_cache(build: Callable) -> Callable:
+Tables = TypeVar('Tables', covariant=True)  # a tensor, or a tuple of them and None
+
+
+class CachedTables(Protocol[Tables]):
+    """What :func:`table_cache` makes of a function; ``cached`` is its lru_cache."""
+
+    cached: Callable
+
+    def __call__(self, *args: Any) -> Tables: ...
+
+
+def table_cache(build: Callable[..., Tables]) -> CachedTables[Tables]:
     """Cache ``build(*shape)``, made of CPU tensors, per shape and device.
 
     The decorated function takes the device after the arguments of ``build``. The
@@ -25,19 +37,20 @@ def table_cache(build: Callable) -> Callable:
     """
 
     @wraps(build)
-    def table(*args):
+    def look_up(*args: Any) -> Tables:
         # Inside a transform of torch.func a tensor is wrapped, and dies with it.
         return _build(*args) if is_transformed() else cached(*args)
 
-    def _build(*args):
+    def _build(*args: Any) -> Any:
         *shape, device = args
         # A tensor born in inference mode could never enter a backward pass later.
         with torch.inference_mode(False):
-            tables = build(*shape)
+            tables: Any = build(*shape)
             if isinstance(tables, tuple):
                 return tuple(t if t is None else t.to(device) for t in tables)
             return tables.to(device)
 
+    table = cast('CachedTables[Tables]', look_up)
     cached = table.cached = lru_cache(maxsize=MAX_SHAPES)(_build)
     return table
 
@@ -150,7 +163,7 @@ def over_windows(
     )
     if not chunked:
         return attention(windows, *per_image, *per_window)
-    out = None
+    out: Tensor | None = None
     images = max(1, CHUNK // windows.shape[1])
     for first in range(0, len(windows), images):
         image = slice(first, first + images)
@@ -164,6 +177,7 @@ def over_windows(
             if out is None:  # autocast may have chosen another dtype
                 out = result.new_empty(windows.shape)
             out[image, part] = result
+    assert out is not None  # there is an image, and it has a window
     return out
 
 
@@ -201,7 +215,8 @@ def attend(
     """
     n = len(q)
     if mask is None:
-        out = _fused(*(t.flatten(0, 1) for t in (q, k, v)), bias[None])
+        flat_q, flat_k, flat_v = (t.flatten(0, 1) for t in (q, k, v))
+        out = _fused(flat_q, flat_k, flat_v, bias[None])
         return out.unflatten(0, q.shape[:2])
     bias = bias + mask[:, None]
     if n == 0 or (n > 1 and q.is_cuda):

@@ -1,6 +1,7 @@
 """Operations whose derivatives are right under every transform of torch.func."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -57,5 +58,5 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     return ((centred * (variance + eps).rsqrt()) * weight + bias).to(x.dtype)
 
 
-def _requires_grad(tensor: Tensor | None) -> bool:
+def _requires_grad(tensor: Tensor | None) -> TypeGuard[Tensor]:
     return tensor is not None and tensor.requires_grad

@@ -12,6 +12,7 @@ from torch.func import functional_call
 from torch.nn.modules import module as for_all
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
+from mmmsmlp import MSMLP
 from mmmsmlp.models.pyramid import LayerNorm2d
 from tests.helpers.small_nets import (
     assert_near,
@@ -176,6 +177,16 @@ def test_parts_of_a_block_are_called_too(backbone, x):
         undo = by_hook(net, name, net.get_submodule(name))
         assert differ(before, outputs_of(net, x))
         undo()
+
+
+@either_grad
+def test_a_filter_may_be_replaced_by_one_without_a_bias(grad, x):
+    net, name = build_double(MSMLP), 'stages.0.blocks.0.mix.horizontal.1'
+    layer = net.get_submodule(name)
+    nn.init.zeros_(layer.bias)
+    expected = seen_from_outside(net, x, grad)
+    layer.bias = None
+    assert_near(seen_from_outside(net, x, grad), expected, 1e-12)
 
 
 @pytest.fixture(params=['of each layer', 'of all modules'])
