@@ -74,6 +74,7 @@ def test_classes_and_sizes_are_spread(made):
     assert (areas >= LARGE).any()
 
 
+@pytest.mark.full
 def test_same_seed_same_bytes(made, tmp_path):
     again = tmp_path / 'again'
     make_demo_data(again, **COUNTS, seed=3, semantic=True)

@@ -4,6 +4,7 @@ import functools
 import logging
 from pathlib import Path
 
+import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
@@ -16,6 +17,16 @@ LEAVES = sorted(path.stem for path in CONFIGS.glob('*.py'))
 HEADS = ('retinanet', 'mask-rcnn', 'cascade-mask-rcnn')
 DETECTORS = [name for name in LEAVES if name.split('_')[0] in HEADS]
 NO_DECAY = ('gamma', 'relative_position_bias_table')
+
+
+def by_tier(names):
+    """Values for a test: small models at 1x stand for the others in the fast tier."""
+    return [
+        name
+        if '_t_' in name and not name.endswith('_3x')
+        else pytest.param(name, marks=pytest.mark.full)
+        for name in names
+    ]
 
 
 @functools.cache
