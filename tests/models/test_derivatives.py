@@ -162,23 +162,33 @@ def test_a_hessian_vector_product_by_transforms(backbone):
     ids=['hessian', 'jacrev of jacrev'],
 )
 def test_a_hessian(backbone, hessian):
-    """In three directions of the images; torch errs in those of layer_norm's weight."""
+    """In three directions: of the parameters, of the images, and of both."""
     problem = Problem(backbone)
-    x = problem.values[-1].detach()
-    patterns = images(3, *x.shape, dtype=x.dtype)
+    *weights, x = problem.direction
+    others = images(*x.shape, dtype=x.dtype)
 
     def loss(steps):
-        return loss_of(problem.net(x + torch.tensordot(steps, patterns, 1)))
+        moved = [
+            value.detach() + (steps[0] + steps[2]) * change
+            for value, change in zip(problem.values[:-1], weights, strict=True)
+        ]
+        image = problem.values[-1].detach() + steps[1] * x + steps[2] * others
+        return problem.loss(*moved, image)
 
     def gradient(step):
         steps = step.clone().requires_grad_()
         return torch.autograd.grad(loss(steps), steps)[0]
 
-    units = torch.eye(3, dtype=x.dtype) * STEP
-    expected = [(gradient(unit) - gradient(-unit)) / (2 * STEP) for unit in units]
-    assert_near(
-        [hessian(loss)(torch.zeros_like(units[0]))], [torch.stack(expected)], DIFFERENCE
-    )
+    expected = [
+        (
+            8 * (gradient(unit) - gradient(-unit))
+            - gradient(2 * unit)
+            + gradient(-2 * unit)
+        )
+        / (12 * STEP)
+        for unit in torch.eye(3, dtype=x.dtype) * STEP
+    ]
+    assert_near([hessian(loss)(x.new_zeros(3))], [torch.stack(expected)], DIFFERENCE)
 
 
 # ---------------------------------------------------------------- first derivatives
