@@ -1,6 +1,6 @@
 """MS-MLP: a pyramid of MS-blocks (paper Sec. 3.4, Table 2)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -220,26 +220,28 @@ class MixShift(nn.Module):
         groups = self.groups
         if not torch.compiler.is_compiling() and not torch.jit.is_tracing():
             tell_of_wrapping(groups.distances, x.shape[-2:])
-        if are_plain(nn.Conv2d, *self.horizontal, *self.vertical):
-            biases_h, biases_v = biases_of(self.horizontal), biases_of(self.vertical)
-            # A layer may have been replaced by one without a bias.
-            if len(biases_h) == len(biases_v) == len(groups.widths):
-                return mix_shift(
-                    x,
-                    [conv.weight for conv in self.horizontal],
-                    biases_h,
-                    [conv.weight for conv in self.vertical],
-                    biases_v,
-                    groups.distances,
-                    groups.order,
-                )
-        return compose_mix_shift(x, self.horizontal, self.vertical, groups)
+        convs = *self.horizontal, *self.vertical
+        if not are_plain(nn.Conv2d, *convs) or not all(map(is_same_padded, convs)):
+            return compose_mix_shift(x, self.horizontal, self.vertical, groups)
+        return mix_shift(
+            x,
+            [conv.weight for conv in self.horizontal],
+            [conv.bias for conv in self.horizontal],  # type: ignore[misc]  # not None
+            [conv.weight for conv in self.vertical],
+            [conv.bias for conv in self.vertical],  # type: ignore[misc]  # not None
+            groups.distances,
+            groups.order,
+        )
 
 
-def biases_of(convs: Iterable[nn.Conv2d]) -> list[Tensor]:
-    """The biases, of those convolutions that have one."""
-    biases = [conv.bias for conv in convs]
-    return [bias for bias in biases if bias is not None]
+def is_same_padded(conv: nn.Conv2d) -> bool:
+    """Whether a convolution that stands in a group's place is one as the operator's."""
+    pad = conv.kernel_size[0] // 2
+    return (
+        conv.padding == (pad, pad)
+        and conv.padding_mode == 'zeros'
+        and conv.stride == conv.dilation == (1, 1)
+    )
 
 
 def tell_of_wrapping(shift_dist: Sequence[int], size: Sequence[int]) -> None:

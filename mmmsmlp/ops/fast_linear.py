@@ -33,7 +33,7 @@ def linear(
 
 def call_linear(layer: nn.Linear, x: Tensor) -> Tensor:
     """``layer(x)``, by :func:`linear` unless the layer is replaced or has hooks."""
-    if are_plain(nn.Linear, layer):
+    if are_plain(nn.Linear, layer, biased=False):
         return linear(x, layer.weight, layer.bias)
     return layer(x)
 

@@ -77,12 +77,12 @@ def is_unobserved(x: Tensor) -> bool:
     )
 
 
-def are_plain(kind: type[nn.Module], *layers: nn.Module) -> bool:
+def are_plain(kind: type[nn.Module], *layers: nn.Module, biased: bool = True) -> bool:
     """Whether each layer is a ``kind`` and nothing more.
 
     That is: no subclass and no parametrisation, no hooks of its own or for all modules,
-    no ``forward`` set on the instance, no weight of a tensor subclass. Only then may
-    its weight be used without calling it.
+    no ``forward`` set on the instance, no weight of a tensor subclass, and no bias left
+    out where ``biased``. Only then may its weight be used without calling it.
     """
     if any(_GLOBAL_HOOKS):
         return False
@@ -94,6 +94,7 @@ def are_plain(kind: type[nn.Module], *layers: nn.Module) -> bool:
             or layer._backward_hooks
             or layer._backward_pre_hooks
             or 'forward' in layer.__dict__
+            or (biased and layer._parameters.get('bias', True) is None)
         ):
             return False
         weight = type(layer._parameters.get('weight'))

@@ -180,14 +180,37 @@ def test_parts_of_a_block_are_called_too(backbone, x):
         undo()
 
 
+@every_backbone
 @either_grad
-def test_a_filter_may_be_replaced_by_one_without_a_bias(grad, x):
-    net, name = build_double(MSMLP), 'stages.0.blocks.0.mix.horizontal.1'
+def test_a_layer_may_be_replaced_by_one_without_a_bias(backbone, grad, x):
+    net = build_double(backbone)
+    for name in one_of_each(net, FILTERS):
+        layer = net.get_submodule(name)
+        if layer.bias is None:
+            continue
+        nn.init.zeros_(layer.bias)
+        expected = seen_from_outside(net, x, grad)
+        layer.bias = None
+        assert_near(seen_from_outside(net, x, grad), expected, 1e-12, name)
+
+
+@either_grad
+@pytest.mark.parametrize('change', [dict(padding_mode='circular'), dict(dilation=2)])
+def test_a_filter_may_be_replaced_by_one_of_other_settings(change, grad, x):
+    net, name = build_double(MSMLP), 'stages.0.blocks.0.mix.horizontal.2'
     layer = net.get_submodule(name)
-    nn.init.zeros_(layer.bias)
-    expected = seen_from_outside(net, x, grad)
-    layer.bias = None
-    assert_near(seen_from_outside(net, x, grad), expected, 1e-12)
+    other = nn.Conv2d(
+        layer.in_channels, layer.out_channels, 3, groups=layer.groups,
+        padding=change.get('dilation', 1), dtype=torch.float64, **change,
+    )  # fmt: skip
+    other.load_state_dict(layer.state_dict())
+    net.get_submodule(name.rpartition('.')[0])[2] = other
+    fused = seen_from_outside(net, x, grad)
+    handle = other.register_forward_hook(lambda *args: None)
+    assert_near(fused, seen_from_outside(net, x, grad), 1e-12)
+    handle.remove()
+    net.get_submodule(name.rpartition('.')[0])[2] = layer
+    assert differ(fused, seen_from_outside(net, x, grad))
 
 
 @pytest.fixture(params=['of each layer', 'of all modules'])
