@@ -7,6 +7,7 @@ import random
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -98,7 +99,12 @@ def _record(runner) -> dict:
         'folder': os.getcwd(),
         'config': runner.cfg.filename,
         'started': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'versions': _versions(),
+        'versions': {
+            'python': platform.python_version(),
+            'mmmsmlp': mmmsmlp.__version__,
+            'torch': torch.__version__,  # names the build, unlike the package's version
+            **versions_of(PACKAGES),
+        },
         'commit': _commit(),
         'images': {name: len(loader.dataset) for name, loader in loaders.items()},
         'processes': get_world_size(),
@@ -109,13 +115,10 @@ def _record(runner) -> dict:
     }
 
 
-def _versions() -> dict[str, str]:
-    found = {
-        'python': platform.python_version(),
-        'mmmsmlp': mmmsmlp.__version__,
-        'torch': torch.__version__,  # names the build, as the package's version may not
-    }
-    for package in PACKAGES:
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of those packages that are installed."""
+    found = {}
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -2,11 +2,13 @@
 
 import os
 import platform
+import re
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import torch
+
+from mmmsmlp.engine.hooks import versions_of
 
 TUNED = {'MALLOC_MMAP_MAX_': '0', 'MALLOC_TRIM_THRESHOLD_': '68719476736'}
 PACKAGES = (
@@ -23,7 +25,7 @@ def describe_machine(device: str) -> dict[str, str | int | dict]:
         threads=torch.get_num_threads(),
         allocator=allocator(),
         python=platform.python_version(),
-        versions=versions(),
+        versions=versions_of(PACKAGES),
     )
     if device == 'cuda':
         machine['gpu'] = torch.cuda.get_device_name()
@@ -33,40 +35,29 @@ def describe_machine(device: str) -> dict[str, str | int | dict]:
 def cpu_name() -> str:
     """The CPU's model name and its widest vector instructions."""
     try:
-        for line in Path('/proc/cpuinfo').read_text().splitlines():
-            if line.startswith('model name'):
-                name = line.partition(':')[2].strip()
-                break
-        else:
-            name = platform.machine()
+        lines = Path('/proc/cpuinfo').read_text()
     except OSError:
-        name = platform.processor() or platform.machine()
+        lines = ''
+    found = re.search('^model name[^:]*:(.*)', lines, re.M)
+    name = found[1].strip() if found else platform.processor() or platform.machine()
     return f'{name} ({torch.backends.cpu.get_cpu_capability()})'
 
 
-def versions() -> dict[str, str]:
-    """Installed versions of what takes part."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+def custom_allocation() -> dict[str, str]:
+    """What the environment tells the C library about memory."""
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith('MALLOC_') or name in ('LD_PRELOAD', 'GLIBC_TUNABLES')
+    }
 
 
 def allocator() -> str:
     """'tuned' as in TUNED, 'default', or what else the environment sets."""
-    custom = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith('MALLOC_') or name in ('LD_PRELOAD', 'GLIBC_TUNABLES')
-    }
+    custom = custom_allocation()
     if custom == TUNED:
         return 'tuned'
-    if not custom:
-        return 'default'
-    return ' '.join(f'{name}={value}' for name, value in sorted(custom.items()))
+    return ' '.join(f'{name}={value}' for name, value in custom.items()) or 'default'
 
 
 def use_allocator(wanted: str | None) -> None:
@@ -76,12 +67,7 @@ def use_allocator(wanted: str | None) -> None:
     """
     if wanted is None or wanted == allocator():
         return
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith('MALLOC_')
-        and name not in ('LD_PRELOAD', 'GLIBC_TUNABLES')
-    }
-    if wanted == 'tuned':
-        environment.update(TUNED)
+    custom = custom_allocation()
+    kept = {name: value for name, value in os.environ.items() if name not in custom}
+    environment = kept | (TUNED if wanted == 'tuned' else {})
     os.execve(sys.executable, [sys.executable, *sys.argv], environment)
