@@ -1,22 +1,20 @@
 """The check that what is timed computes the right numbers."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-import mmmsmlp
-from mmmsmlp import MSMLP
+from mmmsmlp import MSMLP, FocalTransformer, MSMLPFocal, MSMLPSwin
 from mmmsmlp.models.msmlp import MixShift
 from mmmsmlp.ops import use_backend
 
 from .baselines.focal_reference import focal_reference
 from .baselines.straightforward import StraightforwardMSMLP, straightforward_mix_shift
 
-GEOMETRIES = ('paper', 'released')
 # Errors up to here pass even where the straightforward path happens to be exact.
 FLOORS = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 DEEP_LIMIT = 1e-3  # float32 through a whole backbone and back
@@ -54,7 +52,6 @@ def run_gate(sizes: Sequence[str], device: str, dtype: torch.dtype) -> list[Chec
         for size in sizes:
             checks += operator_checks(size, device, {torch.float32, dtype})
             checks += backbone_checks(size, device)
-            checks += host_checks(size, device)
     red = [str(check) for check in checks if not check.green]
     if red:
         raise GateRed('\n'.join(red))
@@ -68,76 +65,74 @@ def operator_checks(
 
     Allowed is twice the error of the straightforward path in the same precision.
     """
-    for geometry in GEOMETRIES:
-        backbone = MSMLP(size, geometry)
-        for i, stage in enumerate(backbone.stages):
-            mix = stage.blocks[0].mix.to(device)
-            side = 56 >> i
-            x = torch.randn(2, mix_width(mix), side, side + 1, device=device)
+    parts = 'output', 'gradient of x', 'gradients of the filters'
+    for geometry in ('paper', 'released'):
+        plain = straightforward_mix_shift if geometry == 'released' else _by_reference
+        for i, stage in enumerate(MSMLP(size, geometry).stages):
+            mix, side = stage.blocks[0].mix.to(device), 56 >> i
+            x = torch.randn(2, sum(mix.groups.widths), side, side + 1, device=device)
             grad = torch.randn_like(x)
-            with use_backend('reference'):
-                oracle = _gradients(mix, x, grad, torch.float64)
+            oracle = _gradients(_by_reference, mix, x, grad, torch.float64)
             for dtype in sorted(dtypes, key=str):
-                ours = _gradients(mix, x, grad, dtype)
-                plain = _gradients(_Plain(mix, geometry), x, grad, dtype)
-                for name, expected, a, b in zip(
-                    ('output', 'gradient of x', 'gradients of the filters'),
-                    oracle,
-                    ours,
-                    plain,
-                    strict=True,
-                ):
-                    limit = max(2 * worst(b, expected), FLOORS[dtype])
+                ours = _gradients(lambda x, mix: mix(x), mix, x, grad, dtype)
+                others = _gradients(plain, mix, x, grad, dtype)
+                for j, part in enumerate(parts):
+                    limit = max(2 * worst(others[j], oracle[j]), FLOORS[dtype])
                     what = f'operator, {geometry}, {size.upper()} stage {i + 1}, '
-                    what += f'{str(dtype).removeprefix("torch.")}, {name}'
-                    yield Check(what, worst(a, expected), limit)
+                    what += f'{str(dtype).removeprefix("torch.")}, {part}'
+                    yield Check(what, worst(ours[j], oracle[j]), limit)
 
 
-class _Plain(nn.Module):
-    """The operator in plain PyTorch operations, in either geometry."""
-
-    def __init__(self, mix: MixShift, geometry: str):
-        super().__init__()
-        self.mix, self.released = mix, geometry == 'released'
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.released:
-            return straightforward_mix_shift(x, self.mix)
-        with use_backend('reference'):
-            return self.mix(x)
+def _by_reference(x: Tensor, mix: MixShift) -> Tensor:
+    with use_backend('reference'):
+        return mix(x)
 
 
-def mix_width(mix: MixShift) -> int:
-    """Channels of the map that ``mix`` takes."""
-    return sum(conv.out_channels for conv in mix.horizontal)
-
-
-def _gradients(module: nn.Module, x: Tensor, grad: Tensor, dtype: torch.dtype):
+def _gradients(
+    function: Callable, mix: MixShift, x: Tensor, grad: Tensor, dtype: torch.dtype
+):
     """Output, gradient of x, and gradients of the parameters, as lists."""
-    module, x = deepcopy(module).to(dtype), x.to(dtype).requires_grad_()
-    y = module(x)
-    inputs = [x, *module.parameters()]
+    mix, x = deepcopy(mix).to(dtype), x.to(dtype).requires_grad_()
+    y = function(x, mix)
+    inputs = [x, *mix.parameters()]
     grad_x, *grads = torch.autograd.grad(y, inputs, grad.to(dtype))
     return [y], [grad_x], grads
 
 
+@contextmanager
+def _referring(backbone: nn.Module) -> Iterator[nn.Module]:
+    """Let ``backbone`` compute on the reference backend."""
+    with use_backend('reference'):
+        yield backbone
+
+
+# What is checked, how it is built, what makes its oracle of it, and that one's name.
+BACKBONES = (
+    ('MS-MLP-{}, paper', MSMLP, _referring, 'the reference'),
+    (
+        'MS-MLP-{}, released',
+        lambda size: MSMLP(size, 'released'),
+        lambda backbone: nullcontext(StraightforwardMSMLP(backbone)),
+        'the baseline',
+    ),
+    ('FocalTransformer-{}', FocalTransformer, focal_reference, 'the baseline'),
+    ('MSMLPSwin-{}', MSMLPSwin, _referring, 'the reference backend'),
+    ('MSMLPFocal-{}', MSMLPFocal, _referring, 'the reference backend'),
+)
+
+
 def backbone_checks(size: str, device: str) -> Iterator[Check]:
-    """MSMLP and its gradients against the straightforward path and the reference."""
-    torch.manual_seed(0)
-    x = torch.randn(2, 3, 64, 96, device=device)
-    for geometry in GEOMETRIES:
-        backbone = _visible(MSMLP(size, geometry)).to(device)
+    """Whole backbones and their gradients, each against its oracle."""
+    for what, build, oracle_of, name in BACKBONES:
+        torch.manual_seed(0)
+        x = torch.randn(2, 3, 64, 96, device=device)
+        backbone = _visible(build(size)).to(device)
         ours = _train_step(backbone, x)
-        if geometry == 'released':
-            oracle, name = _train_step(StraightforwardMSMLP(backbone), x), 'baseline'
-        else:
-            with use_backend('reference'):
-                oracle, name = _train_step(backbone, x), 'reference'
-        for part, actual, expected in zip(
-            ('outputs', 'gradients'), ours, oracle, strict=True
-        ):
-            what = f'MS-MLP-{size.upper()}, {geometry}, {part} against the {name}'
-            yield Check(what, worst(actual, expected), DEEP_LIMIT)
+        with oracle_of(backbone) as oracle:
+            theirs = _train_step(oracle, x)
+        for part, a, b in zip(('outputs', 'gradients'), ours, theirs, strict=True):
+            what_part = f'{what.format(size.upper())}, {part} against {name}'
+            yield Check(what_part, worst(a, b), DEEP_LIMIT)
 
 
 def _visible(backbone: nn.Module) -> nn.Module:
@@ -146,26 +141,6 @@ def _visible(backbone: nn.Module) -> nn.Module:
         if name.endswith('gamma'):
             nn.init.uniform_(parameter, 0.1, 0.3)
     return backbone
-
-
-def host_checks(size: str, device: str) -> Iterator[Check]:
-    """Focal against the release's formulation; the hybrids against the reference."""
-    x = torch.randn(1, 3, 64, 96, device=device)
-    for name in ('FocalTransformer', 'MSMLPSwin', 'MSMLPFocal'):
-        torch.manual_seed(0)
-        backbone = _visible(getattr(mmmsmlp, name)(size)).to(device)
-        ours = _train_step(backbone, x)
-        if name == 'FocalTransformer':
-            with focal_reference(backbone):
-                oracle, of = _train_step(backbone, x), 'the baseline'
-        else:
-            with use_backend('reference'):
-                oracle, of = _train_step(backbone, x), 'the reference backend'
-        for part, actual, expected in zip(
-            ('outputs', 'gradients'), ours, oracle, strict=True
-        ):
-            what = f'{name}-{size.upper()}, {part} against {of}'
-            yield Check(what, worst(actual, expected), DEEP_LIMIT)
 
 
 def _train_step(model: nn.Module, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -188,12 +163,10 @@ def worst(actual: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
 @contextmanager
 def without_tf32() -> Iterator[None]:
     """Full float32 products on a GPU: lower ones would hide what is compared."""
-    places = torch.backends.cudnn, torch.backends.cuda.matmul
-    outer = [place.allow_tf32 for place in places]
-    for place in places:
-        place.allow_tf32 = False
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    outer = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = matmul.allow_tf32 = False
     try:
         yield
     finally:
-        for place, allowed in zip(places, outer, strict=True):
-            place.allow_tf32 = allowed
+        cudnn.allow_tf32, matmul.allow_tf32 = outer
