@@ -59,9 +59,7 @@ def time_backbones(
         seconds = median(times[subject])
         yield settings.row(
             section,
-            subject.key,
-            subject.label,
-            subject.layout,
+            *subject[:3],
             ms=1e3 * seconds,
             images_per_s=settings.shape[0] / seconds,
             over={k: speed_over(times, subject, rival) for k, rival in rivals.items()},
@@ -73,29 +71,28 @@ def better_layouts(calls: dict, settings: Settings) -> list[Subject]:
     keys = [subject.key for subject in calls]
     tried = {s: call for s, call in calls.items() if keys.count(s.key) > 1}
     times = settings.time(tried, TRIALS)
-    best = {}
-    for subject in calls:
-        fastest = min(times.get(subject, [0]))
-        if subject.key not in best or fastest < best[subject.key][0]:
-            best[subject.key] = fastest, subject
-    return [subject for _, subject in best.values()]
+    return least({subject: min(times.get(subject, [0])) for subject in calls})
+
+
+def least(costs: dict[Subject, float]) -> list[Subject]:
+    """Of each model's layouts the one that costs less."""
+    best: dict[str, Subject] = {}
+    for subject, cost in costs.items():
+        if subject.key not in best or cost < costs[best[subject.key]]:
+            best[subject.key] = subject
+    return list(best.values())
 
 
 def weigh_backbones(subjects: Sequence[Subject], settings: Settings) -> Iterator[dict]:
     """Peak of a training step above weights and input, in the better layout each."""
-    best = {}
+    peaks = {}
     for subject in subjects:
         call = training_call(subject, settings)
         call()  # what is made once and kept is not the step's
-        peak = peak_bytes(call, settings.device)
-        if subject.key not in best or peak < best[subject.key][0]:
-            best[subject.key] = peak, subject
-    for key, (peak, subject) in best.items():
-        yield settings.row(
-            'memory',
-            key,
-            subject.label,
-            subject.layout,
-            mb=peak / 1e6,
-            of={k: peak / best[k][0] for k in BASELINES if k in best},
-        )
+        peaks[subject] = peak_bytes(call, settings.device)
+    kept = least(peaks)
+    rivals = {s.key: peaks[s] for s in kept}
+    for subject in kept:
+        peak = peaks[subject]
+        shares = {k: peak / rivals[k] for k in BASELINES if k in rivals}
+        yield settings.row('memory', *subject[:3], mb=peak / 1e6, of=shares)

@@ -1,22 +1,27 @@
 """The models that are compared, and how each is built."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
+
+from mmmsmlp import MSMLP, FocalTransformer, MSMLPFocal, MSMLPSwin, SwinTransformer
+from mmmsmlp.models import msmlp, swin
+
+from .baselines.focal_reference import focal_reference
+from .baselines.straightforward import StraightforwardMSMLP
 
 NCHW, NHWC = 'NCHW', 'channels_last'
 FORMATS = {NCHW: torch.contiguous_format, NHWC: torch.channels_last}
 SIZES = {'t': 'tiny', 's': 'small', 'b': 'base'}
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A backbone of the comparison.
 
-    ``build(size, layout)`` makes it without drop path; ``layouts`` are the memory
-    layouts it is tried in, and the better one counts.
+    ``label`` has a place for the size; ``build(size, layout)`` makes it without drop
+    path; ``layouts`` are the memory layouts it is tried in, and the better one counts.
     """
 
     label: str
@@ -24,71 +29,31 @@ class Entry:
     layouts: tuple[str, ...] = (NCHW,)
     sizes: str = 'tsb'
 
-    def name(self, size: str) -> str:
-        """The label with the size filled in."""
-        return self.label.format(size.upper())
 
-
-def msmlp(size, layout, geometry='paper'):
-    from mmmsmlp import MSMLP
-
-    return MSMLP(size, geometry)
-
-
-def msmlp_released(size, layout):
-    return msmlp(size, layout, 'released')
+def own(model: Callable[..., nn.Module], *settings: str) -> Callable:
+    return lambda size, layout: model(size, *settings)
 
 
 def straightforward(size, layout):
-    from .baselines.straightforward import StraightforwardMSMLP
-
-    return StraightforwardMSMLP(msmlp_released(size, layout), FORMATS[layout])
+    return StraightforwardMSMLP(MSMLP(size, 'released'), FORMATS[layout])
 
 
 def without_mixing(size, layout):
-    from mmmsmlp import MSMLP
-    from mmmsmlp.models.msmlp import ARCHS
-
-    return MSMLP(dict(ARCHS[SIZES[size]], mix_sizes=[[1] * 5] * 4))
-
-
-def own(name: str):
-    def build(size, layout):
-        import mmmsmlp
-
-        return getattr(mmmsmlp, name)(size)
-
-    return build
-
-
-class FocalAsReleased(nn.Module):
-    """FocalTransformer with its attention in the release's formulation."""
-
-    def __init__(self, backbone: nn.Module):
-        super().__init__()
-        from .baselines.focal_reference import focal_reference
-
-        self.backbone = backbone
-        self._patched = focal_reference(backbone)  # undone when it is collected
-        self._patched.__enter__()
-
-    def forward(self, x):
-        return self.backbone(x)
+    return MSMLP(dict(msmlp.ARCHS[SIZES[size]], mix_sizes=[[1] * 5] * 4))
 
 
 def focal_released(size, layout):
-    return FocalAsReleased(own('FocalTransformer')(size, layout))
+    """FocalTransformer with its attention in the release's formulation."""
+    backbone = FocalTransformer(size)
+    backbone.formulation = focal_reference(backbone)  # undone when it is collected
+    backbone.formulation.__enter__()
+    return backbone
 
 
 def mmdet_swin(size, layout):
-    from mmdet.models.backbones import SwinTransformer
+    from mmdet.models import backbones
 
-    variants = dict(
-        t=dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
-        s=dict(embed_dims=96, depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24)),
-        b=dict(embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
-    )
-    return SwinTransformer(drop_path_rate=0.0, **variants[size])
+    return backbones.SwinTransformer(drop_path_rate=0.0, **swin.ARCHS[SIZES[size]])
 
 
 def mmpretrain_convnext(size, layout):
@@ -103,58 +68,46 @@ def mmpretrain_resnet(size, layout):
     return ResNet(50, out_indices=(0, 1, 2, 3))
 
 
-class FeaturesOnly(nn.Module):
-    """torchvision's Swin without its head; its one output is the last map."""
+def torchvision_swin(size, layout):
+    """Without its head; its one output is the last map."""
+    from torchvision import models, ops
 
-    def __init__(self, size: str):
-        super().__init__()
-        from torchvision import models, ops
-
-        model = getattr(models, f'swin_{size}')()
-        self.features, self.norm = model.features, model.norm
-        for module in self.modules():
-            if isinstance(module, ops.StochasticDepth):
-                module.p = 0.0  # its rate is no argument
-
-    def forward(self, x):
-        return (self.norm(self.features(x)),)
+    model = getattr(models, f'swin_{size}')()
+    for module in model.modules():
+        if isinstance(module, ops.StochasticDepth):
+            module.p = 0.0  # its rate is no argument
+    del model.head
+    model.forward = lambda x: (model.norm(model.features(x)),)
+    return model
 
 
 ZOO = {
-    'msmlp': Entry('MS-MLP-{}', msmlp),
-    'msmlp-released': Entry('MS-MLP-{} (released)', msmlp_released),
+    'msmlp': Entry('MS-MLP-{}', own(MSMLP, 'paper')),
+    'msmlp-released': Entry('MS-MLP-{} (released)', own(MSMLP, 'released')),
     'straightforward': Entry('straightforward MS-MLP-{}', straightforward),
     'straightforward-nhwc': Entry(
         'straightforward MS-MLP-{} (channels_last)', straightforward, (NHWC,)
     ),
     'r1': Entry('MS-MLP-{}, r = 1', without_mixing),
     'swin': Entry('Swin-{} (mmdet)', mmdet_swin),
-    'swin-own': Entry('Swin-{} (mmmsmlp)', own('SwinTransformer')),
-    'swin-torchvision': Entry(
-        'Swin-{} (torchvision)', lambda size, layout: FeaturesOnly(size)
-    ),
+    'swin-own': Entry('Swin-{} (mmmsmlp)', own(SwinTransformer)),
+    'swin-torchvision': Entry('Swin-{} (torchvision)', torchvision_swin),
     'convnext': Entry('ConvNeXt-{} (mmpretrain)', mmpretrain_convnext, (NCHW, NHWC)),
     'resnet50': Entry('ResNet-50 (mmpretrain)', mmpretrain_resnet, (NCHW, NHWC), 't'),
-    'msmlp-swin': Entry('MS-MLP+Swin-{}', own('MSMLPSwin')),
-    'focal': Entry('Focal-{}', own('FocalTransformer')),
+    'msmlp-swin': Entry('MS-MLP+Swin-{}', own(MSMLPSwin)),
+    'focal': Entry('Focal-{}', own(FocalTransformer)),
     'focal-released': Entry('straightforward Focal-{}', focal_released),
-    'msmlp-focal': Entry('MS-MLP+Focal-{}', own('MSMLPFocal')),
+    'msmlp-focal': Entry('MS-MLP+Focal-{}', own(MSMLPFocal)),
 }
 CORE = (
-    'msmlp',
-    'straightforward',
-    'straightforward-nhwc',
-    'r1',
-    'swin',
-    'convnext',
-    'resnet50',
+    *('msmlp', 'straightforward', 'straightforward-nhwc', 'r1'),
+    *('swin', 'convnext', 'resnet50'),
 )
 # Every ratio of a table is taken to one of these.
 BASELINES = ('straightforward', 'swin', 'convnext', 'focal-released', 'focal')
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(NamedTuple):
     """A built model in one memory layout."""
 
     key: str
@@ -174,5 +127,6 @@ def build(key: str, size: str, device: str) -> list[Subject]:
     for layout in entry.layouts:
         torch.manual_seed(0)
         model = entry.build(size, layout).to(device, memory_format=FORMATS[layout])
-        subjects.append(Subject(key, entry.name(size), layout, model))
+        label = entry.label.format(size.upper())
+        subjects.append(Subject(key, label, layout, model))
     return subjects

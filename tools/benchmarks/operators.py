@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from functools import cache
+from functools import cache, partial
 from statistics import geometric_mean, median
 
 import torch
@@ -16,12 +16,12 @@ from .models import FORMATS, NCHW, NHWC
 from .settings import Settings
 from .timing import copy_bandwidth, speed_over
 
-STAGES = range(4)
-LABELS = {
-    'msmlp': 'mix-shift, paper geometry',
-    'msmlp-released': 'mix-shift, released geometry',
-    'straightforward': 'straightforward, as released',
-    'straightforward-nhwc': 'straightforward, in channels_last',
+# By key: label and memory layout.
+TIMED = {
+    'msmlp': ('mix-shift, paper geometry', NHWC),
+    'msmlp-released': ('mix-shift, released geometry', NHWC),
+    'straightforward': ('straightforward, as released', NCHW),
+    'straightforward-nhwc': ('straightforward, in channels_last', NHWC),
 }
 
 
@@ -33,62 +33,44 @@ def time_operator(section: str, settings: Settings) -> Iterator[dict]:
     the map read once and written once, over what a copy moves in that time.
     """
     backward = section.endswith('backward')
-    results = [_time_stage(stage, backward, settings) for stage in STAGES]
+    stages = [settings.time(stage_calls(i, backward, settings)) for i in range(4)]
     on_gpu = settings.device == 'cuda' and not backward
     bandwidth = copy_bandwidth() if on_gpu else None
-    for key, label in LABELS.items():
-        of_key = [result[key] for result in results]
-        ratios = [ratio for _, _, ratio in of_key]
+    for key, (label, layout) in TIMED.items():
+        seconds = [median(times[key]) for times in stages]
+        ratios = [speed_over(times, key, 'straightforward') for times in stages]
         row = settings.row(
             section,
             key,
             label,
-            '/'.join(dict.fromkeys(layout for layout, _, _ in of_key)),
-            stage_ms=[1e3 * seconds for _, seconds, _ in of_key],
+            layout,
+            stage_ms=[1e3 * time for time in seconds],
             stage_over=ratios,
             over={'straightforward': geometric_mean(ratios)},
         )
         if bandwidth:
             moved = 2 * stage_input(0, settings).nbytes
-            row['copy_bandwidth_share'] = moved / of_key[0][1] / bandwidth
+            row['copy_bandwidth_share'] = moved / seconds[0] / bandwidth
         yield row
 
 
-def _time_stage(
-    stage: int, backward: bool, settings: Settings
-) -> dict[str, tuple[str, float, float]]:
-    """By key: layout, seconds, and times faster than the straightforward one."""
-    times = settings.time(stage_calls(stage, backward, settings))
-    released = 'straightforward', NCHW
-    return {
-        call[0]: (call[1], median(times[call]), speed_over(times, call, released))
-        for call in times
-    }
-
-
 def stage_calls(stage: int, backward: bool, settings: Settings) -> dict:
-    """What is timed, by key and memory layout."""
+    """What is timed, by the keys of TIMED."""
     paper, released = (
         deepcopy(stage_filters(settings.size, geometry)[stage])
         .to(settings.device, settings.dtype)  # no autocast: it would time 40 casts
         .requires_grad_(backward)
         for geometry in ('paper', 'released')
     )
-
-    def plain(x):
-        return straightforward_mix_shift(x, released)
-
     make = _step if backward else _forward
     x = stage_input(stage, settings)
-    return {
-        (key, layout): make(function, x.contiguous(memory_format=FORMATS[layout]), mix)
-        for key, layout, function, mix in (
-            ('msmlp', NHWC, paper, paper),
-            ('msmlp-released', NHWC, released, released),
-            ('straightforward', NCHW, plain, released),
-            ('straightforward-nhwc', NHWC, plain, released),
-        )
-    }
+    calls = {}
+    for key, (_, layout) in TIMED.items():
+        mix = paper if key == 'msmlp' else released
+        plain = partial(straightforward_mix_shift, mix=mix)
+        function = plain if key.startswith('straightforward') else mix
+        calls[key] = make(function, x.contiguous(memory_format=FORMATS[layout]), mix)
+    return calls
 
 
 @cache
@@ -102,10 +84,8 @@ def stage_input(stage: int, settings: Settings) -> Tensor:
     mix = stage_filters(settings.size, 'paper')[stage]
     batch, *sides = settings.shape
     sides = [-(-side // (4 << stage)) for side in sides]
-    channels = sum(conv.out_channels for conv in mix.horizontal)
-    return torch.randn(
-        batch, channels, *sides, device=settings.device, dtype=settings.dtype
-    )
+    where = dict(device=settings.device, dtype=settings.dtype)
+    return torch.randn(batch, sum(mix.groups.widths), *sides, **where)
 
 
 def _forward(function: Callable, x: Tensor, mix: MixShift) -> Callable[[], object]:

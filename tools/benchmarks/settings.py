@@ -1,6 +1,6 @@
 """The conditions under which everything of one table is measured."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from .models import FORMATS
 from .timing import interleave
 
-Calls = Mapping[tuple[str, str], Callable[[], object]]  # by model key and layout
+Calls = Mapping[Hashable, Callable[[], object]]
 
 
 @dataclass(frozen=True)
