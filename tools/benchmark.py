@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 import sys
+from pathlib import Path
 
 import torch
 
@@ -51,7 +52,7 @@ def parse_args() -> argparse.Namespace:
         help='default: 8x224x224 1x800x1280 on a CPU, 128x224x224 2x800x1280 on a GPU',
     )  # fmt: skip
     add('--device', choices=list(DEFAULT_SHAPES), help='default: cuda where there is')
-    add('--dtype', choices=list(DTYPES), help='default: float32; bfloat16 on a GPU')
+    add('--dtype', choices=DTYPES, help='default: float32; bfloat16 on a GPU')
     add('--threads', type=positive, help="default: PyTorch's choice")
     add('--rounds', type=positive, help='default: 5, or 3 for images above 512x512')
     add('--quick', action='store_true', help='one short round of small images')
@@ -77,9 +78,12 @@ def main() -> None:
         finally:
             logging.disable(logging.NOTSET)
     if args.out:  # first: minutes of measuring stand in it
-        report.write_json(args.out, result)
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.out).write_text(json.dumps(result, indent=1) + '\n')
     try:
-        print_result(result)
+        print(report.machine_line(result['machine']))
+        for table in report.tables(result['results']):
+            print(f'\n{table}', flush=True)
     except KeyError as error:
         raise BadInput(f'{args.read} is no result: it has no {error}') from error
     if args.chart:
@@ -94,8 +98,7 @@ def main() -> None:
 def read_result(path: str) -> dict:
     """Read what ``--out`` wrote."""
     try:
-        with open(path) as file:
-            return json.load(file)
+        return json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
         raise BadInput(f'{path} is no result that --out wrote: {error}') from error
 
@@ -108,16 +111,7 @@ def measured(args: argparse.Namespace) -> dict:
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
-        result = measure(
-            args.sections,
-            args.sizes,
-            args.models,
-            args.shapes,
-            device,
-            args.dtype,
-            args.rounds,
-            args.quick,
-        )
+        return measure(args, device)
     except GateRed as error:
         print(f'error: the gate is red, nothing was timed:\n{error}', file=sys.stderr)
         sys.exit(1)
@@ -125,14 +119,6 @@ def measured(args: argparse.Namespace) -> dict:
         raise BadInput(
             f'a model that was asked for cannot be built: {error}'
         ) from error
-    return result
-
-
-def print_result(result: dict) -> None:
-    print(report.machine_line(result['machine']))
-    for table in report.tables(result['results']):
-        print(f'\n{table}')
-    sys.stdout.flush()
 
 
 if __name__ == '__main__':

@@ -1,9 +1,9 @@
-"""The tables that results are printed in, and the file that keeps them."""
+"""The tables that results are printed in."""
 
-import json
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
+from operator import itemgetter
 
 from .models import BASELINES
 
@@ -37,10 +37,7 @@ def machine_line(machine: dict) -> str:
 
 def tables(rows: Sequence[dict]) -> Iterator[str]:
     """A table for every section, size and shape."""
-
-    def place(row):
-        return row['section'], row['size'], row['shape']
-
+    place = itemgetter('section', 'size', 'shape')
     for (section, size, shape), group in groupby(rows, place):
         group = list(group)
         columns = ['', 'layout', *_titles(group[0], group)]
@@ -81,17 +78,9 @@ def _cells(row: dict, group: Sequence[dict]) -> list[str]:
 
 def _align(table: Sequence[Sequence[str]]) -> list[str]:
     """Rows of a Markdown table, padded."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        '| ' + ' | '.join(c.ljust(w) for c, w in zip(r, widths, strict=True)) + ' |'
-        for r in table
+    columns = [
+        [cell.ljust(max(map(len, column))) for cell in column]
+        for column in zip(*table, strict=True)
     ]
-    rule = '|' + '|'.join('-' * (width + 2) for width in widths) + '|'
-    return [lines[0], rule, *lines[1:]]
-
-
-def write_json(path: str, result: dict) -> None:
-    """Keep a result for :mod:`.chart` and for later comparison."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(result, indent=1) + '\n')
+    head, *body = (f'| {" | ".join(row)} |' for row in zip(*columns, strict=True))
+    return [head, re.sub('[^|]', '-', head), *body]

@@ -1,6 +1,7 @@
 """The course of a whole benchmark: the gate, then section by section."""
 
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 
 import torch
@@ -18,36 +19,17 @@ DEFAULT_SHAPES = {
     'cpu': [(8, 224, 224), (1, 800, 1280)],
     'cuda': [(128, 224, 224), (2, 800, 1280)],
 }
-DTYPES = {
-    'float32': torch.float32,
-    'bfloat16': torch.bfloat16,
-    'float16': torch.float16,
-}
+DTYPES = ('float32', 'bfloat16', 'float16')
 LARGE = 512 * 512  # pixels of an image above which three rounds must do
 
 
-def measure(
-    sections: Sequence[str] = SECTIONS,
-    sizes: Sequence[str] = ('t',),
-    models: Sequence[str] | None = None,
-    shapes: Sequence[tuple[int, int, int]] | None = None,
-    device: str = 'cpu',
-    dtype: str | None = None,
-    rounds: int | None = None,
-    quick: bool = False,
-) -> dict:
+def measure(args: Namespace, device: str) -> dict:
     """Run the gate and then the sections.
 
     Args:
-        sections: Some of SECTIONS.
-        sizes: Some of 't', 's', 'b'.
-        models: Keys of ZOO; 'all' for all of them. None is CORE, without what cannot
-            be imported.
-        shapes: Image batches (N, H, W); None is the device's DEFAULT_SHAPES.
+        args: Of ``tools/benchmark.py``; where one is None, its default depends on
+            others, as ``--help`` says. CORE is without what cannot be imported.
         device: 'cpu' or 'cuda'.
-        dtype: Key of DTYPES; None is float32, and bfloat16 on a GPU.
-        rounds: Samples of each model; None is 5, and 3 for large images.
-        quick: One round of small images, to see that everything works.
 
     Returns:
         The machine, the gate's checks and a row per model and section, ready for JSON.
@@ -56,29 +38,30 @@ def measure(
         GateRed: A path computes other numbers than its oracle; nothing was timed.
         ImportError: A model that was asked for cannot be imported.
     """
-    dtype = dtype or ('bfloat16' if device == 'cuda' else 'float32')
-    if quick:
-        shapes, rounds = shapes or [(1, 64, 64)], rounds or 1
-    checks = run_gate(sizes, device, DTYPES[dtype])
+    name = args.dtype or ('bfloat16' if device == 'cuda' else 'float32')
+    dtype = getattr(torch, name)
+    shapes = args.shapes or ([(1, 64, 64)] if args.quick else DEFAULT_SHAPES[device])
+    min_time = 0.0 if args.quick else 0.1
+    checks = run_gate(args.sizes, device, dtype)
     progress(f'gate: all {len(checks)} checks are green')
     if device == 'cuda':
         torch.backends.cudnn.benchmark = True
     rows = []
-    for size in sizes:
+    for size in args.sizes:
         subjects = []
-        if set(sections) - {'operator'}:
-            subjects = build_models(models, size, device)
-        for shape in shapes or DEFAULT_SHAPES[device]:
-            count = rounds or (3 if shape[1] * shape[2] > LARGE else 5)
-            min_time = 0.0 if quick else 0.1
-            settings = Settings(size, shape, device, DTYPES[dtype], count, min_time)
-            for section in sections:
+        if set(args.sections) - {'operator'}:
+            subjects = build_models(args.models, size, device)
+        for shape in shapes:
+            usual = 1 if args.quick else 3 if shape[1] * shape[2] > LARGE else 5
+            rounds = args.rounds or usual
+            settings = Settings(size, shape, device, dtype, rounds, min_time)
+            for section in args.sections:
                 progress(f'{section}, size {size.upper()}, {shape}')
                 rows += run_section(section, subjects, settings)
     return dict(
         machine=describe_machine(device),
         device=device,
-        dtype=dtype,
+        dtype=name,
         gate=[vars(check) for check in checks],
         results=rows,
     )
