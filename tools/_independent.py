@@ -1,8 +1,9 @@
 """A second computation of a backbone, by code that its forward pass does not share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
+from unittest.mock import patch
 
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from mmmsmlp.models.pyramid import PyramidBackbone, Stage
 from mmmsmlp.models.swin import PatchMerging, WindowAttention
 from mmmsmlp.ops import mix_shift, use_backend
 
+Forward = Callable[[Tensor], Tensor]
 ORDERS = ('mix_shift', 'shift_mix')  # by the code in the mark
 
 
@@ -32,43 +34,29 @@ def independent(net: PyramidBackbone) -> Iterator[PyramidBackbone]:
     with ExitStack() as stack:
         stack.enter_context(use_backend('reference'))
         stack.enter_context(focal_reference(net))
+        for module, forward in replacements(net):
+            stack.enter_context(patch.object(module, 'forward', forward))
         for module in net.modules():
-            if isinstance(module, MixShift):
-                forward = mix_shift_of(module, net.geometry)
-                stack.enter_context(in_place_of(module, forward))
-            elif isinstance(module, PatchMerging):
-                stack.enter_context(in_place_of(module, merging_of(module)))
-            elif not list(module.children()):
-                stack.enter_context(module.register_forward_hook(_no_change))
-        for attn, index in windows_in(net):
-            forward = windows_of(attn, shifted=index % 2 == 1)
-            stack.enter_context(in_place_of(attn, forward))
+            if not list(module.children()):
+                # A layer with a hook must really be called.
+                stack.enter_context(module.register_forward_hook(lambda *_: None))
         yield net
 
 
-@contextmanager
-def in_place_of(module: nn.Module, forward) -> Iterator[None]:
-    """Compute ``module`` by ``forward``."""
-    module.forward = forward
-    try:
-        yield
-    finally:
-        del module.forward
+def replacements(net: PyramidBackbone) -> Iterator[tuple[nn.Module, Forward]]:
+    """The layers that other code takes the place of, and that code."""
+    for module in net.modules():
+        if isinstance(module, MixShift):
+            yield module, mix_shift_of(module, net.geometry)
+        elif isinstance(module, PatchMerging):
+            yield module, merging_of(module)
+        elif isinstance(module, Stage):
+            for index, block in enumerate(module.blocks):
+                if isinstance(getattr(block, 'attn', None), WindowAttention):
+                    yield block.attn, windows_of(block.attn, shifted=index % 2 == 1)
 
 
-def windows_in(net: nn.Module) -> list[tuple[WindowAttention, int]]:
-    """Swin's attentions, and the place of each in its stage."""
-    stages = (module for module in net.modules() if isinstance(module, Stage))
-    blocks = (pair for stage in stages for pair in enumerate(stage.blocks))
-    found = ((getattr(block, 'attn', None), index) for index, block in blocks)
-    return [pair for pair in found if isinstance(pair[0], WindowAttention)]
-
-
-def _no_change(*args) -> None:
-    """A forward hook, for which a layer must really be called."""
-
-
-def mix_shift_of(mix: MixShift, mark: Tensor):
+def mix_shift_of(mix: MixShift, mark: Tensor) -> Forward:
     """Mix-shift as the mark says: its code, then one distance a group."""
     code, *distances = mark.tolist()
     branches = [
@@ -79,7 +67,7 @@ def mix_shift_of(mix: MixShift, mark: Tensor):
     return lambda x: mix_shift(x, *branches, distances, ORDERS[code])
 
 
-def windows_of(attn: WindowAttention, shifted: bool):
+def windows_of(attn: WindowAttention, shifted: bool) -> Forward:
     """torchvision's attention in (shifted) windows with the parameters of ``attn``."""
     size, shift = attn.window_size, attn.window_size // 2 if shifted else 0
     theirs = torchvision_swin().ShiftedWindowAttention(
@@ -110,7 +98,7 @@ def check_shift(shape: tuple[int, int], size: int) -> None:
         )
 
 
-def merging_of(merging: PatchMerging):
+def merging_of(merging: PatchMerging) -> Forward:
     """torchvision's patch merging with the parameters of ``merging``."""
     theirs = torchvision_swin().PatchMerging(merging.norm.normalized_shape[0] // 4)
     adopt(theirs, merging)

@@ -6,8 +6,9 @@ concatenated; pooled windows unfolded; biases and masks added slice by slice.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -20,18 +21,13 @@ from mmmsmlp.models.windows import TransformerBlock, relative_index
 @contextmanager
 def focal_reference(backbone: nn.Module) -> Iterator[nn.Module]:
     """Let every focal block of ``backbone`` compute as the release does."""
-    blocks = [
-        m
-        for m in backbone.modules()
-        if isinstance(m, TransformerBlock) and isinstance(m.attn, FocalAttention)
-    ]
-    for block in blocks:
-        block.forward = partial(_block, block, ReferenceAttention(block.attn))
-    try:
+    with ExitStack() as stack:
+        for block in backbone.modules():
+            attn = getattr(block, 'attn', None)
+            if isinstance(block, TransformerBlock) and isinstance(attn, FocalAttention):
+                forward = partial(_block, block, ReferenceAttention(attn))
+                stack.enter_context(patch.object(block, 'forward', forward))
         yield backbone
-    finally:
-        for block in blocks:
-            del block.forward
 
 
 def _block(block: TransformerBlock, attn: 'ReferenceAttention', x: Tensor) -> Tensor:
