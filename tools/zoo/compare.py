@@ -3,7 +3,7 @@
 import functools
 import json
 import logging
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mmengine.config import Config
 
@@ -13,8 +13,7 @@ from .complexity import SHAPES, Part, complexity, total
 from .paper import Printed, printed
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One config: what was counted, and what was printed where the paper has a row."""
 
     name: str
@@ -72,19 +71,13 @@ def _count(scope: str, model: str, shape: tuple[int, int] | None) -> dict[str, P
 
 def table(rows: list[Row]) -> str:
     """Rows as text, each cell of the paper with its difference; ``!`` marks a doubt."""
-    head = [
-        *('config', 'shape', 'params M', 'paper', '', 'MACs G', 'paper', ''),
-        'MACs by part',
-    ]
-    lines = [head] + [_cells(row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [
-        '  '.join(
-            cell.ljust(width) if i in (0, 8) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
+    head = 'config', 'shape', 'params M', 'paper', '', 'MACs G', 'paper', ''
+    lines = [(*head, 'MACs by part'), *map(_cells, rows)]
+    columns = []
+    for i, cells in enumerate(zip(*lines, strict=True)):
+        pad = str.ljust if i in (0, 8) else str.rjust
+        columns.append([pad(cell, max(map(len, cells))) for cell in cells])
+    text = ['  '.join(line).rstrip() for line in zip(*columns, strict=True)]
     return '\n'.join(text + _doubts(rows))
 
 
@@ -108,29 +101,25 @@ def _printed(row: Row, column: str) -> tuple[str, str]:
 
 
 def _doubts(rows: list[Row]) -> list[str]:
-    lines = []
-    for row in rows:
-        for column in ('params_m', 'flops_g'):
-            if row.difference(column) is not None and column in row.paper.suspect:
-                reason = row.paper.suspect[column]
-                cell = f'Table {row.paper.table}, {row.name}, {column}'
-                lines.append(f'! {cell}: {reason}')
+    lines = [
+        f'! Table {row.paper.table}, {row.name}, {column}: {row.paper.suspect[column]}'
+        for row in rows
+        for column in ('params_m', 'flops_g')
+        if row.difference(column) is not None and column in row.paper.suspect
+    ]
     return ['', 'Printed cells that cannot be right:', *lines] if lines else []
 
 
 def as_json(rows: list[Row]) -> str:
     """Rows as JSON: numbers unrounded, parts separate, the paper's row whole."""
-    return json.dumps(
-        [
-            {
-                'config': row.name,
-                'shape': row.shape,
-                'params': total(row.parts).params,
-                'macs': total(row.parts).macs,
-                'parts': {name: vars(part) for name, part in row.parts.items()},
-                'paper': row.paper and vars(row.paper),
-            }
-            for row in rows
-        ],
-        indent=1,
-    )
+    tables = [
+        {
+            'config': row.name,
+            'shape': row.shape,
+            **total(row.parts)._asdict(),
+            'parts': {name: part._asdict() for name, part in row.parts.items()},
+            'paper': row.paper and row.paper._asdict(),
+        }
+        for row in rows
+    ]
+    return json.dumps(tables, indent=1)

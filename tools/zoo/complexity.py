@@ -6,7 +6,7 @@ counted; norms, activations and additions are not.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -22,8 +22,7 @@ SHAPES = {'mmdet': (800, 1280), 'mmseg': (512, 2048), 'mmpretrain': (224, 224)}
 BOX_ROIS, MASK_ROIS = 1000, 100  # what a two-stage detector keeps of an image
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """Parameters and multiply-adds of a part of a model, for one image."""
 
     params: int
@@ -34,10 +33,8 @@ class _RatesOnCPU(TorchFunctionMode):
     """Lets a backbone read its drop-path rates off a ``linspace``, as mmdet's Swin."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if func is torch.linspace:
-            kwargs = {**kwargs, 'device': 'cpu'}
-        return func(*args, **kwargs)
+        on_cpu = {'device': 'cpu'} if func is torch.linspace else {}
+        return func(*args, **(kwargs or {}) | on_cpu)
 
 
 def build_on_meta(cfg: Config) -> nn.Module:
@@ -77,10 +74,7 @@ def complexity(cfg: Config, shape: tuple[int, int] | None = None) -> dict[str, P
 
 def total(parts: dict[str, Part]) -> Part:
     """The sum of all parts."""
-    return Part(
-        sum(part.params for part in parts.values()),
-        sum(part.macs for part in parts.values()),
-    )
+    return Part(*map(sum, zip(*parts.values(), strict=True)))
 
 
 def _classification(model: nn.Module, features) -> dict[str, Part]:

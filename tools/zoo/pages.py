@@ -1,6 +1,6 @@
 """The model zoo's page and the index that mim reads, written from the configs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import yaml
@@ -9,13 +9,27 @@ from mmmsmlp.configs import Leaf, list_configs
 from mmmsmlp.version import __version__
 
 from .compare import Row, compare
+from .complexity import total
 
 PAPER = {
     'Title': 'Mixing and Shifting: Exploiting Global and Local Dependencies in Vision '
     'MLPs',
     'URL': 'https://arxiv.org/abs/2202.06510',
 }
-NOT_TRAINED = 'not trained here'
+# By a config's head, in the order of the page.
+TASKS = {
+    'retinanet': 'Detection',
+    'mask-rcnn': 'Detection',
+    'cascade-mask-rcnn': 'Detection',
+    'upernet': 'Segmentation',
+    '': 'Classification',
+}
+# By task: the data, the score, and the paper's columns of it.
+SCORES = {
+    'Detection': ('COCO', 'box AP / mask AP', ('AP', 'mask_AP')),
+    'Segmentation': ('ADE20K', 'mIoU / multi-scale', ('ss_miou', 'ms_miou')),
+    'Classification': ('ImageNet-1k', 'top-1', ('top1',)),
+}
 INTRODUCTION = """\
 # Model zoo
 
@@ -35,7 +49,7 @@ def pages() -> dict[str, str]:
     sections = _sections(compare(name) for name in list_configs() if Leaf.parse(name))
     files = {'docs/model_zoo.md': _zoo(sections)}
     for task, rows in sections.items():
-        files[f'configs/metafiles/{_slug(task)}.yml'] = _metafile(task, rows)
+        files[f'configs/metafiles/{task.lower()}.yml'] = _metafile(task, rows)
     metafiles = [path for path in files if path.endswith('.yml')]
     files['model-index.yml'] = _yaml({'Import': metafiles})
     return files
@@ -43,48 +57,34 @@ def pages() -> dict[str, str]:
 
 def _sections(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Rows by task, tiny before small before base, one head after another."""
-    tasks = {name: [] for name in ('Detection', 'Segmentation', 'Classification')}
-    for row in rows:
-        head = Leaf.parse(row.name).head
-        task = {'upernet': 'Segmentation', '': 'Classification'}.get(head, 'Detection')
-        tasks[task].append(row)
-    for rows_of_task in tasks.values():
-        rows_of_task.sort(key=_order)
+    tasks = {}
+    for row in sorted(rows, key=_order):
+        tasks.setdefault(TASKS[Leaf.parse(row.name).head], []).append(row)
     return tasks
 
 
 def _order(row: Row) -> tuple:
     leaf = Leaf.parse(row.name)
-    heads = ('retinanet', 'mask-rcnn', 'cascade-mask-rcnn', 'upernet', '')
-    return (
-        heads.index(leaf.head),
-        leaf.schedule,
-        'tsb'.index(leaf.size),
-        leaf.backbone,
-    )
+    size = 'tsb'.index(leaf.size)
+    return list(TASKS).index(leaf.head), leaf.schedule, size, leaf.backbone
 
 
 def _zoo(sections: dict[str, list[Row]]) -> str:
     blocks = [INTRODUCTION]
-    scores: dict[str, tuple[str, Callable[[Row], str]]] = {
-        'Detection': ('box AP / mask AP', _pair('AP', 'mask_AP')),
-        'Segmentation': ('mIoU / multi-scale', _pair('ss_miou', 'ms_miou')),
-        'Classification': ('top-1', _pair('top1')),
-    }
     for task, rows in sections.items():
-        name, score = scores[task]
+        _, score, columns = SCORES[task]
         height, width = rows[0].shape
         blocks.append(f'## {task}\n\nMACs at {height}x{width}.\n')
-        head = f'| config | paper: {name} | computed: params / MACs '
-        head += '| paper: params / FLOPs | run here |'
-        lines = [head, '|---' * 5 + '|', *(_line(row, score) for row in rows)]
-        blocks.append('\n'.join(lines) + '\n')
+        head = ['config', f'paper: {score}', 'computed: params / MACs']
+        head += ['paper: params / FLOPs', 'run here']
+        blocks.append(_table(head, [_line(row, columns) for row in rows]))
     rows = [row for group in sections.values() for row in group]
     return '\n'.join([*blocks, _runs(), _doubts(rows), _far()])
 
 
-def _pair(*columns: str) -> Callable[[Row], str]:
-    return lambda row: _cells(row, columns)
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    first, *body = (f'| {" | ".join(map(str, row))} |' for row in (head, *rows))
+    return '\n'.join([first, '|---' * len(head) + '|', *body]) + '\n'
 
 
 def _cells(row: Row, columns: Iterable[str]) -> str:
@@ -98,33 +98,34 @@ def _cells(row: Row, columns: Iterable[str]) -> str:
     )
 
 
-def _line(row: Row, score: Callable[[Row], str]) -> str:
+def _line(row: Row, columns: Iterable[str]) -> list[str]:
     table = f' (Table {row.paper.table})' if row.paper else ''
-    runs = [run for run in _load('runs.yaml') if run['config'] == row.name]
-    here = ', '.join(f'[{run["result"]}]({run["log"]})' for run in runs) or NOT_TRAINED
-    cells = (
-        f'[{row.name}](../configs/{row.name}.py)',
-        score(row) + table,
+    runs = [_result(run) for run in _load('runs.yaml') if run['config'] == row.name]
+    return [
+        _link(row.name),
+        _cells(row, columns) + table,
         f'{row.params_m:.2f} / {row.macs_g:.2f}',
         _cells(row, ('params_m', 'flops_g')),
-        here,
-    )
-    return f'| {" | ".join(cells)} |'
+        ', '.join(runs) or 'not trained here',
+    ]
+
+
+def _link(config: str) -> str:
+    return f'[{config}](../configs/{config}.py)'
+
+
+def _result(run: dict) -> str:
+    return f'[{run["result"]}]({run["log"]})'
 
 
 def _runs() -> str:
-    lines = [
-        '## Trained here\n',
-        'At the size that the machine of this project allows.\n',
-        '| config | data | result | command | seed |',
-        '|---|---|---|---|---|',
-    ]
+    title = '## Trained here\n\nAt the size that the machine of this project allows.\n'
+    rows = []
     for run in _load('runs.yaml'):
-        name = f'[{run["config"]}](../configs/{run["config"]}.py)'
-        result = f'[{run["result"]}]({run["log"]})'
-        cells = (name, run['data'], result, f'`{run["command"]}`', str(run['seed']))
-        lines.append(f'| {" | ".join(cells)} |')
-    return '\n'.join(lines) + '\n'
+        command = f'`{run["command"]}`'
+        cells = _link(run['config']), run['data'], _result(run), command, run['seed']
+        rows.append(cells)
+    return f'{title}\n{_table(("config", "data", "result", "command", "seed"), rows)}'
 
 
 def _doubts(rows: list[Row]) -> str:
@@ -145,24 +146,20 @@ def _by_reason(suspect: dict[str, str]) -> dict[str, list[str]]:
 
 
 def _far() -> str:
-    lines = [
-        '## Parameters more than 4 % from Tables 6 and 8\n',
-        '| config | paper | computed | why |',
-        '|---|---|---|---|',
-    ]
-    for cell in _load('far_cells.yaml'):
-        columns = ('config', 'printed', 'computed', 'reason')
-        lines.append(f'| {" | ".join(str(cell[key]) for key in columns)} |')
-    return '\n'.join(lines) + '\n'
+    title = '## Parameters more than 4 % from Tables 6 and 8\n\n'
+    keys = 'config', 'printed', 'computed', 'reason'
+    rows = [[cell[key] for key in keys] for cell in _load('far_cells.yaml')]
+    return title + _table(('config', 'paper', 'computed', 'why'), rows)
 
 
 def _metafile(task: str, rows: list[Row]) -> str:
     """What mim reads: no weights and no results, as nobody trained these here."""
-    data = {'Detection': 'COCO', 'Segmentation': 'ADE20K'}.get(task, 'ImageNet-1k')
-    architecture = ['Mix-shift', 'MLP']
     collection = {
         'Name': f'MS-MLP {task}',
-        'Metadata': {'Training Data': data, 'Architecture': architecture},
+        'Metadata': {
+            'Training Data': SCORES[task][0],
+            'Architecture': ['Mix-shift', 'MLP'],
+        },
         'Paper': PAPER,
         'README': 'docs/model_zoo.md',
         'Code': {'URL': 'mmmsmlp/models/msmlp.py', 'Version': f'v{__version__}'},
@@ -173,17 +170,13 @@ def _metafile(task: str, rows: list[Row]) -> str:
             'In Collection': collection['Name'],
             'Config': f'configs/{row.name}.py',
             'Metadata': {
-                'Parameters': sum(part.params for part in row.parts.values()),
-                'FLOPs': sum(part.macs for part in row.parts.values()),
+                'Parameters': total(row.parts).params,
+                'FLOPs': total(row.parts).macs,
             },
         }
         for row in rows
     ]
     return _yaml({'Collections': [collection], 'Models': models})
-
-
-def _slug(task: str) -> str:
-    return task.lower()
 
 
 def _load(name: str) -> list[dict]:

@@ -5,14 +5,13 @@ right under ``suspect_cells``.
 """
 
 import functools
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
 from mmmsmlp.configs import Leaf
 
-TABLES = Path(__file__).with_name('paper_tables.yaml')
 FRAMEWORKS = {
     'retinanet': 'RetinaNet',
     'mask-rcnn': 'Mask R-CNN',
@@ -31,8 +30,7 @@ MODELS = {
 TABLES_OF = {'300e': (3, 5), '1x': (6, 8), '160k': (7,), '3x': (11,)}
 
 
-@dataclass(frozen=True)
-class Printed:
+class Printed(NamedTuple):
     """A row of the paper, as printed.
 
     Attributes:
@@ -43,7 +41,7 @@ class Printed:
 
     table: int
     row: dict
-    suspect: dict[str, str] = field(default_factory=dict)
+    suspect: dict[str, str]
 
 
 def printed(leaf: Leaf) -> Printed | None:
@@ -52,8 +50,9 @@ def printed(leaf: Leaf) -> Printed | None:
         return None
     model = f'{MODELS[leaf.backbone]}-{leaf.size.upper()}'
     framework = FRAMEWORKS.get(leaf.head)
+    rows = {table['table']: table['rows'] for table in _document()['tables']}
     for table in TABLES_OF.get(leaf.schedule, ()):
-        for row in _tables()[table]:
+        for row in rows[table]:
             if _is_of(row, model, framework):
                 return Printed(table, row, _suspect(table, model, framework))
     return None
@@ -61,12 +60,7 @@ def printed(leaf: Leaf) -> Printed | None:
 
 @functools.cache
 def _document() -> dict:
-    return yaml.safe_load(TABLES.read_text())
-
-
-@functools.cache
-def _tables() -> dict[int, list[dict]]:
-    return {table['table']: table['rows'] for table in _document()['tables']}
+    return yaml.safe_load(Path(__file__).with_name('paper_tables.yaml').read_text())
 
 
 def _is_of(row: dict, model: str, framework: str | None) -> bool:
