@@ -167,14 +167,11 @@ def _write_split(root: Path, split: str, meta: dict) -> None:
 
 
 def _annotation(instance: Instance, number: int, image_id: int) -> dict:
-    rows, columns = (np.flatnonzero(instance.mask.any(axis)) for axis in (1, 0))
-    left, top = int(columns[0]), int(rows[0])
-    width, height = int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top
     return dict(
         id=number,
         image_id=image_id,
         category_id=instance.label + 1,
-        bbox=[left, top, width, height],
+        bbox=cv2.boundingRect(instance.mask.astype(np.uint8)),
         area=int(instance.mask.sum()),
         segmentation=[p.round(2).ravel().tolist() for p in instance.polygons],
         iscrowd=0,

@@ -45,7 +45,7 @@ class Instance:
 @dataclass
 class _Placed:
     label: int
-    alpha: np.ndarray
+    alpha: np.ndarray  # share of each image pixel that the shape covers
     full_area: float
     truncated: bool
 
@@ -70,17 +70,12 @@ def compose(rng: np.random.Generator, size: int) -> tuple[np.ndarray, list[Insta
         image *= 1 - shadow(shape.alpha)[..., None]
         image += (surface(rng, size, shape.label) - image) * shape.alpha[..., None]
     instances = []
-    for index, shape in enumerate(placed):
-        visible = _pieces(owner == index + 1)
-        instances.append(
-            Instance(
-                label=shape.label,
-                mask=visible[FINE // 2 :: FINE, FINE // 2 :: FINE],
-                polygons=_trace(visible),
-                visible=float(visible.sum() / shape.full_area),
-                truncated=shape.truncated,
-            )
-        )
+    for number, shape in enumerate(placed, 1):
+        visible = _pieces(owner == number)
+        mask = visible[FINE // 2 :: FINE, FINE // 2 :: FINE]
+        share = float(visible.sum() / shape.full_area)
+        found = Instance(shape.label, mask, _trace(visible), share, shape.truncated)
+        instances.append(found)
     return np.clip(image, 0, 255).round().astype(np.uint8), instances
 
 
@@ -106,7 +101,8 @@ def _place(rng: np.random.Generator, size: int) -> tuple[list[_Placed], np.ndarr
             touched = [len(placed) + 1, *np.unique(owner[drawn])]
             areas = [0, *(shape.full_area for shape in placed), full_area]
             if all(_shows(trial == i, areas[i]) for i in touched if i):
-                alpha = _shrink(drawn, size)
+                share = drawn.astype(np.float32)
+                alpha = cv2.resize(share, (size, size), interpolation=cv2.INTER_AREA)
                 placed.append(_Placed(label, alpha, full_area, truncated))
                 owner = trial
                 break
@@ -153,12 +149,10 @@ def _fill(points: np.ndarray, size: int) -> np.ndarray:
     cv2.fillPoly would set the pixels under the outline too, which makes a small
     star a tenth larger than it is.
     """
-    limit = FINE * size
-    (left, top), (right, bottom) = (
-        np.clip(rounded, 0, limit).astype(int)
-        for rounded in (np.floor(FINE * points.min(0)), np.ceil(FINE * points.max(0)))
-    )
-    (x0, y0), (x1, y1) = FINE * points.T, FINE * np.roll(points, -1, axis=0).T
+    limit, points = FINE * size, FINE * points
+    corners = np.clip((np.floor(points.min(0)), np.ceil(points.max(0))), 0, limit)
+    (left, top), (right, bottom) = corners.astype(int)
+    (x0, y0), (x1, y1) = points.T, np.roll(points, -1, axis=0).T
     row = np.arange(top, bottom)[:, None] + 0.5
     rows, edges = np.nonzero((y0 <= row) != (y1 <= row))
     slope = (x1 - x0)[edges] / (y1 - y0)[edges]
@@ -169,13 +163,6 @@ def _fill(points: np.ndarray, size: int) -> np.ndarray:
     filled = np.zeros((limit, limit), bool)
     filled[top:bottom, left:right] = np.logical_xor.accumulate(toggles, 1)[:, :-1]
     return filled
-
-
-def _shrink(fine: np.ndarray, size: int) -> np.ndarray:
-    """Share of each image pixel that is set on the fine grid, float32."""
-    return cv2.resize(
-        fine.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA
-    )
 
 
 def _pieces(visible: np.ndarray) -> np.ndarray:

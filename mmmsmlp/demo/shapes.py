@@ -18,21 +18,19 @@ def outline(name: str, size: float, angle: float = 0.0) -> np.ndarray:
     Returns:
         (P, 2) float64 corner points, x to the right and y down.
     """
-    if name == 'circle':
-        points = _ring(72)
-    elif name == 'square':
-        points = _ring(4, start=np.pi / 4)
-    elif name == 'triangle':
-        points = _ring(3)
-    elif name == 'star':
+    outlines = {
+        'circle': _ring(72),
+        'square': _ring(4, start=np.pi / 4),
+        'triangle': _ring(3),
         # 0.45 keeps the arms thick enough to survive at the smallest size.
-        points = _ring(10) * np.where(np.arange(10) % 2, 0.45, 1.0)[:, None]
-    else:
+        'star': _ring(10) * np.where(np.arange(10) % 2, 0.45, 1.0)[:, None],
+    }
+    if name not in outlines:
         raise ValueError(
             f'unknown shape {name!r}; the demo classes are {", ".join(CLASSES)}'
         )
     cos, sin = np.cos(angle), np.sin(angle)
-    return size / 2 * points @ np.array([[cos, sin], [-sin, cos]])
+    return size / 2 * outlines[name] @ np.array([[cos, sin], [-sin, cos]])
 
 
 def _ring(count: int, start: float = 0.0) -> np.ndarray:
@@ -47,15 +45,7 @@ _HUES = cv2.cvtColor(np.array([PALETTE], np.float32) / 255, cv2.COLOR_RGB2HSV)[0
 
 
 def background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Textured background in muted colours.
-
-    Args:
-        rng: Source of every choice.
-        size: Height and width in pixels.
-
-    Returns:
-        (size, size, 3) float32 image, BGR in 0..255.
-    """
+    """Textured background in muted colours: (size, size, 3) float32 BGR, 0..255."""
     base, other = (
         _colour(rng.uniform(0, 360), rng.uniform(0.05, 0.3), value)
         for value in rng.permutation([rng.uniform(0.3, 0.5), rng.uniform(0.5, 0.8)])
@@ -68,15 +58,10 @@ def background(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def surface(rng: np.random.Generator, size: int, label: int) -> np.ndarray:
-    """Saturated colour with a soft light and grain, for one shape.
+    """Saturated colour with a soft light and grain, for a shape of class ``label``.
 
     Each class keeps to the hues around its colour in ``PALETTE``. Outlines alone
     would tell the classes apart as well, but not after a few minutes of training.
-
-    Args:
-        rng: Source of every choice.
-        size: Height and width in pixels.
-        label: Class of the shape.
 
     Returns:
         (size, size, 3) float32 image, BGR in 0..255.
