@@ -38,12 +38,9 @@ def draw_chart(result: dict, path: str) -> None:
     tallest = max(map(len, panels.values()))
     shapes = list(dict.fromkeys(place[1:] for place in panels))
     kinds = [kind for kind in TITLES if any(kind == place[0] for place in panels)]
-    figure, axes = pyplot.subplots(
-        len(shapes),
-        len(kinds),
-        figsize=(4.6 * len(kinds) + 1, (0.3 * tallest + 1.2) * len(shapes) + 0.4),
-        squeeze=False,
-    )
+    height = (0.3 * tallest + 1.2) * len(shapes) + 0.4
+    extent = dict(figsize=(4.6 * len(kinds) + 1, height), squeeze=False)
+    figure, axes = pyplot.subplots(len(shapes), len(kinds), **extent)
     for i, shape in enumerate(shapes):
         for j, kind in enumerate(kinds):
             rows = panels.get((kind, *shape))
@@ -52,19 +49,18 @@ def draw_chart(result: dict, path: str) -> None:
                 _draw_bars(axes[i][j], kind, shape, rows)
     machine = result['machine']
     place = machine.get('gpu', machine['cpu'])
-    figure.suptitle(
-        f'{place}, {machine["threads"]} thread(s), {result["dtype"]}, '
-        f'allocator {machine["allocator"]}',
-        fontsize=9,
-    )
+    title = f'{place}, {machine["threads"]} thread(s), {result["dtype"]}, '
+    figure.suptitle(title + f'allocator {machine["allocator"]}', fontsize=9)
     figure.tight_layout()
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
 
 
 def _draw_bars(axis, kind: str, shape: Sequence[str], rows: Sequence[dict]) -> None:
-    unit = 'mb' if kind == 'memory' else 'images_per_s'
-    rows = sorted(rows, key=lambda row: row[unit], reverse=kind != 'memory')
+    less = kind == 'memory'
+    unit = 'mb' if less else 'images_per_s'
+    meaning = 'MB, less is better' if less else 'images/s, more is better'
+    rows = sorted(rows, key=lambda row: row[unit], reverse=not less)
     values = [row[unit] for row in rows]
     colors = [OWN if row['key'].startswith('msmlp') else OTHER for row in rows]
     bars = axis.barh([row['label'] for row in rows], values, color=colors)
@@ -74,7 +70,4 @@ def _draw_bars(axis, kind: str, shape: Sequence[str], rows: Sequence[dict]) -> N
     axis.tick_params(labelsize=8)
     axis.spines[['top', 'right']].set_visible(False)
     axis.set_title(f'{TITLES[kind]}, {shape[1]}', fontsize=9)
-    axis.set_xlabel(
-        'MB, less is better' if kind == 'memory' else 'images/s, more is better',
-        fontsize=8,
-    )
+    axis.set_xlabel(meaning, fontsize=8)

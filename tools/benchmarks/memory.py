@@ -3,13 +3,12 @@
 import os
 import warnings
 from collections.abc import Callable
+from itertools import accumulate
 
 os.environ.setdefault('KINETO_LOG_LEVEL', '6')  # it reports a missing GPU as an error
 
 import torch  # noqa: E402
 from torch.profiler import ProfilerActivity, profile  # noqa: E402
-
-MEMORY_EVENT = '[memory]'
 
 
 def peak_bytes(call: Callable[[], object], device: str) -> int:
@@ -32,9 +31,6 @@ def peak_bytes(call: Callable[[], object], device: str) -> int:
             result = call()
     del result
     events = trace.profiler.kineto_results.events()
-    changes = [event for event in events if event.name() == MEMORY_EVENT]
-    held = peak = 0
-    for event in sorted(changes, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
+    changes = [event for event in events if event.name() == '[memory]']
+    changes.sort(key=lambda event: event.start_ns())
+    return max(accumulate((event.nbytes() for event in changes), initial=0))

@@ -103,8 +103,14 @@ CORE = (
     *('msmlp', 'straightforward', 'straightforward-nhwc', 'r1'),
     *('swin', 'convnext', 'resnet50'),
 )
-# Every ratio of a table is taken to one of these.
-BASELINES = ('straightforward', 'swin', 'convnext', 'focal-released', 'focal')
+# Every ratio of a table is taken to one of these, in a column of this title.
+BASELINES = {
+    'straightforward': 'straightf.',
+    'swin': 'Swin',
+    'convnext': 'ConvNeXt',
+    'focal-released': 'straightf. Focal',
+    'focal': 'Focal',
+}
 
 
 class Subject(NamedTuple):

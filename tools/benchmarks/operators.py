@@ -34,8 +34,7 @@ def time_operator(section: str, settings: Settings) -> Iterator[dict]:
     """
     backward = section.endswith('backward')
     stages = [settings.time(stage_calls(i, backward, settings)) for i in range(4)]
-    on_gpu = settings.device == 'cuda' and not backward
-    bandwidth = copy_bandwidth() if on_gpu else None
+    bandwidth = copy_bandwidth() if settings.device == 'cuda' and not backward else None
     for key, (label, layout) in TIMED.items():
         seconds = [median(times[key]) for times in stages]
         ratios = [speed_over(times, key, 'straightforward') for times in stages]

@@ -1,7 +1,7 @@
 """The tables that results are printed in."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -15,13 +15,6 @@ HEADINGS = {
     'inference': 'Inference (times faster than ...)',
     'training': 'Training step, forward and backward (times faster than ...)',
     'memory': 'Peak memory of a training step above weights and input (share of ...)',
-}
-TITLES = {
-    'straightforward': 'straightf.',
-    'swin': 'Swin',
-    'convnext': 'ConvNeXt',
-    'focal-released': 'straightf. Focal',
-    'focal': 'Focal',
 }
 
 
@@ -39,44 +32,36 @@ def tables(rows: Sequence[dict]) -> Iterator[str]:
     """A table for every section, size and shape."""
     place = itemgetter('section', 'size', 'shape')
     for (section, size, shape), group in groupby(rows, place):
-        group = list(group)
-        columns = ['', 'layout', *_titles(group[0], group)]
-        body = [[row['label'], row['layout'], *_cells(row, group)] for row in group]
+        cells = [_cells(row) for row in group]
+        table = _align([cells[0].keys(), *(of_row.values() for of_row in cells)])
         heading = f'{HEADINGS[section]}, size {size.upper()}, {shape}'
-        yield '\n'.join([heading, '', *_align([columns, *body])])
+        yield '\n'.join([heading, '', *table])
 
 
-def _compared(group: Sequence[dict]) -> list[str]:
-    present = {key for row in group for key in row.get('over', row.get('of'))}
-    return [key for key in BASELINES if key in present]
-
-
-def _titles(row: dict, group: Sequence[dict]) -> list[str]:
+def _cells(row: dict) -> dict[str, str]:
+    """The cells of a row by the titles of their columns."""
+    cells = {'': row['label'], 'layout': row['layout']}
     if 'stage_ms' in row:
-        stages = [f'stage {i}' for i in range(1, 5)]
-        share = ['of copy'] if 'copy_bandwidth_share' in row else []
-        return [*stages, 'mean', *share]
-    measured = ['MB'] if 'mb' in row else ['ms', 'images/s']
-    return measured + [TITLES[key] for key in _compared(group)]
-
-
-def _cells(row: dict, group: Sequence[dict]) -> list[str]:
-    if 'stage_ms' in row:
-        pairs = zip(row['stage_ms'], row['stage_over'], strict=True)
-        cells = [f'{ms:.2f} ms {ratio:.2f}' for ms, ratio in pairs]
-        cells.append(f'{row["over"]["straightforward"]:.2f}')
+        stages = zip(row['stage_ms'], row['stage_over'], strict=True)
+        for i, (ms, ratio) in enumerate(stages, 1):
+            cells[f'stage {i}'] = f'{ms:.2f} ms {ratio:.2f}'
+        cells['mean'] = f'{row["over"]["straightforward"]:.2f}'
         if 'copy_bandwidth_share' in row:
-            cells.append(f'{row["copy_bandwidth_share"]:.2f}')
+            cells['of copy'] = f'{row["copy_bandwidth_share"]:.2f}'
         return cells
     if 'mb' in row:
-        cells, ratios = [f'{row["mb"]:.0f}'], row['of']
+        cells['MB'] = f'{row["mb"]:.0f}'
     else:
-        cells = [f'{row["ms"]:.1f}', f'{row["images_per_s"]:.1f}']
-        ratios = row['over']
-    return cells + [f'{ratios[key]:.2f}' for key in _compared(group)]
+        cells['ms'] = f'{row["ms"]:.1f}'
+        cells['images/s'] = f'{row["images_per_s"]:.1f}'
+    ratios = row['of'] if 'mb' in row else row['over']
+    for key, title in BASELINES.items():
+        if key in ratios:
+            cells[title] = f'{ratios[key]:.2f}'
+    return cells
 
 
-def _align(table: Sequence[Sequence[str]]) -> list[str]:
+def _align(table: Iterable[Iterable[str]]) -> list[str]:
     """Rows of a Markdown table, padded."""
     columns = [
         [cell.ljust(max(map(len, column))) for cell in column]

@@ -17,7 +17,6 @@ FRAMEWORKS = {
     'mask-rcnn': 'Mask R-CNN',
     'cascade-mask-rcnn': 'Cascade Mask R-CNN',
     'upernet': 'UperNet',
-    '': None,
 }
 MODELS = {
     'msmlp': 'MS-MLP',

@@ -49,18 +49,13 @@ class ReferenceAttention:
     def __init__(self, layer: FocalAttention):
         self.layer = layer
         size, reach = layer.window_size, layer.focal_window
-        self.own_index = relative_index(size, size).flatten()
-        self.pooled_index = relative_index(size, reach).flatten() if reach else None
-        self.kept = _kept_of_rolls(size, layer.expand_size)
-
-    def _move_tables(self, device: torch.device) -> None:
-        for name in ('own_index', 'pooled_index', 'kept'):
-            table = getattr(self, name)
-            if table is not None:
-                setattr(self, name, table.to(device))
+        self.tables = {'own': relative_index(size, size).flatten()}
+        if reach:
+            self.tables['pooled'] = relative_index(size, reach).flatten()
+        self.tables['kept'] = _kept_of_rolls(size, layer.expand_size)
 
     def __call__(self, x: Tensor) -> Tensor:
-        self._move_tables(x.device)
+        self.tables = {name: t.to(x.device) for name, t in self.tables.items()}
         layer, size = self.layer, self.layer.window_size
         height, width = x.shape[1:3]
         x = F.pad(x, (0, 0, 0, -width % size, 0, -height % size))
@@ -96,7 +91,7 @@ class ReferenceAttention:
         far, size = self.layer.expand_size, self.layer.window_size
         corners = [(-far, -far), (-far, far), (far, -far), (far, far)]
         rolled = [_partition(t.roll(corner, (1, 2)), size) for corner in corners]
-        return self._heads(torch.cat(rolled, 1))[:, :, self.kept]
+        return self._heads(torch.cat(rolled, 1))[:, :, self.tables['kept']]
 
     def _pooled(self, x: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
         size, reach = self.layer.window_size, self.layer.focal_window
@@ -117,7 +112,7 @@ class ReferenceAttention:
 
     def _add_biases(self, logits: Tensor, mask: Tensor | None, n: int) -> None:
         layer, area = self.layer, self.layer.window_size**2
-        table = layer.relative_position_bias_table[self.own_index]
+        table = layer.relative_position_bias_table[self.tables['own']]
         bias = table.view(area, area, -1).permute(2, 0, 1).contiguous()
         logits[..., :area] = logits[..., :area] + bias
         end = area
@@ -127,7 +122,7 @@ class ReferenceAttention:
             logits[..., area:end] = logits[..., area:end] + bias
         if mask is not None:
             table = layer.relative_position_bias_table_to_windows[0]
-            bias = table[:, self.pooled_index].view(layer.num_heads, area, -1)
+            bias = table[:, self.tables['pooled']].view(layer.num_heads, area, -1)
             logits[..., end:] = logits[..., end:] + bias
             logits[..., end:] = logits[..., end:] + mask.repeat(n, 1)[:, None, None]
 
