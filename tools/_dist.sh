@@ -1,6 +1,8 @@
 # shellcheck shell=bash disable=SC2154  # shares variables with its caller
 # Sourced by dist_train.sh and dist_test.sh: how they start processes on this node.
-# Reads $root and $usage.
+# Reads $usage; sets $root.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 start() { # PROCESSES TOOL CONFIG [arguments]
     if [[ ! $1 =~ ^[1-9][0-9]*$ ]]; then

@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # shares variables with its caller
 # Sourced by slurm_train.sh and slurm_test.sh: what srun is asked for.
-# Reads $root, $partition and $job_name; sets the array srun_args.
+# Reads $partition and $job_name; sets $root and the array srun_args.
 
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 command -v srun >/dev/null || { echo 'error: srun is not on the PATH' >&2; exit 2; }
 gpus=${GPUS:-8}
 cpus=${CPUS_PER_TASK:-5}

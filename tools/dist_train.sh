@@ -11,7 +11,6 @@ set -euo pipefail
 usage='usage: tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]'
 [[ $# -ge 2 ]] || { echo "$usage" >&2; exit 2; }
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=tools/_dist.sh
-source "$root/tools/_dist.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/_dist.sh"
 start "$2" train.py "$1" "${@:3}"

@@ -3,17 +3,14 @@
 #
 #   GPUS=8 tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [args of test.py]
 #
-# GPUS tasks in all (default 8), GPUS_PER_NODE of them on a node (default 8 or GPUS),
-# CPUS_PER_TASK (default 5), SRUN_ARGS: further arguments of srun. On a partition
-# without GPUs the tasks run on the CPU.
+# GPUS_PER_NODE, CPUS_PER_TASK, SRUN_ARGS, CPUs: see tools/slurm_train.sh.
 set -euo pipefail
 
 usage='usage: tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [args of test.py]'
 [[ $# -ge 4 ]] || { echo "$usage" >&2; exit 2; }
 partition=$1 job_name=$2
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=tools/_slurm.sh
-source "$root/tools/_slurm.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/_slurm.sh"
 exec srun "${srun_args[@]}" "${PYTHON:-python}" -u "$root/tools/test.py" \
     "$3" "$4" --launcher slurm "${@:5}"

@@ -12,8 +12,7 @@ usage='usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [arguments of train
 [[ $# -ge 3 ]] || { echo "$usage" >&2; exit 2; }
 partition=$1 job_name=$2
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=tools/_slurm.sh
-source "$root/tools/_slurm.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/_slurm.sh"
 exec srun "${srun_args[@]}" "${PYTHON:-python}" -u "$root/tools/train.py" \
     "$3" --launcher slurm "${@:4}"
