@@ -4,12 +4,11 @@ Exit code 0: yes; 1: no, each lack on a line of its own; 3: it would break.
 Standard library only: it runs before anything is known about the environment.
 """
 
-import glob
 import importlib
-import os
 import re
 import sys
 from importlib import metadata, util
+from pathlib import Path
 
 # Import name: (distributions that provide it, oldest release that will do).
 # The upstream and the maintained (onedl) distributions share their import names.
@@ -69,10 +68,7 @@ def lacks(name, distributions, oldest):
 def lacks_compiled_mmcv():
     """mmcv-lite and a failed build leave mmcv without its operators."""
     spec = util.find_spec('mmcv')
-    if spec is None:
-        return None
-    folder = os.path.dirname(spec.origin)
-    if glob.glob(os.path.join(folder, '_ext*')):
+    if spec is None or any(Path(spec.origin).parent.glob('_ext*')):
         return None
     return 'mmcv has no compiled operators (mmcv._ext); install the full mmcv'
 
@@ -91,9 +87,7 @@ def breaks():
 
 
 def main(arguments):
-    wanted = dict(RUN)
-    if 'tests' in arguments:
-        wanted.update(TESTS)
+    wanted = {**RUN, **(TESTS if 'tests' in arguments else {})}
     broken = breaks()
     if broken:
         print(broken)

@@ -17,18 +17,14 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('configs', nargs='*', metavar='CONFIG', help='files or names')
-    parser.add_argument(
-        '--all', action='store_true', help="every config of the paper's"
-    )
-    parser.add_argument(
-        '--shape',
-        nargs=2,
-        type=int,
-        metavar=('H', 'W'),
+    add = parser.add_argument
+    add('configs', nargs='*', metavar='CONFIG', help='files or names')
+    add('--all', action='store_true', help="every config of the paper's")
+    add(
+        '--shape', nargs=2, type=int, metavar=('H', 'W'),
         help='of the image; default 800 1280 (mmdet), 512 2048 (mmseg), 224 224',
-    )
-    parser.add_argument('--json', action='store_true', help='print JSON')
+    )  # fmt: skip
+    add('--json', action='store_true', help='print JSON')
     args = parser.parse_args()
     if args.all == bool(args.configs):
         parser.error('give configs, or --all')

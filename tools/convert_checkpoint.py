@@ -11,30 +11,23 @@ from mmmsmlp.run.entry import run_tool
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('src', metavar='SRC', help='the released .pth file')
-    parser.add_argument('dst', metavar='DST', help='the file to write')
-    parser.add_argument('--family', choices=LAYOUTS, default='auto')
-    parser.add_argument(
-        '--geometry',
-        choices=['released', 'paper'],
+    add = parser.add_argument
+    add('src', metavar='SRC', help='the released .pth file')
+    add('dst', metavar='DST', help='the file to write')
+    add('--family', choices=LAYOUTS, default='auto')
+    add(
+        '--geometry', choices=['released', 'paper'],
         help="how mix-shift weights were trained; the authors' files are released",
-    )
-    parser.add_argument(
-        '--shift-dist',
-        nargs='+',
-        type=int,
-        metavar='D',
+    )  # fmt: skip
+    add(
+        '--shift-dist', nargs='+', type=int, metavar='D',
         help="distances of the channel groups, if not the file's or geometry's own",
-    )
-    parser.add_argument(
-        '--task',
-        choices=TASKS,
-        default='backbone',
+    )  # fmt: skip
+    add(
+        '--task', choices=TASKS, default='backbone',
         help='cls keeps the classifier, for mmpretrain',
-    )
-    parser.add_argument(
-        '--verify', action='store_true', help='compute images with it and compare'
-    )
+    )  # fmt: skip
+    add('--verify', action='store_true', help='compute images with it and compare')
     return parser.parse_args()
 
 

@@ -26,18 +26,17 @@ SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'}
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('input', help="an image, a folder, or a quoted glob: 'a/*.jpg'")
-    parser.add_argument('config', help='such as configs/retinanet_msmlp_t_1x.py')
-    parser.add_argument('weights', help='checkpoint of the whole model')
-    parser.add_argument('--out-dir', default='outputs', help='default: %(default)s')
-    parser.add_argument(
-        '--score-thr',
-        type=float,
-        default=0.3,
+    add = parser.add_argument
+    add('input', help="an image, a folder, or a quoted glob: 'a/*.jpg'")
+    add('config', help='such as configs/retinanet_msmlp_t_1x.py')
+    add('weights', help='checkpoint of the whole model')
+    add('--out-dir', default='outputs', help='default: %(default)s')
+    add(
+        '--score-thr', type=float, default=0.3,
         help='detection: draw and count boxes above it',
-    )
-    parser.add_argument('--device', help='such as cuda:0 or cpu; default: the GPU')
-    parser.add_argument(
+    )  # fmt: skip
+    add('--device', help='such as cuda:0 or cpu; default: the GPU')
+    add(
         '--no-save-pred', action='store_true', help='detection, segmentation: draw only'
     )
     return parser.parse_args()
@@ -50,13 +49,11 @@ def find_images(source: str) -> list[str]:
         BadInput: There is none, or two would be drawn to one file.
     """
     path = Path(source).expanduser()
-    if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-    elif path.is_file():
-        found = [path]
-    else:
-        found = sorted(Path(name) for name in glob(str(path), recursive=True))
-        found = [p for p in found if p.is_file() and p.suffix.lower() in SUFFIXES]
+    found = [path]
+    if not path.is_file():
+        names = path.iterdir() if path.is_dir() else glob(str(path), recursive=True)
+        found = [p for p in map(Path, names) if p.suffix.lower() in SUFFIXES]
+        found = sorted(p for p in found if p.is_file())
     if not found:
         raise BadInput(f'there is no image at {source}')
     first = {}
@@ -82,14 +79,10 @@ def detector(cfg, args) -> Callable[[str], str]:
 
     inferencer = DetInferencer(cfg, args.weights, args.device, show_progress=False)
     check_whole(inferencer.model, args.weights)
+    options = dict(pred_score_thr=args.score_thr, no_save_pred=args.no_save_pred)
 
     def draw(image: str) -> str:
-        found = inferencer(
-            image,
-            out_dir=args.out_dir,
-            pred_score_thr=args.score_thr,
-            no_save_pred=args.no_save_pred,
-        )['predictions'][0]
+        found = inferencer(image, out_dir=args.out_dir, **options)['predictions'][0]
         count = sum(score >= args.score_thr for score in found['scores'])
         return f'{count} boxes'
 
@@ -100,9 +93,8 @@ def segmentor(cfg, args) -> Callable[[str], str]:
     from mmseg.apis import MMSegInferencer
 
     check_classes(cfg, args.weights)
-    inferencer = MMSegInferencer(
-        cfg, args.weights, device=args.device, show_progress=False
-    )
+    options = dict(device=args.device, show_progress=False)
+    inferencer = MMSegInferencer(cfg, args.weights, **options)
     check_whole(inferencer.model, args.weights)
     names = inferencer.model.dataset_meta['classes']
 
@@ -110,9 +102,8 @@ def segmentor(cfg, args) -> Callable[[str], str]:
         # Written here: the inferencer would number the files instead of naming them.
         result = inferencer(image, return_vis=True)
         labels, name = result['predictions'], Path(image).name
-        imwrite(
-            result['visualization'][..., ::-1], str(Path(args.out_dir, 'vis', name))
-        )
+        drawn = result['visualization'][..., ::-1]
+        imwrite(drawn, str(Path(args.out_dir, 'vis', name)))
         if not args.no_save_pred:
             file = Path(args.out_dir, 'preds', name).with_suffix('.png')
             imwrite(labels.astype('uint8'), str(file))

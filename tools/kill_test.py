@@ -26,19 +26,16 @@ TRAIN = Path(__file__).with_name('train.py')
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config')
-    parser.add_argument('--kills', type=int, default=50)
-    parser.add_argument('--seed', type=int, default=0, help='of the moments')
-    parser.add_argument(
-        '--seconds',
-        type=float,
-        nargs=2,
-        default=(2, 25),
-        metavar=('FROM', 'TO'),
+    add = parser.add_argument
+    add('config')
+    add('--kills', type=int, default=50)
+    add('--seed', type=int, default=0, help='of the moments')
+    add(
+        '--seconds', type=float, nargs=2, default=(2, 25), metavar=('FROM', 'TO'),
         help='each start lives for a random time between these',
-    )
-    parser.add_argument('--work-dir', default='work_dirs/kill_test', metavar='DIR')
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    )  # fmt: skip
+    add('--work-dir', default='work_dirs/kill_test', metavar='DIR')
+    add('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
     return parser.parse_args()
 
 
@@ -54,20 +51,19 @@ def start(args: argparse.Namespace, folder: Path, *more: str) -> subprocess.Pope
         )
 
 
-def steps_done(folder: Path) -> tuple[str | None, int]:
-    """The checkpoint that a resume would take, and its number of iterations."""
+def last_checkpoint(folder: Path) -> tuple[str, dict]:
+    """The name of the checkpoint that a resume would take, and what it holds."""
     checkpoint = latest_checkpoint(folder)
     if checkpoint is None:
-        return None, 0
-    return checkpoint, torch.load(checkpoint, weights_only=False)['meta']['iter']
+        return 'no checkpoint yet', dict(meta=dict(iter=0))
+    return Path(checkpoint).name, torch.load(checkpoint, weights_only=False)
 
 
 def scores(folder: Path) -> dict[str, str]:
     """The metrics of the last evaluation, from the log."""
-    lines = [
-        ln for ln in (folder / 'output.txt').read_text().split('\n') if '(val)' in ln
-    ]
-    return dict(re.findall(r'(\w+/\w+): (-?[\d.]+)', lines[-1])) if lines else {}
+    lines = (folder / 'output.txt').read_text().split('\n')
+    last = [line for line in lines if '(val)' in line][-1:]
+    return dict(re.findall(r'(\w+/\w+): (-?[\d.]+)', ''.join(last)))
 
 
 def kill_and_resume(args: argparse.Namespace, folder: Path) -> int:
@@ -85,8 +81,8 @@ def kill_and_resume(args: argparse.Namespace, folder: Path) -> int:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         killed += 1
-        checkpoint, steps = steps_done(folder)
-        name = Path(checkpoint).name if checkpoint else 'no checkpoint yet'
+        name, content = last_checkpoint(folder)
+        steps = content['meta']['iter']
         print(f'kill {killed}: after {life:.1f} s, {name}, {steps} steps', flush=True)
         if steps < before:
             raise SystemExit(f'error: {before} steps were done before, now {steps}')
@@ -108,9 +104,8 @@ def main() -> None:
     print(f'in peace: {time.monotonic() - begin:.0f} s, {scores(folder / "peace")}')
     killed = kill_and_resume(args, folder / 'killed')
     print(f'killed {killed} times: {scores(folder / "killed")}')
-    (peace, _), (other, _) = (steps_done(folder / name) for name in ('peace', 'killed'))
     one, two = (
-        torch.load(path, weights_only=False)['state_dict'] for path in (peace, other)
+        last_checkpoint(folder / name)[1]['state_dict'] for name in ('peace', 'killed')
     )
     same = all(torch.equal(one[name], two[name]) for name in one)
     print(f'final weights identical: {same}')

@@ -10,14 +10,13 @@ from mmmsmlp.demo import DemoDataError, make_demo_data
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('out', help='folder to make')
-    parser.add_argument('--train', type=int, default=400, help='training images')
-    parser.add_argument('--val', type=int, default=80, help='validation images')
-    parser.add_argument('--size', type=int, default=160, help='pixels per side')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument(
-        '--semantic', action='store_true', help='also write segmentation maps'
-    )
+    add = parser.add_argument
+    add('out', help='folder to make')
+    add('--train', type=int, default=400, help='training images')
+    add('--val', type=int, default=80, help='validation images')
+    add('--size', type=int, default=160, help='pixels per side')
+    add('--seed', type=int, default=0)
+    add('--semantic', action='store_true', help='also write segmentation maps')
     args = parser.parse_args()
     try:
         made = make_demo_data(**vars(args))

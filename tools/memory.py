@@ -10,6 +10,7 @@ import argparse
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
@@ -30,24 +31,16 @@ from mmmsmlp.run.entry import positive, run_tool
 from mmmsmlp.run.launch import replace_sync_bn
 
 SHAPES = {'mmdet': (2, 400, 640), 'mmseg': (2, 512, 512), 'mmpretrain': (16, 224, 224)}
-SWITCHES = {
-    'plain': {},
-    'with_cp': {'model.backbone.with_cp': True},
-    '--amp': {},
-    'with_cp --amp': {'model.backbone.with_cp': True},
-}
+SWITCHES = ('plain', 'with_cp', '--amp', 'with_cp --amp')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('configs', nargs='+', metavar='CONFIG')
     parser.add_argument(
-        '--shape',
-        nargs=3,
-        type=positive,
-        metavar=('N', 'H', 'W'),
+        '--shape', nargs=3, type=positive, metavar=('N', 'H', 'W'),
         help='default 2 400 640 (mmdet), 2 512 512 (mmseg), 16 224 224 (mmpretrain)',
-    )
+    )  # fmt: skip
     return parser.parse_args()
 
 
@@ -65,8 +58,8 @@ def batch_of(scope: str, shape: tuple[int, int, int], classes: int) -> dict:
     if scope == 'mmdet':
         from mmdet.testing import demo_mm_inputs
 
-        return demo_mm_inputs(count, [[3, *size]] * count, num_items=[2] * count,
-                              num_classes=classes, with_mask=True)  # fmt: skip
+        options = dict(num_items=[2] * count, num_classes=classes, with_mask=True)
+        return demo_mm_inputs(count, [[3, *size]] * count, **options)
     images = list(torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8))
     if scope == 'mmpretrain':
         from mmpretrain.structures import DataSample
@@ -90,10 +83,7 @@ def step_of(cfg: Config, shape: tuple[int, int, int]) -> Callable[[], object]:
     model: nn.Module = MODELS.build(cfg.model).train()
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
     batch = batch_of(cfg.default_scope, shape, classes_of(cfg.model))
-
-    def step():
-        return model.train_step(batch, optimizer)
-
+    step = partial(model.train_step, batch, optimizer)
     step()
     return step
 
@@ -101,17 +91,16 @@ def step_of(cfg: Config, shape: tuple[int, int, int]) -> Callable[[], object]:
 def measure(name: str, shape: tuple[int, int, int] | None) -> list[str]:
     """A row of the table: gigabytes with each of the switches."""
     cells = []
-    for switch, options in SWITCHES.items():
-        cfg = load_config(name, options)
+    for switch in SWITCHES:
+        with_cp = {'model.backbone.with_cp': True} if 'with_cp' in switch else None
+        cfg = load_config(name, with_cp)
         check_is_whole(cfg, 'default_scope', 'model', 'optim_wrapper')
-        scope = cfg.default_scope
         if 'amp' in switch:
             switches.use_amp(cfg, 'auto')
-        with DefaultScope.overwrite_default_scope(scope), building(name):
-            step = step_of(cfg, tuple(shape or SHAPES[scope]))
-            cells.append(f'{peak_bytes(step, "cpu") / 1e9:.2f}')
-    used = 'x'.join(map(str, shape or SHAPES[scope]))
-    return [Path(name).stem, used, *cells]
+        with DefaultScope.overwrite_default_scope(cfg.default_scope), building(name):
+            used = shape or SHAPES[cfg.default_scope]
+            cells.append(f'{peak_bytes(step_of(cfg, used), "cpu") / 1e9:.2f}')
+    return [Path(name).stem, 'x'.join(map(str, used)), *cells]
 
 
 def main() -> None:

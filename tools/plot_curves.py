@@ -11,10 +11,9 @@ from mmmsmlp.run.entry import run_tool
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('run', type=Path, help='such as work_dirs/retinanet_msmlp_t_1x')
-    parser.add_argument(
-        '--out', type=Path, help='image file to write; default RUN/curves.png'
-    )
+    add = parser.add_argument
+    add('run', type=Path, help='such as work_dirs/retinanet_msmlp_t_1x')
+    add('--out', type=Path, help='image file to write; default RUN/curves.png')
     args = parser.parse_args()
     target = args.out or args.run / 'curves.png'
     draw_curves(args.run, target)
