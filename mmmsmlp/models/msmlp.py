@@ -20,7 +20,6 @@ from .pyramid import (
     PyramidBackbone,
     Stage,
     StagePlan,
-    init_linear,
     module_list,
     plan_pyramid,
     resolve_arch,
@@ -95,7 +94,6 @@ class MSMLP(PyramidBackbone):
                     plans, stage0_sizes + arch['mix_sizes'], strict=True
                 )
             ],
-            widths=[plan.channels for plan in plans],
             geometry=chosen,
             in_channels=in_channels,
             out_indices=out_indices,
@@ -103,7 +101,6 @@ class MSMLP(PyramidBackbone):
             gap_before_final_norm=gap_before_final_norm,
             init_cfg=init_cfg,
         )
-        self.apply(init_linear)
 
 
 def ms_stage(
@@ -128,7 +125,7 @@ def ms_stage(
         for drop in plan.drops
     ]
     embed = PatchEmbed(plan.in_channels, plan.channels, plan.patch_size)
-    return Stage(embed, blocks, with_cp)
+    return Stage(plan.channels, embed, blocks, with_cp)
 
 
 MIX_CONVS = ('depthwise', 'full')

@@ -31,7 +31,6 @@ class PyramidBackbone(BaseModule):
     Args:
         stages: Stages 1-4, with stage 0 at stride 2 in front or not; stage 0 is
             never an output (C8).
-        widths: Channels of each of ``stages``.
         geometry: Of the mix-shift blocks, kept in the state dict as a mark; None
             without such blocks.
         in_channels: Channels of the input image.
@@ -55,7 +54,6 @@ class PyramidBackbone(BaseModule):
     def __init__(
         self,
         stages: Sequence[Stage],
-        widths: Sequence[int],
         geometry: Geometry | None = None,
         in_channels: int = 3,
         out_indices: Sequence[int] = (0, 1, 2, 3),
@@ -74,12 +72,13 @@ class PyramidBackbone(BaseModule):
         self.frozen_stages = frozen_stages
         self.gap_before_final_norm = gap_before_final_norm
         first = len(stages) - NUM_STAGES
-        widths = widths[first:]
+        widths = [stage.channels for stage in stages[first:]]
         self.out_channels = [widths[i] for i in self.out_indices]
         self.stage0 = stages[0] if first else None
         self.stages = module_list(stages[first : first + self.out_indices[-1] + 1])
         for i in self.out_indices:
             self.add_module(f'norm{i}', LayerNorm2d(widths[i], norm_eps))
+        self.apply(init_linear)
         self._freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -257,16 +256,22 @@ class Stage(nn.Module):
     """``embed``, then ``blocks``; each maps (N, C, H, W) to (N, C', H', W').
 
     Args:
+        channels: Width of the blocks.
         embed: Patch embedding or patch merging in front of the blocks.
-        blocks: The blocks, all of one width.
+        blocks: The blocks.
         with_cp: Recompute each block in the backward pass instead of keeping its
             activations.
     """
 
     def __init__(
-        self, embed: nn.Module, blocks: Iterable[nn.Module], with_cp: bool = False
+        self,
+        channels: int,
+        embed: nn.Module,
+        blocks: Iterable[nn.Module],
+        with_cp: bool = False,
     ):
         super().__init__()
+        self.channels = channels
         self.embed = embed
         self.blocks = nn.ModuleList(blocks)
         self.with_cp = with_cp
