@@ -78,7 +78,8 @@ def main() -> None:
         notices.append(switches.use_resume(cfg, args.resume))
     switches.collate_for_scope(cfg)
     seed_by_progress(cfg)
-    cfg.custom_hooks.append(dict(type='mmmsmlp.RunRecordHook'))
+    for hook in 'RunRecordHook', 'PlainCheckpointHook':
+        cfg.custom_hooks.append(dict(type=f'mmmsmlp.{hook}'))
     check_data_paths(cfg, ('train', 'val'))
     check_dataset_classes(cfg, ('train', 'val'))
     check_start(cfg)
