@@ -6,27 +6,32 @@ from argparse import Namespace
 import pytest
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
-from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
+from mmengine.runner.checkpoint import CheckpointLoader
 
+from mmmsmlp.engine.hooks import PlainCheckpointHook
 from mmmsmlp.errors import CheckpointError
-from mmmsmlp.run.mends import install_safe_loader
+from mmmsmlp.run import mends
 from tests.helpers.hostile import Runs
 
 
 @pytest.fixture
-def load():
-    install_safe_loader()
-    yield CheckpointLoader.load_checkpoint
-    CheckpointLoader.register_scheme('', loader=load_from_local, force=True)
+def load(stock_mmengine):
+    mends.install()
+    return CheckpointLoader.load_checkpoint
 
 
 def test_a_training_state_comes_back_whole(load, tmp_path):
     buffer = HistoryBuffer([1.0, 3.0], [1, 1])
-    content = dict(state_dict=dict(w=torch.arange(3.0)), logs=dict(loss=buffer))
+    content = dict(
+        state_dict=dict(w=torch.arange(3.0)),
+        message_hub=dict(log_scalars=dict(loss=buffer)),
+    )
     torch.save(content, tmp_path / 'run.pth')
     loaded = load(str(tmp_path / 'run.pth'))
-    assert type(loaded['logs']['loss']) is HistoryBuffer
-    assert loaded['logs']['loss'].mean() == 2.0
+    PlainCheckpointHook().after_load_checkpoint(None, loaded)
+    (loss,) = loaded['message_hub']['log_scalars'].values()
+    assert type(loss) is HistoryBuffer
+    assert loss.mean() == 2.0
     assert loaded['state_dict']['w'].tolist() == [0, 1, 2]
 
 
