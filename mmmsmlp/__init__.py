@@ -5,6 +5,7 @@ and loads nothing heavy; the classes themselves load on first use.
 """
 
 from importlib import import_module
+from typing import Any
 
 from . import registry  # noqa: F401  its child registries make the names resolvable
 from .version import __version__
@@ -22,11 +23,11 @@ _LAZY = {
 __all__ = ['__version__', *_LAZY]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *_LAZY})

@@ -10,7 +10,7 @@ import sys
 
 from .configs import root
 
-OF_THE_CHECKOUT = ('check_env', 'env', 'model_zoo', 'quickstart', 'run_tests')
+OF_THE_CHECKOUT = ('check_env', 'env', 'lint', 'model_zoo', 'quickstart', 'run_tests')
 
 
 def main() -> None:

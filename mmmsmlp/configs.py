@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 PACKAGE = Path(__file__).resolve().parent
 SIZES = ('t', 's', 'b')
@@ -91,7 +95,7 @@ def advice(name: str) -> str:
     return f'mmmsmlp.list_configs() names all, they lie in {root() / "configs"}'
 
 
-def get_config(name: str):
+def get_config(name: str) -> 'Config':
     """Read a config by name, as a :class:`mmengine.config.Config`.
 
     ``DetInferencer(mmmsmlp.get_config('retinanet_msmlp_t_1x'), CHECKPOINT)`` works

@@ -1,5 +1,7 @@
 """What can go wrong with what a user gave, and how its names are listed."""
 
+from collections.abc import Iterable
+
 
 class CheckpointError(RuntimeError):
     """A checkpoint that cannot, or must not, be used as it was asked for."""
@@ -13,8 +15,8 @@ class BadInput(Exception):
     """Something the user gave cannot be used; the message says what and the cure."""
 
 
-def join_some(names, count=5):
+def join_some(names: Iterable[object], count: int = 5) -> str:
     """Join at most ``count`` names and say how many more there are."""
-    names = [str(name) for name in names]
-    more = len(names) - count
-    return ', '.join(names[:count]) + (f' and {more} more' if more > 0 else '')
+    texts = [str(name) for name in names]
+    more = len(texts) - count
+    return ', '.join(texts[:count]) + (f' and {more} more' if more > 0 else '')

@@ -1,5 +1,7 @@
-"""Which tests run (the slow ones with --all or -m only), and a stand-in for yacs."""
+"""Which tests run: the tiers --fast, default and --all; and a stand-in for yacs."""
 
+import os
+import re
 import sys
 import types
 
@@ -8,18 +10,41 @@ import pytest
 pytest.register_assert_rewrite('tests.helpers')
 pytest_plugins = ['tests.helpers.fixtures']
 
+FAST_LIMIT = 60  # seconds for one test of the fast tier; the usual one takes 0.05
+
 
 def pytest_addoption(parser):
-    parser.addoption('--all', action='store_true', help='run the slow tests too')
+    tiers = parser.getgroup('tiers')
+    tiers.addoption('--fast', action='store_true', help='leave out full and slow tests')
+    tiers.addoption('--all', action='store_true', help='run the slow tests too')
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption('--all') or config.option.markexpr:
-        return
-    slow = [item for item in items if item.get_closest_marker('slow')]
-    if slow:
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if not item.get_closest_marker('slow')]
+    for item in items:
+        if 'trained' in getattr(item, 'fixturenames', ()):  # it runs tools/train.py
+            item.add_marker('full')
+        needs_root = item.get_closest_marker('root')
+        if needs_root and os.getuid() != 0:
+            item.add_marker(pytest.mark.skip(f'needs root for {needs_root.args[0]}'))
+    left_out = _left_out(config)
+    kept, others = [], []
+    for item in items:
+        marked = any(map(item.get_closest_marker, left_out))
+        (others if marked else kept).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = kept
+    if config.getoption('--fast'):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(FAST_LIMIT))
+
+
+def _left_out(config) -> set[str]:
+    """Marks of the tests that the tier lacks, but for those that -m speaks of."""
+    fast, whole = config.getoption('--fast'), config.getoption('--all')
+    if fast and whole:
+        raise pytest.UsageError('--fast and --all are two tiers; give one')
+    marks = {'slow', 'full'} if fast else set() if whole else {'slow'}
+    return marks - set(re.findall(r'\w+', config.option.markexpr))
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mmmsmlp.version import __version__
+
 REPO = Path(__file__).parents[1]
 PACKAGE = REPO / 'mmmsmlp'
 
@@ -62,6 +64,13 @@ def test_import_runs_the_code_of_this_checkout():
     assert result.stdout.split() == [str(PACKAGE / '__init__.py'), '0.1.0']
 
 
+def test_the_citation_and_the_changelog_name_the_version():
+    citation = (REPO / 'CITATION.cff').read_text().splitlines()
+    assert f'version: {__version__}' in citation
+    changelog = (REPO / 'CHANGELOG.md').read_text().splitlines()
+    assert any(line.startswith(f'## {__version__} - ') for line in changelog)
+
+
 def test_ops_import_torch_only():
     assert offenders(PACKAGE / 'ops', ['mmengine', 'mmcv', 'mmmsmlp.models']) == []
 
@@ -104,7 +113,7 @@ def wheel(tmp_path_factory):
 def test_wheel_holds_the_package_and_its_configs(wheel):
     names = set(wheel.namelist())
     modules = {str(path.relative_to(REPO)) for path in PACKAGE.rglob('*.py')}
-    assert modules <= names
+    assert modules | {'mmmsmlp/py.typed'} <= names
     for folder in ('configs', 'tools'):
         expected = {
             f'mmmsmlp/.mim/{path.relative_to(REPO)}'

@@ -1,4 +1,4 @@
-"""Does this Python's environment satisfy what mmmsmlp and its tools need?
+"""The check that this Python's environment satisfies what mmmsmlp and its tools need.
 
 Exit code 0: yes; 1: no, each lack on a line of its own; 3: it would break.
 Standard library only: it runs before anything is known about the environment.

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Are the tests green? Makes the environment if need be, then runs pytest.
 #
-#   bash tools/run_tests.sh [--all] [pytest arguments]
+#   bash tools/run_tests.sh [--fast | --all] [pytest arguments]
 #
-# --all adds the tests marked slow. Paths are relative to the root of the checkout.
+# --fast leaves out what is marked full (under two minutes: for every change), --all
+# adds what is marked slow. Paths are relative to the root of the checkout.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -1,14 +1,15 @@
-"""How does a demo dataset get onto the disk, complete or not at all?"""
+"""The writing of a demo dataset to the disk, complete or not at all."""
 
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from .scene import compose
+from .scene import Instance, compose
 from .shapes import CLASSES, PALETTE
 
 # Raised whenever the same seed would yield other files.
@@ -21,25 +22,32 @@ class DemoDataError(ValueError):
     """The demo dataset cannot be made as asked."""
 
 
-def make_demo_data(out, train=400, val=80, size=160, seed=0, semantic=False):
+def make_demo_data(
+    out: str | Path,
+    train: int = 400,
+    val: int = 80,
+    size: int = 160,
+    seed: int = 0,
+    semantic: bool = False,
+) -> bool:
     """Write the demo dataset in COCO format, unless it is there already.
 
     The same arguments give the same bytes. The folder appears under its name
     once everything is in it.
 
     Args:
-        out (str | Path): Folder to make; holds ``train/``, ``val/``,
+        out: Folder to make; holds ``train/``, ``val/``,
             ``annotations/{train,val}.json``, ``meta.json`` and, on request,
             ``semantic/{train,val}/`` with one uint8 map per image: 0 is the
             background, ``i + 1`` the class ``CLASSES[i]``.
-        train (int): Number of training images.
-        val (int): Number of validation images.
-        size (int): Height and width of the images in pixels, 64 or more.
-        seed (int): Seed of everything drawn, 0 or more.
-        semantic (bool): Whether to write the semantic maps.
+        train: Number of training images.
+        val: Number of validation images.
+        size: Height and width of the images in pixels, 64 or more.
+        seed: Seed of everything drawn, 0 or more.
+        semantic: Whether to write the semantic maps.
 
     Returns:
-        bool: Whether the data was made; False if it was complete already.
+        Whether the data was made; False if it was complete already.
 
     Raises:
         DemoDataError: If an argument is out of range, or ``out`` holds
@@ -72,7 +80,7 @@ def make_demo_data(out, train=400, val=80, size=160, seed=0, semantic=False):
     return True
 
 
-def _check(train, val, size, seed):
+def _check(train: int, val: int, size: int, seed: int) -> None:
     for name, value, least in (
         ('train', train, 1),
         ('val', val, 1),
@@ -83,7 +91,7 @@ def _check(train, val, size, seed):
             raise DemoDataError(f'{name} is {value}; give {least} or more')
 
 
-def _is_complete(out, meta):
+def _is_complete(out: Path, meta: dict) -> bool:
     """Whether ``out`` is the dataset that ``meta`` asks for.
 
     Raises:
@@ -105,7 +113,7 @@ def _is_complete(out, meta):
     return True
 
 
-def _names(meta):
+def _names(meta: dict) -> Iterator[str]:
     """Paths of all files of a dataset but ``META``, relative to its folder."""
     for split in SPLITS:
         yield f'annotations/{split}.json'
@@ -115,7 +123,7 @@ def _names(meta):
                 yield f'semantic/{split}/{_stem(index)}.png'
 
 
-def _publish(partial, out, meta):
+def _publish(partial: Path, out: Path, meta: dict) -> None:
     """Give the finished folder its name."""
     try:
         partial.rename(out)
@@ -125,8 +133,9 @@ def _publish(partial, out, meta):
             raise
 
 
-def _write_split(root, split, meta):
-    images, annotations = [], []
+def _write_split(root: Path, split: str, meta: dict) -> None:
+    images: list[dict] = []
+    annotations: list[dict] = []
     size = meta['size']
     (root / split).mkdir()
     (root / 'annotations').mkdir(exist_ok=True)
@@ -157,7 +166,7 @@ def _write_split(root, split, meta):
     (root / 'annotations' / f'{split}.json').write_text(json.dumps(document))
 
 
-def _annotation(instance, number, image_id):
+def _annotation(instance: Instance, number: int, image_id: int) -> dict:
     rows, columns = (np.flatnonzero(instance.mask.any(axis)) for axis in (1, 0))
     left, top = int(columns[0]), int(rows[0])
     width, height = int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top
@@ -172,18 +181,18 @@ def _annotation(instance, number, image_id):
     )
 
 
-def _semantic_map(instances, size):
+def _semantic_map(instances: list[Instance], size: int) -> np.ndarray:
     labels = np.zeros((size, size), np.uint8)
     for instance in instances:
         labels[instance.mask] = instance.label + 1
     return labels
 
 
-def _stem(index):
+def _stem(index: int) -> str:
     return f'{index:05d}'
 
 
-def _write_image(path, image, parameters=()):
+def _write_image(path: Path, image: np.ndarray, parameters: Sequence[int] = ()) -> None:
     # imwrite returns False instead of raising, and fails on non-ASCII paths.
     done, data = cv2.imencode(path.suffix, image, list(parameters))
     if not done:

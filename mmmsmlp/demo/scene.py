@@ -1,4 +1,4 @@
-"""How is one demo image composed, and what is visible of each shape in it?"""
+"""The composition of one demo image, and what is visible of each shape in it."""
 
 from dataclasses import dataclass
 
@@ -27,17 +27,17 @@ class Instance:
     """The visible part of one shape.
 
     Attributes:
-        label (int): Index into ``CLASSES``.
-        mask (ndarray): (H, W) bool, the visible pixels.
-        polygons (list[ndarray]): (P, 2) corner points of each visible piece in
-            pixels; pixel (0, 0) spans 0..1.
-        visible (float): Visible share of the whole shape, 0..1.
-        truncated (bool): Whether the image's border cuts the shape.
+        label: Index into ``CLASSES``.
+        mask: (H, W) bool, the visible pixels.
+        polygons: (P, 2) corner points of each visible piece in pixels; pixel (0, 0)
+            spans 0..1.
+        visible: Visible share of the whole shape, 0..1.
+        truncated: Whether the image's border cuts the shape.
     """
 
     label: int
     mask: np.ndarray
-    polygons: list
+    polygons: list[np.ndarray]
     visible: float
     truncated: bool
 
@@ -50,7 +50,7 @@ class _Placed:
     truncated: bool
 
 
-def compose(rng, size):
+def compose(rng: np.random.Generator, size: int) -> tuple[np.ndarray, list[Instance]]:
     """Draw one scene.
 
     A later shape lies over an earlier one. A shape that would be hidden or cut
@@ -58,11 +58,11 @@ def compose(rng, size):
     so that nothing is drawn that has no label.
 
     Args:
-        rng (numpy.random.Generator): Source of every choice.
-        size (int): Height and width in pixels.
+        rng: Source of every choice.
+        size: Height and width in pixels.
 
     Returns:
-        tuple: (H, W, 3) uint8 BGR image and the list of :class:`Instance`.
+        The (H, W, 3) uint8 BGR image, and what is visible of each shape in it.
     """
     placed, owner = _place(rng, size)
     image = background(rng, size)
@@ -84,14 +84,14 @@ def compose(rng, size):
     return np.clip(image, 0, 255).round().astype(np.uint8), instances
 
 
-def _place(rng, size):
+def _place(rng: np.random.Generator, size: int) -> tuple[list[_Placed], np.ndarray]:
     """Choose the shapes.
 
     Returns:
-        tuple: list of shapes, and the (FINE * size, FINE * size) uint8 map that
-        holds the number of the topmost shape, 1 for the first, 0 for none.
+        The shapes, and the (FINE * size, FINE * size) uint8 map that holds the number
+        of the topmost shape, 1 for the first, 0 for none.
     """
-    placed = []
+    placed: list[_Placed] = []
     owner = np.zeros((FINE * size, FINE * size), np.uint8)
     # Large ones go first: a large one placed late would hide the others.
     for diameter in sorted(_diameters(rng, size), reverse=True):
@@ -113,14 +113,16 @@ def _place(rng, size):
     return placed, owner
 
 
-def _diameters(rng, size):
+def _diameters(rng: np.random.Generator, size: int) -> np.ndarray:
     """Two to six circumscribed diameters in pixels, log-uniform in each range."""
     ranges = rng.choice(len(SIZES), rng.integers(2, 7), p=SIZE_ODDS)
     low, high = np.log(np.array(SIZES)[ranges]).T
     return size * np.exp(rng.uniform(low, high))
 
 
-def _candidate(rng, name, diameter, size):
+def _candidate(
+    rng: np.random.Generator, name: str, diameter: float, size: int
+) -> tuple[np.ndarray, bool]:
     """One shape at a random place: its outline, and whether the border cuts it."""
     points = outline(name, diameter, rng.uniform(-np.pi / 6, np.pi / 6))
     if rng.random() < TRUNCATED_ODDS:
@@ -132,7 +134,7 @@ def _candidate(rng, name, diameter, size):
     return points, bool(truncated)
 
 
-def _shows(visible, full_area):
+def _shows(visible: np.ndarray, full_area: float) -> bool:
     """Whether enough of a shape is visible, with no hole in it."""
     if np.count_nonzero(visible) < MIN_VISIBLE * full_area:
         return False
@@ -145,7 +147,7 @@ def _shows(visible, full_area):
     return bool((levels[0, :, 3] < 0).all())
 
 
-def _fill(points, size):
+def _fill(points: np.ndarray, size: int) -> np.ndarray:
     """Set the fine pixels whose centre lies inside an outline in image pixels.
 
     cv2.fillPoly would set the pixels under the outline too, which makes a small
@@ -169,14 +171,14 @@ def _fill(points, size):
     return filled
 
 
-def _shrink(fine, size):
+def _shrink(fine: np.ndarray, size: int) -> np.ndarray:
     """Share of each image pixel that is set on the fine grid, float32."""
     return cv2.resize(
         fine.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA
     )
 
 
-def _pieces(visible):
+def _pieces(visible: np.ndarray) -> np.ndarray:
     """``visible`` without the splinters that are too small to count."""
     window = _window(visible)
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(
@@ -191,18 +193,18 @@ def _pieces(visible):
     return kept
 
 
-def _window(mask):
+def _window(mask: np.ndarray) -> tuple[slice, slice]:
     """Slices of the smallest rectangle that holds all of a mask."""
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
     return slice(top, top + height), slice(left, left + width)
 
 
-def _trace(visible):
+def _trace(visible: np.ndarray) -> list[np.ndarray]:
     """Outline each piece of a fine mask, in image pixels."""
     # Contours run through pixel centres. Those of the pixels' corners run along
     # the pixels' edges.
-    corners = np.pad(visible, ((0, 1), (0, 1))).astype(np.uint8)
-    corners = cv2.dilate(corners, np.ones((2, 2), np.uint8), anchor=(1, 1))
+    padded = np.pad(visible, ((0, 1), (0, 1))).astype(np.uint8)
+    corners = cv2.dilate(padded, np.ones((2, 2), np.uint8), anchor=(1, 1))
     contours, _ = cv2.findContours(corners, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outlines = [cv2.approxPolyDP(contour, 0.7, True)[:, 0] for contour in contours]
     return [points / FINE for points in outlines if len(points) >= 3]

@@ -7,16 +7,16 @@ CLASSES = ('circle', 'square', 'triangle', 'star')
 PALETTE = ((230, 80, 60), (60, 150, 230), (250, 190, 40), (120, 200, 90))
 
 
-def outline(name, size, angle=0.0):
+def outline(name: str, size: float, angle: float = 0.0) -> np.ndarray:
     """Closed outline of one shape, centred on the origin.
 
     Args:
-        name (str): One of ``CLASSES``.
-        size (float): Diameter of the circumscribed circle in pixels.
-        angle (float): Clockwise rotation in radians.
+        name: One of ``CLASSES``.
+        size: Diameter of the circumscribed circle in pixels.
+        angle: Clockwise rotation in radians.
 
     Returns:
-        ndarray: (P, 2) float64 corner points, x to the right and y down.
+        (P, 2) float64 corner points, x to the right and y down.
     """
     if name == 'circle':
         points = _ring(72)
@@ -35,7 +35,7 @@ def outline(name, size, angle=0.0):
     return size / 2 * points @ np.array([[cos, sin], [-sin, cos]])
 
 
-def _ring(count, start=0.0):
+def _ring(count: int, start: float = 0.0) -> np.ndarray:
     """``count`` points on the unit circle, the first at the top plus ``start``."""
     turn = start + 2 * np.pi * np.arange(count) / count
     return np.stack([np.sin(turn), -np.cos(turn)], axis=1)
@@ -43,18 +43,18 @@ def _ring(count, start=0.0):
 
 # Degrees to either side of a class's own hue.
 HUE_SPREAD = 18
-_HUES = cv2.cvtColor(np.float32([PALETTE]) / 255, cv2.COLOR_RGB2HSV)[0, :, 0]
+_HUES = cv2.cvtColor(np.array([PALETTE], np.float32) / 255, cv2.COLOR_RGB2HSV)[0, :, 0]
 
 
-def background(rng, size):
+def background(rng: np.random.Generator, size: int) -> np.ndarray:
     """Textured background in muted colours.
 
     Args:
-        rng (numpy.random.Generator): Source of every choice.
-        size (int): Height and width in pixels.
+        rng: Source of every choice.
+        size: Height and width in pixels.
 
     Returns:
-        ndarray: (size, size, 3) float32 image, BGR in 0..255.
+        (size, size, 3) float32 image, BGR in 0..255.
     """
     base, other = (
         _colour(rng.uniform(0, 360), rng.uniform(0.05, 0.3), value)
@@ -67,19 +67,19 @@ def background(rng, size):
     return image + rng.normal(0, 5, (size, size, 1)).astype(np.float32)
 
 
-def surface(rng, size, label):
+def surface(rng: np.random.Generator, size: int, label: int) -> np.ndarray:
     """Saturated colour with a soft light and grain, for one shape.
 
     Each class keeps to the hues around its colour in ``PALETTE``. Outlines alone
     would tell the classes apart as well, but not after a few minutes of training.
 
     Args:
-        rng (numpy.random.Generator): Source of every choice.
-        size (int): Height and width in pixels.
-        label (int): Class of the shape.
+        rng: Source of every choice.
+        size: Height and width in pixels.
+        label: Class of the shape.
 
     Returns:
-        ndarray: (size, size, 3) float32 image, BGR in 0..255.
+        (size, size, 3) float32 image, BGR in 0..255.
     """
     colour = _colour(
         _HUES[label] + rng.uniform(-HUE_SPREAD, HUE_SPREAD),
@@ -91,17 +91,17 @@ def surface(rng, size, label):
     return colour * light[..., None] + grain
 
 
-def shadow(alpha):
+def shadow(alpha: np.ndarray) -> np.ndarray:
     """Share of the light, 0..1, that a shape of coverage ``alpha`` takes around it."""
     return 0.45 * cv2.GaussianBlur(alpha, (0, 0), 2.0)
 
 
-def _colour(hue, saturation, value):
-    pixel = np.float32([[[hue % 360, saturation, value]]])
+def _colour(hue: float, saturation: float, value: float) -> np.ndarray:
+    pixel = np.array([[[hue % 360, saturation, value]]], np.float32)
     return 255 * cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0]
 
 
-def _noise(rng, size):
+def _noise(rng: np.random.Generator, size: int) -> np.ndarray:
     """Smooth noise in 0..1, three octaves."""
     total = np.zeros((size, size), np.float32)
     for cells, weight in ((3, 0.55), (7, 0.3), (18, 0.15)):
@@ -112,7 +112,7 @@ def _noise(rng, size):
     return np.clip(total, 0, 1)
 
 
-def _stripes(rng, size):
+def _stripes(rng: np.random.Generator, size: int) -> np.ndarray:
     """Parallel soft stripes in 0..1, in any direction."""
     angle = rng.uniform(0, np.pi)
     period = rng.uniform(8, 40)

@@ -4,6 +4,8 @@ mmengine's strategy and runner, with what they get wrong on today's torch mended
 ``configs/_base_/fsdp.py`` asks for it.
 """
 
+from typing import Any
+
 import torch
 from mmengine._strategy import FSDPStrategy as _FSDPStrategy
 from mmengine.config import Config
@@ -37,7 +39,7 @@ class FSDPStrategy(_FSDPStrategy):
         **kwargs: As mmengine's.
     """
 
-    def __init__(self, *, model_wrapper: dict, **kwargs):
+    def __init__(self, *, model_wrapper: dict, **kwargs: object):
         on_cpu = get_device() == 'cpu'
         if on_cpu:
             # By default FSDP moves the shards to an accelerator ...
@@ -75,20 +77,22 @@ class ShardedRunner(FlexibleRunner):
     would skip one.
     """
 
-    def save_checkpoint(self, *args, meta: dict | None = None, **kwargs) -> None:
+    def save_checkpoint(
+        self, *args: object, meta: dict | None = None, **kwargs: object
+    ) -> None:
         """As mmengine's; ``epoch`` and ``iter`` of ``meta`` stay as given."""
         given = meta or {}
         self._counted = {key: given[key] for key in ('epoch', 'iter') if key in given}
         super().save_checkpoint(*args, meta=meta, **kwargs)
 
-    def call_hook(self, fn_name: str, **kwargs) -> None:
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """As mmengine's; before saving, the counts that were given are set again."""
         if fn_name == 'before_save_checkpoint':
             kwargs['checkpoint']['meta'].update(self._counted)
         super().call_hook(fn_name, **kwargs)
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """Tensors without the attributes that FSDP leaves on them and pickle would keep."""
     if isinstance(value, torch.Tensor):
         return value.detach()

@@ -1,7 +1,8 @@
 """Optimizers: layer-wise learning-rate decay, and bfloat16 training on a CPU."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
@@ -36,14 +37,16 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         optim_wrapper = super().__call__(model)
         model = getattr(model, 'module', model)
         backbone = model.backbone
-        if not hasattr(backbone, 'get_layer_depth'):
+        depth_of: Callable[..., tuple[int, int]] | None
+        depth_of = getattr(backbone, 'get_layer_depth', None)
+        if depth_of is None:
             raise ValueError(
                 f'{type(backbone).__name__} has no get_layer_depth, which says how '
                 'deep a parameter lies; use a backbone of mmmsmlp or of mmpretrain'
             )
         above = {}
         for name, parameter in model.named_parameters():
-            depth, depths = backbone.get_layer_depth(name, prefix='backbone.')
+            depth, depths = depth_of(name, prefix='backbone.')
             above[id(parameter)] = depths - 1 - depth
         for group in optim_wrapper.optimizer.param_groups:  # one a parameter
             group['lr'] *= rate ** above[id(group['params'][0])]
@@ -76,7 +79,7 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
 def _parts(model: nn.Module) -> list[nn.Module]:
     """The parts by name; of a cascade's lists, each stage."""
-    found = []
+    found: list[nn.Module] = []
     for name, module in model.named_modules():
         if name.rpartition('.')[2] in PARTS:
             found += module if isinstance(module, nn.ModuleList) else [module]
@@ -88,7 +91,7 @@ def _autocast(part: nn.Module) -> Iterator[None]:
     """Autocast a part's ``forward``, which mmseg's heads call without its hooks."""
     forward = part.forward
 
-    def in_bfloat16(*args, **kwargs):
+    def in_bfloat16(*args: object, **kwargs: object) -> Any:
         with torch.autocast('cpu', torch.bfloat16):
             return _to_float32(forward(*args, **kwargs))
 
@@ -99,7 +102,7 @@ def _autocast(part: nn.Module) -> Iterator[None]:
         del part.forward
 
 
-def _to_float32(output):
+def _to_float32(output: Any) -> Any:
     if isinstance(output, torch.Tensor):
         return output.float() if output.dtype == torch.bfloat16 else output
     if isinstance(output, (list, tuple)):

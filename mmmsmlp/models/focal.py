@@ -108,13 +108,13 @@ class FocalTransformer(PyramidBackbone):
         self.apply(init_linear)
 
 
-def focal_stage(plan: StagePlan, arch: Mapping, stage: int, with_cp: bool) -> Stage:
-    """A patch embedding, then blocks; ``stage`` picks from the lists of ``arch``.
+def focal_stage(plan: StagePlan, arch: Mapping, index: int, with_cp: bool) -> Stage:
+    """A patch embedding, then blocks; ``index`` picks from the lists of ``arch``.
 
     Raises:
         ValueError: A focal level other than 1 and 2.
     """
-    level = arch['focal_levels'][stage]
+    level = arch['focal_levels'][index]
     if level not in (1, 2):
         raise ValueError(f'focal_levels must be 1 or 2 in every stage, got {level!r}')
     blocks = [
@@ -122,10 +122,10 @@ def focal_stage(plan: StagePlan, arch: Mapping, stage: int, with_cp: bool) -> St
             plan.channels,
             FocalAttention(
                 plan.channels,
-                arch['num_heads'][stage],
+                arch['num_heads'][index],
                 arch['window_size'],
-                arch['focal_windows'][stage] if level == 2 else 0,
-                arch['expand_sizes'][stage],
+                arch['focal_windows'][index] if level == 2 else 0,
+                arch['expand_sizes'][index],
             ),
             drop,
         )
@@ -251,7 +251,8 @@ class FocalAttention(nn.Module):
         """
         q = q.unflatten(-1, (self.num_heads, -1))
         kv = gather_tokens(kv, index).unflatten(-1, (2, self.num_heads, -1))
-        return call_linear(self.proj, attend(q, *kv.unbind(3), bias, mask))
+        k, v = kv.unbind(3)
+        return call_linear(self.proj, attend(q, k, v, bias, mask))
 
     def bias(self) -> Tensor:
         """The bias of every key, (heads, window_size**2, keys), in key order."""
@@ -323,8 +324,7 @@ def key_tables(
     pooled = pooled.masked_fill(outside, 0)
     mask = torch.zeros(len(index), index.shape[1] + pooled.shape[1])
     mask[:, index.shape[1] :].masked_fill_(outside, -torch.inf)
-    mask = mask[:, None] if outside.any() else None
-    return torch.cat([index, pooled], 1), mask
+    return torch.cat([index, pooled], 1), mask[:, None] if outside.any() else None
 
 
 @table_cache

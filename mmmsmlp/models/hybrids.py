@@ -66,9 +66,9 @@ class Hybrid(PyramidBackbone):
         plans = plan_pyramid(
             arch['embed_dims'], arch['depths'], patch_size, in_channels, drop_path_rate
         )
-        geometry = Geometry.of(geometry, shift_dist)
+        chosen = Geometry.of(geometry, shift_dist)
         ms_stages = [
-            ms_stage(plan, arch['mix_sizes'], geometry, layer_scale_init_value, with_cp)
+            ms_stage(plan, arch['mix_sizes'], chosen, layer_scale_init_value, with_cp)
             for plan in plans[:-3]
         ]
         host_stages = [
@@ -78,7 +78,7 @@ class Hybrid(PyramidBackbone):
         super().__init__(
             ms_stages + host_stages,
             widths=[plan.channels for plan in plans],
-            geometry=geometry,
+            geometry=chosen,
             in_channels=in_channels,
             out_indices=out_indices,
             frozen_stages=frozen_stages,

@@ -1,6 +1,6 @@
 """MS-MLP: a pyramid of MS-blocks (paper Sec. 3.4, Table 2)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from .pyramid import (
     Stage,
     StagePlan,
     init_linear,
+    module_list,
     plan_pyramid,
     resolve_arch,
 )
@@ -86,18 +87,16 @@ class MSMLP(PyramidBackbone):
             arch['embed_dims'], arch['depths'], patch_size, in_channels, drop_path_rate
         )
         stage0_sizes = arch['mix_sizes'][:1] * (len(plans) - 4)
-        geometry = Geometry.of(geometry, shift_dist)
+        chosen = Geometry.of(geometry, shift_dist)
         super().__init__(
             [
-                ms_stage(
-                    plan, sizes, geometry, layer_scale_init_value, with_cp, mix_conv
-                )
+                ms_stage(plan, sizes, chosen, layer_scale_init_value, with_cp, mix_conv)
                 for plan, sizes in zip(
                     plans, stage0_sizes + arch['mix_sizes'], strict=True
                 )
             ],
             widths=[plan.channels for plan in plans],
-            geometry=geometry,
+            geometry=chosen,
             in_channels=in_channels,
             out_indices=out_indices,
             frozen_stages=frozen_stages,
@@ -221,17 +220,26 @@ class MixShift(nn.Module):
         groups = self.groups
         if not torch.compiler.is_compiling() and not torch.jit.is_tracing():
             tell_of_wrapping(groups.distances, x.shape[-2:])
-        if not are_plain(nn.Conv2d, *self.horizontal, *self.vertical):
-            return compose_mix_shift(x, self.horizontal, self.vertical, groups)
-        return mix_shift(
-            x,
-            [conv.weight for conv in self.horizontal],
-            [conv.bias for conv in self.horizontal],
-            [conv.weight for conv in self.vertical],
-            [conv.bias for conv in self.vertical],
-            groups.distances,
-            groups.order,
-        )
+        if are_plain(nn.Conv2d, *self.horizontal, *self.vertical):
+            biases_h, biases_v = biases_of(self.horizontal), biases_of(self.vertical)
+            # A layer may have been replaced by one without a bias.
+            if len(biases_h) == len(biases_v) == len(groups.widths):
+                return mix_shift(
+                    x,
+                    [conv.weight for conv in self.horizontal],
+                    biases_h,
+                    [conv.weight for conv in self.vertical],
+                    biases_v,
+                    groups.distances,
+                    groups.order,
+                )
+        return compose_mix_shift(x, self.horizontal, self.vertical, groups)
+
+
+def biases_of(convs: Iterable[nn.Conv2d]) -> list[Tensor]:
+    """The biases, of those convolutions that have one."""
+    biases = [conv.bias for conv in convs]
+    return [bias for bias in biases if bias is not None]
 
 
 def tell_of_wrapping(shift_dist: Sequence[int], size: Sequence[int]) -> None:
@@ -250,14 +258,14 @@ def tell_of_wrapping(shift_dist: Sequence[int], size: Sequence[int]) -> None:
 
 def group_filters(
     widths: Sequence[int], mix_sizes: Sequence[int], mix_conv: str
-) -> nn.ModuleList:
+) -> Sequence[nn.Conv2d]:
     """One convolution per channel group.
 
     Depth-wise, or full inside the group: every channel from all of them (Table 13).
     """
     if mix_conv not in MIX_CONVS:
         raise ValueError(f'mix_conv must be one of {MIX_CONVS}, got {mix_conv!r}')
-    return nn.ModuleList(
+    return module_list(
         nn.Conv2d(
             width,
             width,

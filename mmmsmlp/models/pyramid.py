@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +18,11 @@ from torch.utils.checkpoint import checkpoint
 
 from .. import checkpoints
 from ..geometry import Geometry, check_geometry
+from ..ops.derivatives import layer_norm
 from ..ops.torch_private import is_transformed
 
 NUM_STAGES = 4
+Layer = TypeVar('Layer', bound=nn.Module)
 
 
 class PyramidBackbone(BaseModule):
@@ -74,7 +77,7 @@ class PyramidBackbone(BaseModule):
         widths = widths[first:]
         self.out_channels = [widths[i] for i in self.out_indices]
         self.stage0 = stages[0] if first else None
-        self.stages = nn.ModuleList(stages[first : first + self.out_indices[-1] + 1])
+        self.stages = module_list(stages[first : first + self.out_indices[-1] + 1])
         for i in self.out_indices:
             self.add_module(f'norm{i}', LayerNorm2d(widths[i], norm_eps))
         self._freeze()
@@ -113,13 +116,19 @@ class PyramidBackbone(BaseModule):
             return norm(x.mean((2, 3), keepdim=True)).flatten(1)
         return norm(x)
 
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Tensor],
+        prefix: str,
+        *args: object,
+        **kwargs: object,
+    ) -> None:
         # Here, because every way of loading weights ends here.
         if self._geometry:
             check_geometry(self._geometry, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> PyramidBackbone:
         """Switch the mode; frozen parts stay in evaluation mode."""
         super().train(mode)
         for module in self._frozen_modules():
@@ -189,6 +198,11 @@ class PyramidBackbone(BaseModule):
         if parts[0] == 'embed':
             return (before + 1 if index else 0), num_layers
         return before + 1 + int(parts[1]), num_layers
+
+
+def module_list(layers: Iterable[Layer]) -> Sequence[Layer]:
+    """An ``nn.ModuleList``, for type checkers a sequence of what it holds."""
+    return cast('Sequence[Layer]', nn.ModuleList(layers))
 
 
 def is_contiguous(x: Tensor) -> bool:
@@ -305,22 +319,27 @@ def pad_to_multiple(x: Tensor, divisor: int) -> Tensor:
     return x
 
 
-class LayerNorm2d(nn.LayerNorm):
+class LayerNorm(nn.LayerNorm):
+    """Normalise tokens (..., C) over C, see :func:`mmmsmlp.ops.derivatives.layer_norm`.
+
+    A subclass of ``nn.LayerNorm``, so that weight-decay exemptions find it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return layer_norm(x, self.weight, self.bias, self.eps)
+
+
+class LayerNorm2d(LayerNorm):
     """Normalise each token of (N, C, H, W) over C.
 
-    A subclass of ``nn.LayerNorm``, so that weight-decay exemptions find it. On
-    channels_last memory both permutations are views.
+    On channels_last memory both permutations are views.
     """
 
     def __init__(self, channels: int, eps: float = 1e-6):
         super().__init__(channels, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = x.permute(0, 2, 3, 1)
-        tokens = F.layer_norm(
-            tokens, self.normalized_shape, self.weight, self.bias, self.eps
-        )
-        return tokens.permute(0, 3, 1, 2)
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 STAGE0_DEPTH = 2  # decision C8

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..ops.fast_linear import call_linear
 from ..registry import MODELS
 from .pyramid import (
+    LayerNorm,
     PatchEmbed,
     PyramidBackbone,
     Stage,
@@ -143,7 +144,7 @@ class PatchMerging(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
-        self.norm = nn.LayerNorm(4 * in_channels, eps=HOST_EPS)
+        self.norm = LayerNorm(4 * in_channels, eps=HOST_EPS)
         self.reduction = nn.Linear(4 * in_channels, out_channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -206,8 +207,8 @@ class WindowAttention(nn.Module):
     ) -> Tensor:
         """Attention inside each of (N, windows, window_size**2, C)."""
         qkv = call_linear(self.qkv, windows)
-        qkv = qkv.unflatten(-1, (3, self.num_heads, -1))
-        out = attend(*qkv.unbind(3), bias, mask)
+        q, k, v = qkv.unflatten(-1, (3, self.num_heads, -1)).unbind(3)
+        out = attend(q, k, v, bias, mask)
         return call_linear(self.proj, out)
 
     def bias(self) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, wraps
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -10,13 +11,25 @@ from torch import Tensor, nn
 
 from ..ops import channel_mlp
 from ..ops.torch_private import are_plain, is_eager, is_eager_cpu, is_transformed
+from .pyramid import LayerNorm
 
 HOST_EPS = 1e-5  # both hosts' LayerNorms, where MS-MLP has 1e-6
 CHUNK = 16  # windows whose keys, queries and outputs stay in cache; measured
 MAX_SHAPES = 32  # that tables are kept for
 
 
-def table_cache(build: Callable) -> Callable:
+Tables = TypeVar('Tables', covariant=True)  # a tensor, or a tuple of them and None
+
+
+class CachedTables(Protocol[Tables]):
+    """What :func:`table_cache` makes of a function; ``cached`` is its lru_cache."""
+
+    cached: Callable
+
+    def __call__(self, *args: Any) -> Tables: ...
+
+
+def table_cache(build: Callable[..., Tables]) -> CachedTables[Tables]:
     """Cache ``build(*shape)``, made of CPU tensors, per shape and device.
 
     The decorated function takes the device after the arguments of ``build``. The
@@ -24,19 +37,20 @@ def table_cache(build: Callable) -> Callable:
     """
 
     @wraps(build)
-    def table(*args):
+    def look_up(*args: Any) -> Tables:
         # Inside a transform of torch.func a tensor is wrapped, and dies with it.
         return _build(*args) if is_transformed() else cached(*args)
 
-    def _build(*args):
+    def _build(*args: Any) -> Any:
         *shape, device = args
         # A tensor born in inference mode could never enter a backward pass later.
         with torch.inference_mode(False):
-            tables = build(*shape)
+            tables: Any = build(*shape)
             if isinstance(tables, tuple):
                 return tuple(t if t is None else t.to(device) for t in tables)
             return tables.to(device)
 
+    table = cast('CachedTables[Tables]', look_up)
     cached = table.cached = lru_cache(maxsize=MAX_SHAPES)(_build)
     return table
 
@@ -52,9 +66,9 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, channels: int, attn: nn.Module, drop_path: float = 0.0):
         super().__init__()
-        self.norm1 = nn.LayerNorm(channels, eps=HOST_EPS)
+        self.norm1 = LayerNorm(channels, eps=HOST_EPS)
         self.attn = attn
-        self.norm2 = nn.LayerNorm(channels, eps=HOST_EPS)
+        self.norm2 = LayerNorm(channels, eps=HOST_EPS)
         self.mlp = MLP(channels, 4 * channels)
         self.drop_path = DropPath(drop_path) if drop_path else None
 
@@ -68,7 +82,7 @@ class TransformerBlock(nn.Module):
         fc1, fc2 = self.mlp.fc1, self.mlp.fc2
         if (
             is_eager_cpu(x)
-            and are_plain(nn.LayerNorm, self.norm2)
+            and are_plain(LayerNorm, self.norm2)
             and are_plain(nn.Linear, fc1, fc2)
             and are_plain(MLP, self.mlp)
         ):
@@ -149,7 +163,7 @@ def over_windows(
     )
     if not chunked:
         return attention(windows, *per_image, *per_window)
-    out = None
+    out: Tensor | None = None
     images = max(1, CHUNK // windows.shape[1])
     for first in range(0, len(windows), images):
         image = slice(first, first + images)
@@ -163,6 +177,7 @@ def over_windows(
             if out is None:  # autocast may have chosen another dtype
                 out = result.new_empty(windows.shape)
             out[image, part] = result
+    assert out is not None  # there is an image, and it has a window
     return out
 
 
@@ -200,7 +215,8 @@ def attend(
     """
     n = len(q)
     if mask is None:
-        out = _fused(*(t.flatten(0, 1) for t in (q, k, v)), bias[None])
+        flat_q, flat_k, flat_v = (t.flatten(0, 1) for t in (q, k, v))
+        out = _fused(flat_q, flat_k, flat_v, bias[None])
         return out.unflatten(0, q.shape[:2])
     bias = bias + mask[:, None]
     if n == 0 or (n > 1 and q.is_cuda):
@@ -224,14 +240,27 @@ def fold_windows(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
 def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """Attention on (batch, tokens, heads, d), to (batch, tokens, heads * d)."""
     q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-    # Counters of operations know products only; neither transforms nor batches of none
-    # go through the fused operator.
-    if torch.jit.is_tracing() or is_transformed() or len(q) == 0:
+    bias = bias.to(q.dtype)
+    if _wants_composition(q):
         logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + bias
         out = logits.softmax(-1) @ v
     else:
-        out = F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype))
+        out = F.scaled_dot_product_attention(q, k, v, bias)
     return out.transpose(1, 2).flatten(2)
+
+
+def _wants_composition(q: Tensor) -> bool:
+    """Whether PyTorch's fused attention is slower for (batch, ...), or will not do.
+
+    With gradients on a CPU it is slower and has no second derivative; transforms and
+    batches of none do not go through it; counters of operations know products only.
+    """
+    return (
+        (q.is_cpu and torch.is_grad_enabled())
+        or torch.jit.is_tracing()
+        or is_transformed()
+        or len(q) == 0
+    )
 
 
 def relative_index(query_size: int, key_size: int) -> Tensor:

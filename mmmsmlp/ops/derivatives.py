@@ -1,9 +1,13 @@
-"""Gradients that transforms understand, for operators with a backward by hand."""
+"""Operations whose derivatives are right under every transform of torch.func."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from .torch_private import is_transformed
 
 
 def composed_gradients(
@@ -40,5 +44,19 @@ def composed_gradients(
     return [next(remaining) if _requires_grad(t) else None for t in own]
 
 
-def _requires_grad(tensor: Tensor | None) -> bool:
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """``F.layer_norm`` over the last axis of ``x``, whose derivatives are right.
+
+    PyTorch's own (2.11) has wrong mixed second derivatives of map and weight under
+    torch.func, so transforms see its definition instead.
+    """
+    if not is_transformed():
+        return F.layer_norm(x, weight.shape, weight, bias, eps)
+    precise = x.float() if x.dtype.itemsize < 4 else x
+    centred = precise - precise.mean(-1, keepdim=True)
+    variance = centred.square().mean(-1, keepdim=True)
+    return ((centred * (variance + eps).rsqrt()) * weight + bias).to(x.dtype)
+
+
+def _requires_grad(tensor: Tensor | None) -> TypeGuard[Tensor]:
     return tensor is not None and tensor.requires_grad

@@ -31,8 +31,8 @@ def linear(
     return F.gelu(y) if gelu else y
 
 
-def call_linear(layer: nn.Module, x: Tensor) -> Tensor:
-    """``layer(x)``; where the layer is a plain ``nn.Linear``, by :func:`linear`."""
+def call_linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """``layer(x)``, by :func:`linear` unless the layer is replaced or has hooks."""
     if are_plain(nn.Linear, layer):
         return linear(x, layer.weight, layer.bias)
     return layer(x)

@@ -5,6 +5,7 @@ script that imports FlopCounterMode at its top. It does not load the counter, wh
 would load Triton.
 """
 
+from collections.abc import Sequence
 from math import prod
 
 import torch
@@ -13,7 +14,9 @@ from torch.utils.flop_counter import register_flop_formula
 from .torch_private import ONEDNN_LINEAR
 
 
-def mix_shift_flops(x_shape, weight_shapes) -> int:
+def mix_shift_flops(
+    x_shape: Sequence[int], weight_shapes: Sequence[Sequence[int]]
+) -> int:
     """FLOPs of the two depth-wise branches, a multiply-add counting as two."""
     batch, _, height, width = x_shape
     filters = sum(c * size * size for c, _, size, _ in weight_shapes)
@@ -21,16 +24,33 @@ def mix_shift_flops(x_shape, weight_shapes) -> int:
 
 
 @register_flop_formula(torch.ops.mmmsmlp.mix_shift)
-def _forward_flops(x_shape, weights_h, *args, out_shape=None, **kwargs) -> int:
+def _forward_flops(
+    x_shape: Sequence[int],
+    weights_h: Sequence[Sequence[int]],
+    *args: object,
+    out_shape: object = None,
+    **kwargs: object,
+) -> int:
     return mix_shift_flops(x_shape, weights_h)
 
 
 @register_flop_formula(torch.ops.mmmsmlp.mix_shift_backward)
-def _backward_flops(grad_shape, x_shape, weights_h, *args, **kwargs) -> int:
+def _backward_flops(
+    grad_shape: Sequence[int],
+    x_shape: Sequence[int],
+    weights_h: Sequence[Sequence[int]],
+    *args: object,
+    **kwargs: object,
+) -> int:
     return 2 * mix_shift_flops(x_shape, weights_h)
 
 
-def _linear_flops(x_shape, weight_shape, *args, **kwargs) -> int:
+def _linear_flops(
+    x_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    *args: object,
+    **kwargs: object,
+) -> int:
     outputs, inputs = weight_shape
     return 2 * prod(x_shape[:-1]) * inputs * outputs
 

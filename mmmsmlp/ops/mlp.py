@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .derivatives import composed_gradients
+from .derivatives import composed_gradients, layer_norm
 from .fast_linear import linear
 from .torch_private import is_eager_cpu, is_watched_backward
 
@@ -64,7 +65,7 @@ def _compose(
     eps: float,
 ) -> Tensor:
     """The change of tokens (..., C) in PyTorch's own operations."""
-    tokens = F.layer_norm(tokens, ln_w.shape, ln_w, ln_b, eps)
+    tokens = layer_norm(tokens, ln_w, ln_b, eps)
     tokens = F.linear(F.gelu(F.linear(tokens, w1, b1)), w2, b2)
     return tokens if gamma is None else gamma * tokens
 
@@ -89,8 +90,20 @@ class _ChunkedMLP(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, x, residual, ln_w, ln_b, eps, w1, b1, w2, b2, gamma, scale, training
-    ):
+        ctx: Any,
+        x: Tensor,
+        residual: Tensor,
+        ln_w: Tensor,
+        ln_b: Tensor,
+        eps: float,
+        w1: Tensor,
+        b1: Tensor,
+        w2: Tensor,
+        b2: Tensor,
+        gamma: Tensor,
+        scale: Tensor | None,
+        training: bool,
+    ) -> Tensor:
         # needs_input_grad alone cannot tell: it is set under no_grad too.
         training = training and any(ctx.needs_input_grad)
         out = torch.empty_like(residual)
@@ -112,7 +125,7 @@ class _ChunkedMLP(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad_out):
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         x, ln_w, ln_b, w1, b1, w2, b2, gamma, scale, *hidden = ctx.saved_tensors
         if is_watched_backward(grad_out):
             grad = grad_out if scale is None else grad_out * scale[:, None]

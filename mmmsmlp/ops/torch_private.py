@@ -4,8 +4,6 @@ Also what they tell: whether operations run as they come, and whether a layer is
 its class says. Nothing else in this package names a private part of PyTorch.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -29,7 +27,7 @@ _GLOBAL_HOOKS = [
 _PLAIN_TENSORS = (nn.Parameter, Tensor, type(None))
 
 
-def foreach_copy(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+def foreach_copy(targets: list[Tensor], sources: list[Tensor]) -> None:
     """Copy each source to its target, on a GPU in one kernel."""
     if hasattr(torch, '_foreach_copy_'):
         torch._foreach_copy_(targets, sources)

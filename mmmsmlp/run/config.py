@@ -3,14 +3,18 @@
 import difflib
 import inspect
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmengine.config import Config
 
 from .. import configs
 from ..errors import BadInput
+
+if TYPE_CHECKING:
+    from mmengine.runner import FlexibleRunner, Runner
 
 
 def find_config(name: str) -> Path:
@@ -93,8 +97,9 @@ def _check_names(cfg: Config, options: dict) -> None:
             )
 
 
-def _paths(node, prefix: str = '') -> Iterator[str]:
+def _paths(node: dict | list | tuple, prefix: str = '') -> Iterator[str]:
     """Every place of a config, as ``--cfg-options`` names it."""
+    entries: Iterable[tuple[object, object]]
     entries = node.items() if isinstance(node, dict) else enumerate(node)
     for key, value in entries:
         yield f'{prefix}{key}'
@@ -116,7 +121,7 @@ def check_is_experiment(cfg: Config, *needed: str) -> None:
         )
 
 
-def tables_in(node) -> Iterator[dict]:
+def tables_in(node: object) -> Iterator[dict]:
     """Every dict of a config's entry, itself and whatever it nests."""
     stack = [node]
     while stack:
@@ -143,7 +148,7 @@ def set_work_dir(cfg: Config, work_dir: str | None) -> None:
         object.__setattr__(cfg, '_filename', str(source.with_suffix('.ran.py')))
 
 
-def build_runner(cfg: Config):
+def build_runner(cfg: Config) -> 'Runner | FlexibleRunner':
     """Build the Runner and its model.
 
     Raises:
@@ -156,7 +161,7 @@ def build_runner(cfg: Config):
         return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
-def build_loops(runner, *names: str) -> None:
+def build_loops(runner: 'Runner | FlexibleRunner', *names: str) -> None:
     """Build loops with their data and metrics, before the Runner would.
 
     Args:

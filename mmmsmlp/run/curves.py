@@ -1,4 +1,4 @@
-"""How does one watch a run? TensorBoard, and curves drawn from its log."""
+"""Views of a run: TensorBoard, and curves drawn from its log."""
 
 import json
 from collections import defaultdict
@@ -50,7 +50,7 @@ def read_curves(run: Path) -> dict[str, dict[int, float]]:
             f'{run} holds no vis_data/scalars.json; name a run folder, such as '
             'work_dirs/retinanet_msmlp_t_1x'
         )
-    curves = defaultdict(dict)
+    curves: defaultdict[str, dict[int, float]] = defaultdict(dict)
     for log in logs:
         for line in log.read_text().splitlines():
             try:

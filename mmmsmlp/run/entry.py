@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mmengine.config import DictAction
 
@@ -20,7 +20,13 @@ FIRST_SPEAKS_WITHIN = 10  # seconds
 class DictOptions(DictAction):
     """``--cfg-options``: as mmengine's, but a malformed pair is a usage error."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Sequence[str],
+        option_string: str | None = None,
+    ) -> None:
         try:
             super().__call__(parser, namespace, values, option_string)
         except (AssertionError, SyntaxError, ValueError) as error:

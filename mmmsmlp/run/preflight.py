@@ -56,7 +56,7 @@ def _used(cfg: Config, loops: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _datasets(dataset) -> Iterator[dict]:
+def _datasets(dataset: object) -> Iterator[dict]:
     """Unwrap RepeatDataset, ConcatDataset and their like."""
     if not isinstance(dataset, dict):
         return

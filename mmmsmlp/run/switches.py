@@ -212,7 +212,7 @@ def write_metrics(metrics: dict, path: str) -> None:
     Path(path).write_text(json.dumps(plain, indent=1) + '\n')
 
 
-def _plain(value):
+def _plain(value: object) -> object:
     return value.tolist() if hasattr(value, 'tolist') else value  # tensors, arrays
 
 

@@ -58,6 +58,7 @@ def test_every_row_has_a_config():
     assert sorted(rows) == NAMES
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('name', NAMES)
 def test_a_leaf_is_short_and_keeps_the_recipe(name):
     lines = (FOLDER / f'{name}.py').read_text().splitlines()
@@ -91,6 +92,7 @@ def test_table_10(kind, patch_size):
     assert kwargs['arch']['depths'] == [2, 2, 6, 2]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('row', TABLE_12)
 def test_table_12(row):
     size, *depths = row.replace('_', '-').split('-')
@@ -105,6 +107,7 @@ def test_table_12(row):
     assert parameters(f'table12_{row}') == pytest.approx(TABLE_12[row], abs=0.06)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('row', TABLE_13)
 def test_table_13(row):
     sizes = [int(size) for size in row.split('-')]

@@ -8,15 +8,17 @@ from tests.helpers.recipes import (
     DETECTORS,
     HEADS,
     build,
+    by_tier,
     check_optimizer,
     drop_rates,
     load,
 )
 
+CASCADES = [name for name in DETECTORS if name.startswith('cascade')]
 WIDTHS = {'t': 96, 's': 96, 'b': 128}
 
 
-@pytest.mark.parametrize('name', DETECTORS)
+@pytest.mark.parametrize('name', by_tier(DETECTORS))
 def test_it_builds_and_the_neck_agrees_with_the_backbone(name):
     config, model = build(name)
     head, family, size, _ = name.split('_')
@@ -32,7 +34,7 @@ def test_it_builds_and_the_neck_agrees_with_the_backbone(name):
     assert config.custom_imports['imports'] == ['mmmsmlp']
 
 
-@pytest.mark.parametrize('name', DETECTORS)
+@pytest.mark.parametrize('name', by_tier(DETECTORS))
 def test_drop_path(name):
     """D3: 0.2 for T and S, 0.3 for B, for every family."""
     _, model = build(name)
@@ -41,7 +43,7 @@ def test_drop_path(name):
     )
 
 
-@pytest.mark.parametrize('name', DETECTORS)
+@pytest.mark.parametrize('name', by_tier(DETECTORS))
 def test_the_optimizer_is_the_papers(name):
     config, model = build(name)
     check_optimizer(model, config.optim_wrapper, rate=1e-4, decay=0.05)
@@ -55,7 +57,7 @@ def test_the_grid_is_complete():
     assert {'_'.join(parts) for parts in (*ours, *hosts, *swin)} == set(DETECTORS)
 
 
-@pytest.mark.parametrize('name', DETECTORS)
+@pytest.mark.parametrize('name', by_tier(DETECTORS))
 def test_the_schedule_is_the_papers(name):
     """A.2; D2, D6."""
     config = load(name)
@@ -82,7 +84,7 @@ def test_the_schedule_is_the_papers(name):
     assert 'clip_grad' not in config.optim_wrapper
 
 
-@pytest.mark.parametrize('name', [n for n in DETECTORS if n.startswith('cascade')])
+@pytest.mark.parametrize('name', by_tier(CASCADES))
 def test_cascade_heads_are_those_of_the_peers(name):
     _, model = build(name)
     spreads = [(0.1, 0.2), (0.05, 0.1), (0.033, 0.067)]

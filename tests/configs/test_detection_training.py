@@ -59,6 +59,7 @@ def make_quick(train_cfg):
             stage.sampler.num = 32
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     'name',
     [

@@ -12,7 +12,7 @@ from mmmsmlp.errors import CheckpointError
 from mmmsmlp.run import weights
 from mmmsmlp.run.config import load_config
 from mmmsmlp.run.convert import convert_file
-from tests.helpers.nets import official_names
+from tests.helpers.hosts import official_names
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 HEADS = ('retinanet', 'mask-rcnn', 'cascade', 'upernet')
@@ -68,6 +68,7 @@ def files(tmp_path_factory):
     return make
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     'name',
     [
@@ -113,6 +114,7 @@ def test_a_released_checkpoint_starts_it(files, monkeypatch, tmp_path, name):
         assert 'geometry released' in str(coverage)
 
 
+@pytest.mark.full
 def test_a_hybrid_says_which_stages_a_host_lacks(files):
     cfg = load_config(str(CONFIGS / 'retinanet_msmlp-swin_t_1x.py'))
     with pytest.raises(CheckpointError, match=r"missing.*stage0.*fresh=\['stages.0'\]"):

@@ -12,6 +12,7 @@ from tests.helpers.recipes import (
     CONFIGS,
     LEAVES,
     build,
+    by_tier,
     check_optimizer,
     drop_rates,
     load,
@@ -29,7 +30,7 @@ def test_the_grid_is_complete():
     assert {'_'.join(parts) for parts in grid} == set(SEGMENTORS)
 
 
-@pytest.mark.parametrize('name', SEGMENTORS)
+@pytest.mark.parametrize('name', by_tier(SEGMENTORS))
 def test_it_builds_and_the_heads_agree_with_the_backbone(name):
     config, model = build(name)
     _, family, size, _ = name.split('_')
@@ -44,7 +45,7 @@ def test_it_builds_and_the_heads_agree_with_the_backbone(name):
     assert max(drop_rates(model)) == pytest.approx(0.2)  # D4
 
 
-@pytest.mark.parametrize('name', SEGMENTORS)
+@pytest.mark.parametrize('name', by_tier(SEGMENTORS))
 def test_the_optimizer_is_the_papers(name):
     config, model = build(name)
     check_optimizer(model, config.optim_wrapper, rate=6e-5, decay=0.01)

@@ -9,6 +9,8 @@ from pycocotools.coco import COCO
 
 from mmmsmlp.demo import CLASSES, DemoDataError, dataset, make_demo_data
 
+pytestmark = pytest.mark.full
+
 COUNTS = {'train': 60, 'val': 20}
 SMALL, LARGE = 32**2, 96**2
 

@@ -9,6 +9,8 @@ from mmengine.registry import init_default_scope
 
 from mmmsmlp.demo import CLASSES, PALETTE, make_demo_data
 
+pytestmark = pytest.mark.full
+
 CONFIG = Path(__file__).parents[2] / 'configs' / 'demo' / 'retinanet_msmlp_demo.py'
 
 

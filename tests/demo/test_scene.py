@@ -7,6 +7,8 @@ from pycocotools import mask as coco_mask
 
 from mmmsmlp.demo.scene import MIN_VISIBLE, compose
 
+pytestmark = pytest.mark.full
+
 SIZE = 160
 
 

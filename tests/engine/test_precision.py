@@ -28,6 +28,7 @@ def losses_of(model):
         return model.parse_losses(model(**data, mode='loss'))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('name', ['retinanet_msmlp_t_1x', 'mask-rcnn_msmlp_t_1x'])
 def test_bfloat16_on_a_cpu_computes_nearly_the_same(name):
     model = build(name)
@@ -79,6 +80,7 @@ def test_the_heads_of_a_segmentor_compute_in_bfloat16_too():
     assert losses['decode.loss_ce'].dtype == torch.float32
 
 
+@pytest.mark.full
 @pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU takes fp16')
 def test_amp_trains_here_by_bfloat16(run_tool, tiny_config, tmp_path):
     code, out, err = run_tool('train.py', tiny_config, '--amp', '--work-dir', 'run')
@@ -100,6 +102,7 @@ def test_accumulated_batches_count_for_the_rate():
     )
 
 
+@pytest.mark.full
 def test_the_logged_rate_is_the_scaled_one(run_tool, tiny_config):
     options = ['optim_wrapper.accumulative_counts=4', 'optim_wrapper.optimizer.lr=1e-3']
     code, out, err = run_tool(

@@ -4,6 +4,7 @@ import functools
 import logging
 from pathlib import Path
 
+import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
@@ -16,6 +17,17 @@ LEAVES = sorted(path.stem for path in CONFIGS.glob('*.py'))
 HEADS = ('retinanet', 'mask-rcnn', 'cascade-mask-rcnn')
 DETECTORS = [name for name in LEAVES if name.split('_')[0] in HEADS]
 NO_DECAY = ('gamma', 'relative_position_bias_table')
+
+
+def by_tier(names):
+    """Values for a test: in the fast tier small models at 1x stand for the others."""
+    others = 'cascade-mask-rcnn_', '_s_', '_b_', '_3x'
+    return [
+        pytest.param(name, marks=pytest.mark.full)
+        if any(part in name for part in others)
+        else name
+        for name in names
+    ]
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
 from mmmsmlp import FocalTransformer, SwinTransformer
 from mmmsmlp.ops import channel_mlp, linear, mix_shift, use_backend
-from tests.models.small_nets import (
+from tests.helpers.small_nets import (
     SETTINGS,
     assert_near,
     build,
@@ -109,6 +109,7 @@ MODES = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('mode', MODES)
 @pytest.mark.parametrize('way', ['inputs', 'backward'])
 def test_a_hessian_vector_product_by_double_backward(backbone, way, mode):
@@ -123,6 +124,7 @@ def test_a_hessian_vector_product_by_double_backward(backbone, way, mode):
     assert_near(actual, expected, DIFFERENCE)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('first', [0, 1, 2])
 def test_a_hessian_vector_product_of_every_third_parameter(backbone, first):
     """The others are frozen, and the images have no gradient, as in most training."""
@@ -153,29 +155,40 @@ def test_a_hessian_vector_product_by_transforms(backbone):
     assert_near(actual, problem.difference(problem.gradient), DIFFERENCE)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     'hessian',
     [func.hessian, lambda loss: func.jacrev(func.jacrev(loss))],
     ids=['hessian', 'jacrev of jacrev'],
 )
 def test_a_hessian(backbone, hessian):
-    """In three directions of the images; torch errs in those of layer_norm's weight."""
+    """In three directions: of the parameters, of the images, and of both."""
     problem = Problem(backbone)
-    x = problem.values[-1].detach()
-    patterns = images(3, *x.shape, dtype=x.dtype)
+    *weights, x = problem.direction
+    others = images(*x.shape, dtype=x.dtype)
 
     def loss(steps):
-        return loss_of(problem.net(x + torch.tensordot(steps, patterns, 1)))
+        moved = [
+            value.detach() + (steps[0] + steps[2]) * change
+            for value, change in zip(problem.values[:-1], weights, strict=True)
+        ]
+        image = problem.values[-1].detach() + steps[1] * x + steps[2] * others
+        return problem.loss(*moved, image)
 
     def gradient(step):
         steps = step.clone().requires_grad_()
         return torch.autograd.grad(loss(steps), steps)[0]
 
-    units = torch.eye(3, dtype=x.dtype) * STEP
-    expected = [(gradient(unit) - gradient(-unit)) / (2 * STEP) for unit in units]
-    assert_near(
-        [hessian(loss)(torch.zeros_like(units[0]))], [torch.stack(expected)], DIFFERENCE
-    )
+    expected = [
+        (
+            8 * (gradient(unit) - gradient(-unit))
+            - gradient(2 * unit)
+            + gradient(-2 * unit)
+        )
+        / (12 * STEP)
+        for unit in torch.eye(3, dtype=x.dtype) * STEP
+    ]
+    assert_near([hessian(loss)(x.new_zeros(3))], [torch.stack(expected)], DIFFERENCE)
 
 
 # ---------------------------------------------------------------- first derivatives
@@ -191,6 +204,7 @@ def forward_mode(problem):
         return [forward_ad.unpack_dual(o).tangent for o in problem.outputs(*duals)]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('way', ['jvp', 'dual numbers', 'dual numbers under no_grad'])
 def test_forward_mode(backbone, way):
     problem = Problem(backbone)
@@ -250,6 +264,7 @@ def test_func_grad_is_the_gradient(backbone):
     assert_near(actual, problem.gradient(), EXACT)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('jacobian', [func.jacrev, func.jacfwd])
 def test_a_jacobian(backbone, jacobian):
     """Of the first output's mean, by the channels' gains of the images."""
@@ -317,6 +332,7 @@ TRANSFORMS = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('name', TRANSFORMS)
 def test_what_is_kept_from_a_transform_serves_outside(backbone, name):
     """Tables are computed once for each size, wherever it is met first."""
@@ -363,6 +379,7 @@ def mix(distances, order):
     return function
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('order', ['mix_shift', 'shift_mix'])
 @pytest.mark.parametrize(
     ('sizes', 'distances', 'shape'),
@@ -413,6 +430,7 @@ def test_the_linear_layer_keeps_a_tangent_without_a_graph():
     assert_near([tangent], [x.cos() @ weight.t()], SINGLE)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('index', [0, -1], ids=['first stage', 'second stage'])
 def test_a_block(backbone, index):
     """An MS-block or a transformer block, in the second stage with shifted windows."""

@@ -26,6 +26,7 @@ def assert_all_close(actual, expected, atol):
         torch.testing.assert_close(torch.as_tensor(a), b, atol=atol, rtol=0)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('order', [(0, 1), (1, 0)])
 def test_one_exported_program_serves_every_size(order):
     net, sizes = build(), images()

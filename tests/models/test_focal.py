@@ -11,9 +11,9 @@ from mmmsmlp.errors import CheckpointError
 from mmmsmlp.models import focal
 from mmmsmlp.models.windows import gather_tokens
 from tests.helpers.golden import assert_close, load_golden
-from tests.helpers.nets import FOCAL_ARCH as ARCH
-from tests.helpers.nets import FOCAL_GOLDENS as GOLDENS
-from tests.helpers.nets import golden_focal as golden_net
+from tests.helpers.hosts import FOCAL_ARCH as ARCH
+from tests.helpers.hosts import FOCAL_GOLDENS as GOLDENS
+from tests.helpers.hosts import golden_focal as golden_net
 from tests.helpers.sweep import (
     check_any_size,
     check_checkpointing,

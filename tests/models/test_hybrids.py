@@ -12,7 +12,7 @@ from mmmsmlp.models.msmlp import MSBlock
 from mmmsmlp.models.pyramid import PatchEmbed
 from mmmsmlp.models.swin import PatchMerging, WindowAttention
 from tests.helpers import table2
-from tests.helpers.nets import FOCAL_ARCH, SWIN_ARCH
+from tests.helpers.hosts import FOCAL_ARCH, SWIN_ARCH
 from tests.helpers.sweep import (
     check_any_size,
     check_checkpointing,

@@ -12,7 +12,9 @@ from torch.func import functional_call
 from torch.nn.modules import module as for_all
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
-from tests.models.small_nets import (
+from mmmsmlp import MSMLP
+from mmmsmlp.models.pyramid import LayerNorm2d
+from tests.helpers.small_nets import (
     assert_near,
     build,
     every_backbone,
@@ -132,6 +134,7 @@ def by_own_forward(net, name, layer):
     return lambda: delattr(layer, 'forward')
 
 
+@pytest.mark.full
 @every_backbone
 @either_grad
 @pytest.mark.parametrize('way', [by_hook, by_subclass, by_wrapper, by_own_forward])
@@ -177,6 +180,16 @@ def test_parts_of_a_block_are_called_too(backbone, x):
         undo()
 
 
+@either_grad
+def test_a_filter_may_be_replaced_by_one_without_a_bias(grad, x):
+    net, name = build_double(MSMLP), 'stages.0.blocks.0.mix.horizontal.1'
+    layer = net.get_submodule(name)
+    nn.init.zeros_(layer.bias)
+    expected = seen_from_outside(net, x, grad)
+    layer.bias = None
+    assert_near(seen_from_outside(net, x, grad), expected, 1e-12)
+
+
 @pytest.fixture(params=['of each layer', 'of all modules'])
 def register(request):
     """``register(layers, kind, hook)``; hooks of all modules are taken off again."""
@@ -216,7 +229,7 @@ def test_backward_hooks_see_the_gradient_of_the_output(register, backbone, kind,
     layers = layers_of(net)
 
     def add_up(module, *grads):
-        channels = -1 if type(module) in (nn.Linear, nn.LayerNorm) else 1
+        channels = 1 if isinstance(module, (nn.Conv2d, LayerNorm2d)) else -1
         grad = grads[-1][0].movedim(channels, -1)
         sums[module] = sums[module] + grad.flatten(0, -2).sum(0)
 
@@ -281,7 +294,7 @@ def test_dynamic_quantisation_runs_and_stays_near(backbone):
     assert kinds == {torch.ao.nn.quantized.dynamic.Linear}
     for a, b in zip(outputs_of(quantised, x), outputs_of(net, x), strict=True):
         error = (a - b).norm() / b.norm()
-        assert 1e-4 < error < 0.05
+        assert 1e-4 < error < 0.1  # at most 0.043, measured
 
 
 REPARAMETRISED = {

@@ -15,7 +15,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from mmmsmlp import MSMLP
-from tests.models.small_nets import (
+from tests.helpers.small_nets import (
     SETTINGS,
     assert_near,
     build,
@@ -174,6 +174,7 @@ def check_loss(model, batch):
     assert sum(bool(gradient.any()) for gradient in gradients) > 0.9 * len(parameters)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('name', DETECTORS)
 def test_a_detector_has_a_loss(name):
     side = 288 if name == 'DDOD' else 128  # its convolutions refuse a map below 3x3
@@ -181,6 +182,7 @@ def test_a_detector_has_a_loss(name):
     check_loss(build_model(mmdet, DETECTORS[name]), batch)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('name', SEGMENTORS)
 def test_a_segmentor_has_a_loss(name):
     generator = torch.Generator().manual_seed(0)

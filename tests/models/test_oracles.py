@@ -3,37 +3,40 @@
 import pytest
 import torch
 
+from mmmsmlp import MSMLP, FocalTransformer, MSMLPFocal, MSMLPSwin, SwinTransformer
 from mmmsmlp.geometry import MARK
-from tests.helpers.nets import FOCAL_ARCH, small_net
+from tests.helpers import small_nets
+from tests.helpers.hosts import FOCAL_ARCH, SWIN_ARCH
+from tests.helpers.small_nets import PAPER, RELEASED
 from tests.oracles import plain_forward
 
 SIZES = [(1, 1), (33, 47), (97, 161), (150, 90)]
-RELEASED = dict(geometry='released', shift_dist=(-2, 0, 3))
 VARIANTS = [
-    ('MSMLP', {}),
-    ('MSMLP', RELEASED),
-    ('MSMLP', dict(patch_size=2)),
-    ('MSMLP', dict(layer_scale_init_value=0)),
-    ('MSMLP', dict(mix_conv='full')),
-    ('SwinTransformer', {}),
-    ('SwinTransformer', dict(patch_size=2)),
-    ('FocalTransformer', {}),
-    ('FocalTransformer', dict(arch=dict(FOCAL_ARCH, focal_levels=[2, 1, 2, 1]))),
-    ('MSMLPSwin', {}),
-    ('MSMLPSwin', dict(RELEASED, patch_size=4)),
-    ('MSMLPFocal', dict(patch_size=4)),
-    ('MSMLPFocal', RELEASED),
+    (MSMLP, {}),
+    (MSMLP, RELEASED),
+    (MSMLP, dict(patch_size=2)),
+    (MSMLP, dict(layer_scale_init_value=0)),
+    (MSMLP, dict(mix_conv='full')),
+    (SwinTransformer, {}),
+    (SwinTransformer, dict(patch_size=2)),
+    (SwinTransformer, dict(arch=SWIN_ARCH)),
+    (FocalTransformer, {}),
+    (FocalTransformer, dict(arch=FOCAL_ARCH)),
+    (MSMLPSwin, {}),
+    (MSMLPSwin, dict(RELEASED, patch_size=4)),
+    (MSMLPFocal, {}),
+    (MSMLPFocal, dict(PAPER, geometry='paper', patch_size=4)),
 ]
 variants = pytest.mark.parametrize(
-    ('kind', 'kwargs'),
+    ('backbone', 'kwargs'),
     VARIANTS,
-    ids=lambda value: value if isinstance(value, str) else ','.join(value),
+    ids=lambda value: ','.join(value) if isinstance(value, dict) else value.__name__,
 )
 
 
-def build(kind, kwargs):
-    averaging = dict(gap_before_final_norm=kind == 'MSMLP')
-    return small_net(kind, out_indices=(3,), **averaging, **kwargs)
+def build(backbone, kwargs):
+    averaging = dict(gap_before_final_norm=backbone is MSMLP)
+    return small_nets.build(backbone, out_indices=(3,), **averaging, **kwargs).eval()
 
 
 def maps_and_features(net, x):
@@ -56,8 +59,8 @@ def image(size, batch=2):
 @variants
 @pytest.mark.parametrize('size', SIZES, ids=str)
 @pytest.mark.parametrize('grad', [False, True], ids=['inference', 'training'])
-def test_it_computes_what_its_weights_say(kind, kwargs, size, grad):
-    net, x = build(kind, kwargs), image(size)
+def test_it_computes_what_its_weights_say(backbone, kwargs, size, grad):
+    net, x = build(backbone, kwargs), image(size)
     with torch.set_grad_enabled(grad):
         actual = maps_and_features(net, x)
     maps, features = plain_forward(net.state_dict(), x)
@@ -68,8 +71,8 @@ def test_it_computes_what_its_weights_say(kind, kwargs, size, grad):
 
 
 @variants
-def test_its_gradients_are_those_of_its_weights(kind, kwargs):
-    net, x = build(kind, kwargs), image((61, 83), batch=1).requires_grad_()
+def test_its_gradients_are_those_of_its_weights(backbone, kwargs):
+    net, x = build(backbone, kwargs), image((61, 83), batch=1).requires_grad_()
     named = dict(net.named_parameters())
     leaves = {key: p.detach().requires_grad_() for key, p in named.items()}
     if net.state_dict().get(MARK) is not None:

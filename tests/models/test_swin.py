@@ -9,8 +9,8 @@ from mmmsmlp.checkpoints import load_pretrained
 from mmmsmlp.checkpoints.keys import OPENMMLAB_SWIN, SWIN
 from mmmsmlp.models.swin import WindowAttention, shift_mask
 from tests.helpers.golden import assert_close
-from tests.helpers.nets import SWIN_ARCH as ARCH
-from tests.helpers.nets import official_names, randomise
+from tests.helpers.hosts import SWIN_ARCH as ARCH
+from tests.helpers.hosts import official_names, randomise
 from tests.helpers.sweep import (
     check_any_size,
     check_checkpointing,

@@ -92,6 +92,16 @@ def test_unobserved_calls_give_the_same(monkeypatch, order, mode):
         assert torch.equal(a, b)
 
 
+@pytest.mark.usefixtures('either_way')
+def test_any_sequence_of_parameters_is_taken():
+    x, *lists = make(96, STAGE_SIZES[0], 2, 9, 11)
+    with torch.no_grad():
+        expected = mix_shift(x, *lists, DISTANCES['mix_shift'])
+        for kind in (tuple, torch.nn.ParameterList):
+            y = mix_shift(x, *map(kind, lists), DISTANCES['mix_shift'])
+            assert torch.equal(y, expected)
+
+
 @pytest.mark.parametrize('backend', ['eager', 'reference'])
 def test_an_empty_batch(backend):
     results = run(backend, make(20, STAGE_SIZES[0], 0, 4, 5), 'mix_shift')

@@ -39,7 +39,11 @@ if INTERPRETED:
 
 @pytest.mark.skipif(RUNS_HERE, reason='the tests of this file run directly')
 @pytest.mark.parametrize(
-    'tier', ['not slow', pytest.param('slow', marks=pytest.mark.slow)]
+    'tier',
+    [
+        pytest.param('not slow', marks=pytest.mark.full),
+        pytest.param('slow', marks=pytest.mark.slow),
+    ],
 )
 def test_in_the_interpreter(tier):
     command = [sys.executable, '-m', 'pytest', '-q', '-m', tier, __file__]

@@ -14,7 +14,7 @@ from mmmsmlp.checkpoints.convert import HEAD
 from mmmsmlp.checkpoints.keys import MSMLP as AUTHORS
 from mmmsmlp.errors import GeometryError
 from tests.helpers.golden import assert_close, load_golden
-from tests.helpers.nets import official_names
+from tests.helpers.hosts import official_names
 from tests.helpers.table2 import REGIONS
 from tests.oracles import plain_forward
 
@@ -198,6 +198,7 @@ def check_hybrid(hybrid, host):
         assert torch.equal(own[key], given[key]), key
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('kind', [MSMLPSwin, MSMLPFocal])
 def test_a_file_of_this_package_keeps_its_mark(run_tool, kind):
     torch.manual_seed(0)
@@ -214,6 +215,7 @@ def test_a_file_of_this_package_keeps_its_mark(run_tool, kind):
     load_pretrained(kind('tiny', patch_size=4), 'dst.pth')
 
 
+@pytest.mark.full
 def test_a_toolboxs_own_classifier(run_tool):
     """mmpretrain's Swin, its head included, gives the same logits here."""
     from mmpretrain.models import ImageClassifier

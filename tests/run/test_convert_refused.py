@@ -12,7 +12,7 @@ from mmmsmlp import SwinTransformer
 from mmmsmlp.run import convert
 from tests.helpers.golden import load_golden
 from tests.helpers.hostile import Runs
-from tests.helpers.nets import official_names
+from tests.helpers.hosts import official_names
 
 TOOL = 'convert_checkpoint.py'
 SWIN = dict(embed_dims=24, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8], window_size=7)

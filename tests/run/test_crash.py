@@ -24,6 +24,7 @@ save_checkpoint(dict(state_dict=dict(new=1)), sys.argv[1])
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('moment', ['fsync', 'replace'])
 def test_a_kill_while_saving_leaves_the_older_file(tmp_path, moment):
     path = tmp_path / 'epoch_1.pth'
@@ -80,6 +81,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.root('a small disk to mount')
 def test_a_full_disk_keeps_the_earlier_checkpoint(
     small_disk, tiny_config, run_shell, tmp_path
 ):

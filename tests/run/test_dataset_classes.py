@@ -46,6 +46,7 @@ def test_an_option_that_nothing_reads(run_tool, tiny_config, option, cure):
     assert_fails(result, f'--cfg-options {option.split("=")[0]}', cure)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     'option',
     [
@@ -59,6 +60,7 @@ def test_an_option_that_its_table_does_not_take(run_tool, tiny_config, option):
     assert_fails(result, option.split('=')[0].split('.')[1])
 
 
+@pytest.mark.full
 def test_options_of_the_runner_that_the_config_lacks(run_tool, tiny_config, tmp_path):
     options = ['custom_hooks=[]', 'train_cfg.val_interval=9']
     code, out, err = run_tool(

@@ -88,6 +88,7 @@ def test_nodes_meet_at_the_master():
         rendezvous_arguments(8, {'PORT': 'x'})
 
 
+@pytest.mark.full
 def test_two_processes_train_and_evaluate_as_one(
     run_shell, run_tool, tiny_config, tmp_path
 ):

@@ -75,6 +75,7 @@ def run_on_nodes(nodes, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.root('network namespaces')
 def test_two_hosts_train_and_score_as_one(
     run_on_nodes, nodes, run_tool, tiny_config, trained, tmp_path
 ):

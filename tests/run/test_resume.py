@@ -7,6 +7,8 @@ import torch
 
 from mmmsmlp.run.mends import latest_checkpoint
 
+pytestmark = pytest.mark.full
+
 FLIPPING = """
 _base_ = '{config}'
 model = dict(backbone=dict(drop_path_rate=0.5, layer_scale_init_value=1.0))

@@ -12,7 +12,11 @@ from tests.helpers.commands import TOOLS
 from tests.helpers.slurm_cluster import reason_not_to_run, running_slurm
 
 REASON = reason_not_to_run()
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(REASON), reason=str(REASON))]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.root("Slurm's daemons"),
+    pytest.mark.skipif(bool(REASON), reason=str(REASON)),
+]
 
 
 @pytest.fixture(scope='module')

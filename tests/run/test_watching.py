@@ -30,6 +30,7 @@ def run(tiny_config, tmp_path_factory):
     return folder
 
 
+@pytest.mark.full
 def test_the_record_says_what_ran(run, tiny_config):
     (path,) = run.glob('*/run.json')
     record = json.loads(path.read_text())
@@ -50,6 +51,7 @@ def test_the_record_says_what_ran(run, tiny_config):
         assert record['commit'].split()[0] == head
 
 
+@pytest.mark.full
 def test_tensorboard_gets_scalars_and_images(run):
     event_accumulator = pytest.importorskip(
         'tensorboard.backend.event_processing.event_accumulator'
@@ -77,6 +79,7 @@ def test_curves_come_from_every_start_of_the_run(tmp_path):
     }
 
 
+@pytest.mark.full
 def test_the_drawing_shows_the_curves(run, tmp_path, run_tool):
     code, out, err = run_tool('plot_curves.py', run)
     assert code == 0, err

@@ -68,6 +68,7 @@ def measured(run_tool, tmp_path):
     return result, out, chart
 
 
+@pytest.mark.full
 def test_a_quick_run_writes_every_section(measured, run_tool, tmp_path):
     (code, out, _), path, chart = measured
     assert code == 0
@@ -107,6 +108,7 @@ def test_a_quick_run_writes_every_section(measured, run_tool, tmp_path):
     assert again.read_bytes().startswith(b'\x89PNG')
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ('name', 'where'), [('forward', 'output'), ('backward', 'gradient of x')]
 )

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.full
+
 REPO = Path(__file__).parents[2]
 SYSTEM_TOOLS = [
     *('awk', 'bash', 'cat', 'cp', 'cut', 'dirname', 'flock', 'grep', 'mkdir', 'nproc'),

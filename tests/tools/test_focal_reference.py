@@ -9,8 +9,8 @@ from torch import nn
 
 from mmmsmlp import FocalTransformer
 from tests.helpers.golden import assert_close
-from tests.helpers.nets import FOCAL_GOLDENS as GOLDENS
-from tests.helpers.nets import golden_focal as golden_net
+from tests.helpers.hosts import FOCAL_GOLDENS as GOLDENS
+from tests.helpers.hosts import golden_focal as golden_net
 
 FILE = Path(__file__).parents[2] / 'tools/benchmarks/baselines/focal_reference.py'
 

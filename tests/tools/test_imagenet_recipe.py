@@ -12,6 +12,8 @@ from PIL import Image
 from mmmsmlp.checkpoints import load_pretrained
 from mmmsmlp.models import MSMLPSwin
 
+pytestmark = pytest.mark.full
+
 ROOT = Path(__file__).resolve().parents[2]
 ARCH = dict(embed_dims=16, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8])
 ARCH.update(window_size=7, mix_sizes=[1, 3])

@@ -15,6 +15,8 @@ from PIL import Image
 from mmmsmlp.demo import CLASSES, PALETTE, make_demo_data
 from tests.helpers.commands import ROOT
 
+pytestmark = pytest.mark.full
+
 CONFIG = """
 _base_ = '{root}/configs/demo/upernet_msmlp_demo.py'
 model = dict(

@@ -90,6 +90,7 @@ def pictures(tmp_path):
     return tmp_path
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('task', CASES)
 def test_train_and_evaluate(run_tool, pictures, task):
     text, metric, classes = CASES[task]

@@ -43,6 +43,7 @@ def test_attention_is_counted():
     assert parts['backbone'].macs + parts['head'].macs == macs
 
 
+@pytest.mark.full
 def test_region_heads_see_a_thousand_boxes_and_a_hundred_masks():
     parts = complexity(get_config('mask-rcnn_msmlp_t_1x'))
     box = 256 * 49 * 1024 + 1024 * 1024 + 1024 * (81 + 320)
@@ -56,6 +57,7 @@ def test_region_heads_see_a_thousand_boxes_and_a_hundred_masks():
     assert cascade['bbox_head'].macs == 3000 * box
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('size', 'tsb')
 def test_upernet_is_table_7s(size):
     row = compare(f'upernet_msmlp_{size}_160k')
@@ -64,6 +66,7 @@ def test_upernet_is_table_7s(size):
     assert row.parts['auxiliary_head'].macs == 0 < row.parts['auxiliary_head'].params
 
 
+@pytest.mark.full
 def test_mask_rcnn_is_table_11s():
     """Its T row is the one that no decision doubts (E9, E14)."""
     assert abs(compare('mask-rcnn_msmlp_t_3x').difference('flops_g')) < 0.01

@@ -55,6 +55,7 @@ def test_every_leaf_is_in_the_zoo_and_in_an_index():
         assert (ROOT / model['Config']).is_file()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     'name', ['retinanet_msmlp_t_1x', 'mask-rcnn_msmlp_s_3x', 'upernet_swin_t_160k']
 )

@@ -1,1 +1,1 @@
-"""How fast and how large is MS-MLP beside its peers? See docs/performance.md."""
+"""The benchmark: speed and memory of MS-MLP beside its peers; docs/performance.md."""

@@ -1,4 +1,4 @@
-"""How are whole backbones measured: inference, training step, peak memory?"""
+"""Measurements of whole backbones: inference, training step, peak memory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median

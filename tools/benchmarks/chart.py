@@ -1,4 +1,4 @@
-"""How do the models compare, seen at a glance? Drawn from a result of the benchmark."""
+"""The chart that compares the models, drawn from a result of the benchmark."""
 
 from collections.abc import Sequence
 

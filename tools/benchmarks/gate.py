@@ -1,4 +1,4 @@
-"""Does what is timed compute the right numbers?"""
+"""The check that what is timed computes the right numbers."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""On what machine, with which versions and allocator, was a table measured?"""
+"""The machine, the versions and the allocator that a table was measured with."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""How much memory does a call need above what is allocated before it?"""
+"""The peak memory of a call, above what is allocated before it."""
 
 import os
 import warnings

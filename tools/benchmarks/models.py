@@ -1,4 +1,4 @@
-"""Which models are compared, and how is each built?"""
+"""The models that are compared, and how each is built."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

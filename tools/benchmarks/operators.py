@@ -1,4 +1,4 @@
-"""How is the mix-shift operator measured, stage by stage?"""
+"""Measurements of the mix-shift operator, stage by stage."""
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy

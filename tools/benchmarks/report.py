@@ -1,4 +1,4 @@
-"""How are results printed and kept?"""
+"""The tables that results are printed in, and the file that keeps them."""
 
 import json
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""In which order is a whole benchmark run: gate, then section by section?"""
+"""The course of a whole benchmark: the gate, then section by section."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Under which conditions is everything of one table measured?"""
+"""The conditions under which everything of one table is measured."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext

@@ -1,4 +1,4 @@
-"""How long does a call take, beside others that run in turn with it?"""
+"""The time that a call takes, beside others that run in turn with it."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""What did the paper print about a config's model?
+"""The numbers that the paper printed about a config's model.
 
 ``paper_tables.yaml`` holds every table as printed, with the cells that cannot all be
 right under ``suspect_cells``.

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ class use_backend(AbstractContextManager):  # noqa: N801  reads as a verb, like 
         self._outer = _chosen[-1:]
         _chosen[:] = [_known(name, 'use_backend')]
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         _chosen[:] = self._outer
 
 
@@ -95,12 +96,12 @@ def why_not(name: str, x: Tensor, weights: Sequence[Tensor]) -> str | None:
     return None
 
 
-def implementation(name: str):
+def implementation(name: str) -> ModuleType:
     """The module of a backend: its ``forward`` and ``backward``."""
     return _triton() if name == 'triton' else import_module('.eager', __package__)
 
 
-def _triton():
+def _triton() -> ModuleType:
     return import_module('.triton', __package__)
 
 

@@ -6,6 +6,8 @@ see one opaque operator with known behaviour.
 
 import itertools
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +39,16 @@ def mix_shift_op(
 
 
 @mix_shift_op.register_fake
-def _(x, weights_h, biases_h, weights_v, biases_v, shift_dist, order, backend):
+def _(
+    x: Tensor,
+    weights_h: list[Tensor],
+    biases_h: list[Tensor],
+    weights_v: list[Tensor],
+    biases_v: list[Tensor],
+    shift_dist: list[int],
+    order: str,
+    backend: str,
+) -> Tensor:
     return torch.empty_like(x, memory_format=LAST)
 
 
@@ -58,7 +69,15 @@ def mix_shift_backward_op(
 
 
 @mix_shift_backward_op.register_fake
-def _(grad, x, weights_h, weights_v, shift_dist, order, backend):
+def _(
+    grad: Tensor,
+    x: Tensor,
+    weights_h: list[Tensor],
+    weights_v: list[Tensor],
+    shift_dist: list[int],
+    order: str,
+    backend: str,
+) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
     return (
         torch.empty_like(x, memory_format=LAST),
         [torch.empty_like(weight) for weight in weights_h],
@@ -67,20 +86,20 @@ def _(grad, x, weights_h, weights_v, shift_dist, order, backend):
     )
 
 
-def _setup_context(ctx, inputs, output):
+def _setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
     x, *lists, shift_dist, order, backend = inputs
     ctx.save_for_backward(x, *itertools.chain(*lists))
     ctx.settings = shift_dist, order, backend
 
 
-def _backward(ctx, grad):
+def _backward(ctx: Any, grad: Tensor) -> tuple:
     x, *parameters = ctx.saved_tensors
     shift_dist, order, _ = ctx.settings
     filters = _as_lists(parameters)
     if is_watched_backward(grad):
         groups = Groups.of(filters.weights_h, shift_dist, order)
 
-        def composition(x, *parameters):
+        def composition(x: Tensor, *parameters: Tensor) -> Tensor:
             return mix_shift_reference(x, _as_lists(parameters), groups)
 
         grad_x, *grads = composed_gradients(composition, [x, *parameters], grad)
@@ -91,7 +110,7 @@ def _backward(ctx, grad):
     return grad_x, grads_h, grads_bias, grads_v, grads_bias, None, None, None
 
 
-def _as_lists(parameters) -> Filters:
+def _as_lists(parameters: Sequence) -> Filters:
     """Undo the chaining of the four lists of parameters, or of their gradients."""
     groups = len(parameters) // 4
     return Filters(*(list(parameters[n * groups :][:groups]) for n in range(4)))

@@ -57,14 +57,14 @@ def shift_then_mix(group: Tensor, mix: Mix, amount: int, axis: int) -> Tensor:
 
 def mix_shift_reference(x: Tensor, filters: Filters, groups: Groups) -> Tensor:
     """:func:`compose_mix_shift` with 'same' convolutions by the filters, unchecked."""
-    branches = (
+    horizontal, vertical = (
         [
             partial(convolve, weight=weight, bias=bias)
             for weight, bias in zip(weights, biases, strict=True)
         ]
         for weights, biases in (filters[:2], filters[2:])
     )
-    return compose_mix_shift(x, *branches, groups)
+    return compose_mix_shift(x, horizontal, vertical, groups)
 
 
 def convolve(group: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -101,7 +101,9 @@ def _fill_rows(rows: Tensor, x: Tensor) -> None:
     target.copy_(x.permute(0, 2, 3, 1).unsqueeze(3))
 
 
-def _gradients(grad, x, weight, padding, wanted):
+def _gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, padding: list[int], wanted: list[bool]
+) -> tuple:
     """Of the map, the weight and the bias, as far as ``wanted``."""
     return torch.ops.aten.convolution_backward(
         grad,

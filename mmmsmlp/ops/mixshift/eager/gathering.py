@@ -1,4 +1,4 @@
-"""How does a small map roll in one call? As rows that a table of indices names.
+"""Rolls of a small map in one call, as rows that a table of indices names.
 
 On a small map, starting four operations for each group costs more than their
 arithmetic. Here a group's channels at one token are a row; the groups are of one width.

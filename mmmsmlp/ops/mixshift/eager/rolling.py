@@ -1,4 +1,4 @@
-"""How does a map roll without a pass of its own? In the addition or copy after it.
+"""Rolls without a pass of their own, in the addition or copy that follows.
 
 A roll moves at most four rectangles of a channel group, its patches. Every function
 here takes maps (N, C, H, W) in channels_last and rolls the groups, ``widths`` wide, by
@@ -50,7 +50,7 @@ def find_patches(
     longer than the arithmetic.
     """
 
-    def offset(stride, channel, row, column):
+    def offset(stride: tuple[int, ...], channel: int, row: int, column: int) -> int:
         return channel * stride[1] + row * stride[2] + column * stride[3]
 
     patches, start = [], 0
@@ -93,15 +93,13 @@ def rolled_views(
         target.shape, *strides, tuple(widths), tuple(distances), axes
     )
     for channels, size, *offsets in patches:
-        yield (
-            channels,
-            *(
-                tensor.as_strided(size, stride, start + offset)
-                for tensor, stride, start, offset in zip(
-                    maps, strides, starts, offsets, strict=True
-                )
-            ),
-        )
+        to, from_h, from_v = [
+            tensor.as_strided(size, stride, start + offset)
+            for tensor, stride, start, offset in zip(
+                maps, strides, starts, offsets, strict=True
+            )
+        ]
+        yield channels, to, from_h, from_v
 
 
 def add_rolled(

@@ -173,7 +173,7 @@ def is_small(x: Tensor) -> bool:
 
 def join(tensors: Sequence[Tensor]) -> Tensor:
     """Concatenate the groups of a run; a single one is not copied."""
-    return torch.cat(tensors) if len(tensors) > 1 else tensors[0]
+    return torch.cat([*tensors]) if len(tensors) > 1 else tensors[0]
 
 
 def find_runs(filters: Filters, groups: Groups, merge: bool) -> Iterator[Run]:
@@ -212,7 +212,8 @@ def channel_dots(
 ) -> tuple[Tensor, Tensor]:
     """Gradients of 1x1 depth-wise weights: sums over all tokens, (c, 1, 1, 1)."""
     precise = grad.float() if grad.dtype.itemsize < 4 else grad
-    return tuple(
+    dots_h, dots_v = (
         (precise * rolled).sum((0, 2, 3)).view(-1, 1, 1, 1).to(grad.dtype)
         for rolled in (horizontal, vertical)
     )
+    return dots_h, dots_v

@@ -4,7 +4,7 @@ The caller asks :func:`unavailable` first; these functions check nothing.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import triton
@@ -184,6 +184,6 @@ def distinct(groups: Groups) -> tuple[int, ...]:
     return tuple(sorted(set(groups.sizes)))
 
 
-def on(device: torch.device):
+def on(device: torch.device) -> AbstractContextManager[None]:
     """Make this GPU current for a launch; nothing to do under the interpreter."""
     return torch.cuda.device(device) if device.type == 'cuda' else nullcontext()

@@ -10,6 +10,7 @@ The pack, fp32, is [biases, slab by slab][pass 0][pass 1]...; a pass is stored a
 [horizontal filters][vertical filters][horizontal biases][vertical biases].
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
@@ -125,8 +126,8 @@ def mix_tables(
         cuts = {0, height}
         if not groups.roll_first:
             cuts |= {height - passes[n].row_step % height for n in mine}
-        cuts = sorted(cuts)
-        for start, stop in zip(cuts, cuts[1:], strict=False):
+        edges = sorted(cuts)
+        for start, stop in zip(edges, edges[1:], strict=False):
             for row in range(start, stop, rows):
                 last = min(row + rows, stop)
                 items.append((slab, row, last, mine[0], mine[-1] + 1))
@@ -154,5 +155,5 @@ def correlate_jobs(
     return as_table(jobs, device)
 
 
-def as_table(rows: list[tuple[int, ...]], device: torch.device) -> Tensor:
+def as_table(rows: Sequence[tuple[int, ...]], device: torch.device) -> Tensor:
     return torch.tensor(rows, dtype=torch.int32).to(device)

@@ -1,8 +1,7 @@
-"""Small networks of all five kinds, and weights for them: drawn, golden, official."""
+"""The hosts in small, and weights for them: drawn, golden, by official names."""
 
 import torch
 
-import mmmsmlp
 from mmmsmlp import FocalTransformer
 from mmmsmlp.checkpoints.keys import FOCAL
 from tests.helpers.golden import load_golden
@@ -19,25 +18,7 @@ FOCAL_ARCH = dict(
     focal_windows=[7, 5, 3, 1],
     expand_sizes=[3, 3, 3, 0],
 )
-MIX_SIZES = [[1, 3, 5], [1, 3, 3], [3, 5, 5], [1, 5, 7]]
-SHIFT_DIST = (0, 1, 4)  # for these three groups
-SMALL = {
-    'MSMLP': dict(embed_dims=12, depths=[1, 1, 2, 1], mix_sizes=MIX_SIZES),
-    'SwinTransformer': SWIN_ARCH,
-    'FocalTransformer': FOCAL_ARCH,
-    'MSMLPSwin': dict(SWIN_ARCH, mix_sizes=MIX_SIZES[0]),
-    'MSMLPFocal': dict(FOCAL_ARCH, mix_sizes=MIX_SIZES[0]),
-}
-MIXING = ('MSMLP', 'MSMLPSwin', 'MSMLPFocal')
 FOCAL_GOLDENS = [('focal_224x224', [3, 3, 3, 0]), ('focal_288x352', [3, 3, 3, 3])]
-
-
-def small_net(kind, **kwargs):
-    """A backbone of one of the kinds of :data:`SMALL`, in evaluation mode."""
-    if kind in MIXING:
-        kwargs = {'shift_dist': SHIFT_DIST, **kwargs}
-    net = getattr(mmmsmlp, kind)(**{'arch': SMALL[kind], **kwargs})
-    return randomise(net)
 
 
 def randomise(net):
