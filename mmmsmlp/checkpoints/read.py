@@ -2,7 +2,6 @@
 
 import copy
 import difflib
-import fcntl
 import hashlib
 import os
 import pickle
@@ -11,7 +10,7 @@ import tarfile
 import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -135,7 +134,10 @@ def _downloaded(address: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / f'.{file.name}.lock', 'w') as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            with suppress(ImportError):  # on Windows
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX)
             if not file.exists():
                 torch.hub.download_url_to_file(address, str(file))
     except (OSError, ValueError, HTTPException) as error:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import OrderedDict, deque
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -128,13 +129,18 @@ def to_plain(value: Any, place: str = '') -> Any:
         return tuple(plain) if isinstance(value, tuple) else list(plain)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    _tell(type(value).__name__, place)
+    return value
+
+
+@cache  # once a run, not once a checkpoint
+def _tell(kind: str, place: str) -> None:
     print_log(
-        f'the checkpoint holds a {type(value).__name__} at {place}: what does not run '
-        'code while loading, such as torch.load(weights_only=True), will refuse it',
+        f'the checkpoint holds a {kind} at {place}: what does not run code while '
+        'loading, such as torch.load(weights_only=True), will refuse it',
         logger='current',
         level=logging.WARNING,
     )
-    return value
 
 
 def _to_buffer(saved: Any) -> Any:

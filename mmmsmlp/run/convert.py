@@ -37,21 +37,20 @@ def convert_file(
 
     Args:
         src: File to read; no code in it runs.
-        dst: File to write: tensors under ``state_dict`` and plain values under
-            ``meta``, which ``torch.load(weights_only=True)`` reads.
+        dst: File to write, tensors and plain values: ``state_dict`` and ``meta``.
         family: 'auto', 'msmlp', 'swin' or 'focal'.
         geometry: 'released' or 'paper'; the authors' layout counts as released.
         shift_dist: Distances, if they are not the geometry's or the file's own.
         task: 'cls' keeps the classifier, and names ImageNet's classes.
-        verify: ``verify(net)`` is a context in which a backbone computes by other
-            code; images are computed with the written file, and compared.
+        verify: ``verify(net)`` is a context in which a backbone computes by other code,
+            to compare with.
 
     Returns:
         Lines that say what was written and how to use it.
 
     Raises:
-        CheckpointError: ``src`` is unsafe, damaged, foreign or incomplete, or the
-            written file does not compute what its weights say.
+        CheckpointError: ``src`` is unsafe, damaged, foreign or incomplete, or what was
+            written computes something else.
         BadInput: A choice does not fit ``src``.
     """
     if Path(src).exists() and Path(dst).exists() and Path(src).samefile(dst):

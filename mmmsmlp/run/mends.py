@@ -2,8 +2,8 @@
 
 Seen in mmengine 0.10.7 and in onedl-mmengine 0.10.12 alike:
 
-- Its loaders fall back to a pickle that runs code, read a file again for every user,
-  and fetch from a dozen kinds of addresses: :meth:`Loading.load_from_file`.
+- Its loaders run the code in a pickle, or fall back to it, read a file again for every
+  user, and fetch from a dozen kinds of addresses: :meth:`Loading.load_from_file`.
 - It fills models with whatever fits and warns of the rest, so a file of other names
   leaves them at random: :meth:`Loading.load_state_dict`.
 - A checkpoint is written under its own name from the start: :class:`AtomicBackend`.
@@ -59,7 +59,7 @@ class Loading:
         self.file, self.layout = '', ''
 
     def load_from_file(self, filename: str, map_location: Any = None) -> dict:
-        """Read a checkpoint; as mmengine counts on it, there is a ``state_dict``.
+        """Read a checkpoint; where weights lie elsewhere, ``state_dict`` has them too.
 
         Args:
             filename: File, or address that is read from.
@@ -70,13 +70,17 @@ class Loading:
             CheckpointError: Missing, damaged, foreign, or it would run code.
         """
         content = read_checkpoint(filename)
-        found = find_state(content, filename)
-        self.file, self.layout = filename, found.layout
+        self.file, self.layout = filename, 'bare'
+        try:
+            found = find_state(content, filename)
+        except CheckpointError:
+            return content  # of a layout that a toolbox may know
+        self.layout = found.layout
         if all(key.startswith('module.') for key in found.tensors):
             self.layout += ' > module.'  # which mmengine strips on the way
-        if found.layout == 'state_dict':
-            return content
-        return {**content, 'state_dict': found.tensors}
+        if found.layout != 'state_dict':
+            content['state_dict'] = found.tensors
+        return content
 
     def load_state_dict(
         self,
@@ -103,7 +107,8 @@ class Loading:
             raise CheckpointError(
                 f'{self.file} [layout {fitted}] holds none of the {len(own)} tensors '
                 f'of {type(model).__name__}, which would start from random weights; '
-                f'it holds {join_some(fitted.tensors)}'
+                f'it holds {join_some(fitted.tensors)}. Weights of a backbone alone '
+                'are for --pretrained.'
             )
         _load_state_dict(model, fitted.tensors, strict, logger)
 

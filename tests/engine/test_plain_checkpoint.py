@@ -167,7 +167,8 @@ def test_what_becomes_plain(tmp_path, monkeypatch):
     assert list(plain['ordered'].items()) == [(2, 'b'), (1, 'a')]
     assert told == []
     odd = slice(3)
-    assert to_plain({'meta': {'range': odd}}, 'checkpoint')['meta']['range'] is odd
+    for _ in range(2):
+        assert to_plain({'meta': {'range': odd}}, 'checkpoint')['meta']['range'] is odd
     (line,) = told
     assert 'a slice at checkpoint.meta.range' in line
 

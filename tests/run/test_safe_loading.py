@@ -6,7 +6,7 @@ from argparse import Namespace
 import pytest
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
-from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.runner.checkpoint import CheckpointLoader, save_checkpoint
 
 from mmmsmlp.engine.hooks import PlainCheckpointHook
 from mmmsmlp.errors import CheckpointError
@@ -51,3 +51,31 @@ def test_code_does_not_run(load, tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match='mkdir'):
         load('bomb.pth')
     assert not os.path.exists('exploded')
+
+
+@pytest.mark.parametrize(
+    'address',
+    ['s3://b/a.pth', 'cluster:s3://b/a.pth', 'petrel://b/a.pth', 'pavi://a.pth',
+     'modelzoo://resnet18', 'torchvision://resnet18', 'open-mmlab://a',
+     'openmmlab://a', 'mmcls://a', 'http://example.org/a.pth'],
+)  # fmt: skip
+def test_no_other_scheme_goes_around_the_reader(load, address):
+    with pytest.raises(CheckpointError, match=r'not read from [a-z3:-]+:// addresses'):
+        load(address)
+
+
+def test_a_layout_that_a_toolbox_alone_knows(load, tmp_path):
+    content = dict(visual=dict(w=torch.ones(2)), text=dict(w=torch.zeros(2)))
+    torch.save(content, tmp_path / 'clip.pth')
+    loaded = load(str(tmp_path / 'clip.pth'))
+    assert loaded.keys() == content.keys() and loaded['text']['w'].tolist() == [0, 0]
+
+
+def test_a_checkpoint_appears_complete_or_not_at_all(load, tmp_path, monkeypatch):
+    path = tmp_path / 'epoch_1.pth'
+    save_checkpoint(dict(state_dict=dict(w=torch.ones(2))), str(path))
+    monkeypatch.setattr(os, 'replace', lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save_checkpoint(dict(state_dict=dict(w=torch.zeros(2))), str(path))
+    assert torch.load(path, weights_only=True)['state_dict']['w'].tolist() == [1, 1]
+    assert list(tmp_path.iterdir()) == [path]
