@@ -59,7 +59,7 @@ def steps_done(folder: Path) -> tuple[str | None, int]:
     checkpoint = latest_checkpoint(folder)
     if checkpoint is None:
         return None, 0
-    return checkpoint, torch.load(checkpoint, weights_only=False)['meta']['iter']
+    return checkpoint, torch.load(checkpoint, weights_only=True)['meta']['iter']
 
 
 def scores(folder: Path) -> dict[str, str]:
@@ -110,7 +110,7 @@ def main() -> None:
     print(f'killed {killed} times: {scores(folder / "killed")}')
     (peace, _), (other, _) = (steps_done(folder / name) for name in ('peace', 'killed'))
     one, two = (
-        torch.load(path, weights_only=False)['state_dict'] for path in (peace, other)
+        torch.load(path, weights_only=True)['state_dict'] for path in (peace, other)
     )
     same = all(torch.equal(one[name], two[name]) for name in one)
     print(f'final weights identical: {same}')

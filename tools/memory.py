@@ -25,7 +25,7 @@ from torch import nn
 from benchmarks.memory import peak_bytes
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import switches
-from mmmsmlp.run.config import building, check_is_whole, load_config, tables_in
+from mmmsmlp.run.config import building, check_is_experiment, load_config, tables_in
 from mmmsmlp.run.entry import positive, run_tool
 from mmmsmlp.run.launch import replace_sync_bn
 
@@ -103,7 +103,7 @@ def measure(name: str, shape: tuple[int, int, int] | None) -> list[str]:
     cells = []
     for switch, options in SWITCHES.items():
         cfg = load_config(name, options)
-        check_is_whole(cfg, 'default_scope', 'model', 'optim_wrapper')
+        check_is_experiment(cfg, 'default_scope', 'model', 'optim_wrapper')
         scope = cfg.default_scope
         if 'amp' in switch:
             switches.use_amp(cfg, 'auto')
