@@ -79,7 +79,8 @@ class PyramidBackbone(BaseModule):
         for i in self.out_indices:
             self.add_module(f'norm{i}', LayerNorm2d(widths[i], norm_eps))
         self.apply(init_linear)
-        self._freeze()
+        for module in self._frozen_modules():
+            module.eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Extract features.
@@ -106,14 +107,11 @@ class PyramidBackbone(BaseModule):
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if i in self.out_indices:
-                y = self._output(x, getattr(self, f'norm{i}'))
+                gap = self.gap_before_final_norm
+                y = getattr(self, f'norm{i}')(x.mean((2, 3), True) if gap else x)
+                y = y.flatten(1) if gap else y
                 outputs.append(y.contiguous() if contiguous else y)
         return tuple(outputs)
-
-    def _output(self, x: Tensor, norm: LayerNorm2d) -> Tensor:
-        if self.gap_before_final_norm:
-            return norm(x.mean((2, 3), keepdim=True)).flatten(1)
-        return norm(x)
 
     def _load_from_state_dict(
         self,
@@ -133,11 +131,6 @@ class PyramidBackbone(BaseModule):
         for module in self._frozen_modules():
             module.eval()
         return self
-
-    def _freeze(self) -> None:
-        for module in self._frozen_modules():
-            module.eval()
-            module.requires_grad_(False)
 
     def _frozen_modules(self) -> list[nn.Module]:
         if self.frozen_stages < 0:
