@@ -94,6 +94,7 @@ def reads(monkeypatch):
         return load(file, *args, **kwargs)
 
     monkeypatch.setattr(torch, 'load', counted)
+    monkeypatch.setattr('mmmsmlp.checkpoints.read._kept', {})
     return counts
 
 
