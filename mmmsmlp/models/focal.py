@@ -82,9 +82,7 @@ class FocalTransformer(PyramidBackbone):
         init_cfg: dict | None = None,
     ):
         arch = resolve_arch(arch, ARCHS, PER_STAGE)
-        plans = plan_pyramid(
-            arch['embed_dims'], arch['depths'], 4, in_channels, drop_path_rate
-        )
+        plans = plan_pyramid(arch, 4, in_channels, drop_path_rate)
         super().__init__(
             [
                 focal_stage(plan, arch, stage, with_cp)

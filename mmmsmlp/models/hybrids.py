@@ -55,9 +55,7 @@ class Hybrid(PyramidBackbone):
         init_cfg: dict | None = None,
     ):
         arch = resolve_arch(arch, self.archs, self.per_stage)
-        plans = plan_pyramid(
-            arch['embed_dims'], arch['depths'], patch_size, in_channels, drop_path_rate
-        )
+        plans = plan_pyramid(arch, patch_size, in_channels, drop_path_rate)
         chosen = Geometry.of(geometry, shift_dist)
         ms_stages = [
             ms_stage(plan, arch['mix_sizes'], chosen, layer_scale_init_value, with_cp)

@@ -82,9 +82,7 @@ class MSMLP(PyramidBackbone):
         init_cfg: dict | None = None,
     ):
         arch = resolve_arch(arch, ARCHS, per_stage=('depths', 'mix_sizes'))
-        plans = plan_pyramid(
-            arch['embed_dims'], arch['depths'], patch_size, in_channels, drop_path_rate
-        )
+        plans = plan_pyramid(arch, patch_size, in_channels, drop_path_rate)
         stage0_sizes = arch['mix_sizes'][:1] * (len(plans) - 4)
         chosen = Geometry.of(geometry, shift_dist)
         super().__init__(

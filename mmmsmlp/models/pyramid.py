@@ -354,25 +354,21 @@ class StagePlan:
 
 
 def plan_pyramid(
-    embed_dims: int,
-    depths: Sequence[int],
-    patch_size: int,
-    in_channels: int,
-    drop_path_rate: float,
+    arch: Mapping, patch_size: int, in_channels: int, drop_path_rate: float
 ) -> list[StagePlan]:
     """Plan stages 1-4, with stage 0 in front where ``patch_size`` is 2 (C8).
 
-    Stage 1 has ``embed_dims`` channels and each later stage twice as many; stage 0
+    Stage 1 has ``arch['embed_dims']`` channels and each later stage twice as many; stage 0
     has two blocks of half the width, at stride 2. The drop-path rate grows linearly
     from 0 over all blocks (B2).
 
     Raises:
         ValueError: ``patch_size`` is neither 4 nor 2.
     """
-    widths = [embed_dims * 2**i for i in range(4)]
-    patches, depths = [patch_size, 2, 2, 2], list(depths)
+    widths = [arch['embed_dims'] * 2**i for i in range(4)]
+    patches, depths = [patch_size, 2, 2, 2], [*arch['depths']]
     if patch_size == 2:
-        widths.insert(0, embed_dims // 2)
+        widths.insert(0, widths[0] // 2)
         patches.insert(0, 2)
         depths.insert(0, STAGE0_DEPTH)
     elif patch_size != 4:

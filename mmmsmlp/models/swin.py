@@ -77,9 +77,7 @@ class SwinTransformer(PyramidBackbone):
         init_cfg: dict | None = None,
     ):
         arch = resolve_arch(arch, ARCHS, PER_STAGE)
-        plans = plan_pyramid(
-            arch['embed_dims'], arch['depths'], patch_size, in_channels, drop_path_rate
-        )
+        plans = plan_pyramid(arch, patch_size, in_channels, drop_path_rate)
         heads = arch['num_heads']
         if patch_size == 2:
             heads = [max(1, plans[0].channels // 32), *heads]
