@@ -358,7 +358,7 @@ def plan_pyramid(
 ) -> list[StagePlan]:
     """Plan stages 1-4, with stage 0 in front where ``patch_size`` is 2 (C8).
 
-    Stage 1 has ``arch['embed_dims']`` channels and each later stage twice as many; stage 0
+    Stage 1 has ``embed_dims`` channels and each later stage twice as many; stage 0
     has two blocks of half the width, at stride 2. The drop-path rate grows linearly
     from 0 over all blocks (B2).
 
