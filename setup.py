@@ -25,6 +25,7 @@ DEV = [
     'onnxruntime',
     'onnxscript',
     'psutil',
+    'safetensors',
     'tensorboard',
     'ruff',
     'mypy',

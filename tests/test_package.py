@@ -24,11 +24,19 @@ def run_python(code):
     )
 
 
-def imported_modules(path):
-    """Absolute dotted names of every module that a source file names in imports."""
+def imported_modules(path, at_once=False):
+    """Absolute dotted names of every module that a source file names in imports.
+
+    ``at_once`` leaves out those that stand in functions, and so are imported later.
+    """
     package = list(path.relative_to(REPO).parts[:-1])
+    tree = ast.parse(path.read_text())
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
+    later = {n for function in functions for n in ast.walk(function)}
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
+        if at_once and node in later:
+            continue
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -71,13 +79,120 @@ def test_the_citation_and_the_changelog_name_the_version():
     assert any(line.startswith(f'## {__version__} - ') for line in changelog)
 
 
+# Who may import whom, from the ground up: a room, and the rooms that it may use.
+ROOMS = {
+    'version': set(),
+    'errors': set(),
+    'registry': set(),
+    'configs': set(),
+    'demo': set(),
+    'ops': set(),
+    'geometry': {'errors'},
+    'checkpoints': {'errors', 'geometry'},
+    'models': {'errors', 'registry', 'geometry', 'ops', 'checkpoints'},
+    'engine': {'errors', 'registry', 'geometry', 'models', 'checkpoints', 'configs'},
+}
+ROOMS['run'] = set(ROOMS)
+ROOMS['__init__'] = {'registry', 'version'}  # the others load on first use
+ROOMS['__main__'] = {'configs'}
+
+
+def room_of(name):
+    """The room of a module or of a name in one, such as 'mmmsmlp.ops.flops'."""
+    found = name.removeprefix('mmmsmlp').strip('.').partition('.')[0]
+    return found if found in ROOMS else '__init__'
+
+
+def sources():
+    """Every module of the package by its dotted name."""
+    return {
+        '.'.join(path.relative_to(REPO).with_suffix('').parts): path
+        for path in sorted(PACKAGE.rglob('*.py'))
+    }
+
+
+@pytest.mark.parametrize('room', ROOMS)
+def test_who_imports_whom(room):
+    found = {
+        f'{module} imports {name}'
+        for module, path in sources().items()
+        if room_of(module) == room
+        for name in imported_modules(path)
+        if name.split('.')[0] == 'mmmsmlp'
+        and room_of(name) not in ROOMS[room] | {room, '__init__'}
+    }
+    assert found == set()
+
+
+def test_the_package_has_no_other_rooms():
+    assert {room_of(module) for module in sources()} == ROOMS.keys()
+
+
+def test_nothing_but_tools_imports_run():
+    tests = [*(REPO / 'tests').rglob('*.py')]
+    users = {path for path in [*sources().values()] if 'run' not in path.parts}
+    assert len(tests) > 50 and len(users) > 40
+    assert not [path for path in users if 'mmmsmlp.run' in path.read_text()]
+
+
+def test_no_module_imports_itself_in_a_circle():
+    """Imports inside functions come later, and may go round."""
+    modules = sources()
+
+    def defined_in(name):
+        parent = name.rpartition('.')[0]
+        places = (name, f'{name}.__init__', parent, f'{parent}.__init__')
+        return next((place for place in places if place in modules), None)
+
+    uses = {
+        module: {defined_in(name) for name in imported_modules(path, at_once=True)}
+        - {None, module}
+        for module, path in modules.items()
+    }
+
+    def walk(module, way):
+        assert module not in way, f'a circle: {" -> ".join([*way, module])}'
+        if module not in done:
+            for other in sorted(uses[module]):
+                walk(other, [*way, module])
+            done.add(module)
+
+    done = set()
+    for module in modules:
+        walk(module, [])
+
+
+def test_a_newcomer_reads_any_file_in_one_sitting():
+    """At most 60 files; none over 450 lines; no function over 60 but a kernel."""
+    paths = [*sources().values(), *(REPO / 'tools').rglob('*.py')]
+    assert len(sources()) <= 60
+    long = [path.name for path in paths if len(path.read_text().splitlines()) > 450]
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = node.end_lineno - node.lineno + 1
+                if lines > 60:
+                    long.append(node.name)
+    assert long == ['correlate_region']
+
+
 def test_ops_import_torch_only():
-    assert offenders(PACKAGE / 'ops', ['mmengine', 'mmcv', 'mmmsmlp.models']) == []
+    assert offenders(PACKAGE / 'ops', ['mmengine', 'mmcv']) == []
 
 
 def test_no_model_imports_a_toolbox():
     for folder in ('models', 'ops', 'checkpoints'):
         assert offenders(PACKAGE / folder, sorted(TOOLBOXES)) == []
+
+
+def test_the_backbones_import_without_any_toolbox():
+    result = run_python(
+        f'sys.modules.update(dict.fromkeys({sorted(TOOLBOXES)}))\n'
+        'import mmmsmlp.models, mmmsmlp.engine.hooks\n'
+        'print(mmmsmlp.MSMLP.__name__)'
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == 'MSMLP'
 
 
 def test_imported_modules_resolves_relative_imports(tmp_path, monkeypatch):

@@ -33,6 +33,7 @@ TESTS = {
     'onnxruntime': (['onnxruntime', 'onnxruntime-gpu'], '1.15'),
     'onnxscript': (['onnxscript'], '0.1'),
     'psutil': (['psutil'], '5.0'),
+    'safetensors': (['safetensors'], '0.4'),
     'tensorboard': (['tensorboard'], '2.0'),
     'yaml': (['PyYAML'], '5.0'),
 }

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
-from mmmsmlp.run.config import building, check_is_whole, load_config
+from mmmsmlp.run.config import building, check_is_experiment, load_config
 from mmmsmlp.run.entry import run_tool
 
 
@@ -45,7 +45,7 @@ def main() -> None:
     rows = []
     for name in names:
         cfg = load_config(name)
-        check_is_whole(cfg, 'default_scope', 'model')
+        check_is_experiment(cfg, 'default_scope', 'model')
         with building(name):
             rows.append(compare(Path(name).stem, cfg, shape))
     print(as_json(rows) if args.json else table(rows))

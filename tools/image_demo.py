@@ -12,14 +12,13 @@ from mmengine.device import get_device
 from numpy import unique
 
 import _checkout  # noqa: F401  before the package is imported
-from mmmsmlp.checkpoints import read_checkpoint
+from mmmsmlp.checkpoints import peek_checkpoint
 from mmmsmlp.errors import BadInput
-from mmmsmlp.run.config import building, check_is_whole, load_config
+from mmmsmlp.run import mends
+from mmmsmlp.run.config import building, check_is_experiment, load_config
 from mmmsmlp.run.entry import run_tool
 from mmmsmlp.run.launch import replace_sync_bn
-from mmmsmlp.run.mends import install_safe_loader
 from mmmsmlp.run.preflight import check_classes
-from mmmsmlp.run.weights import check_whole
 
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'}
 
@@ -78,7 +77,6 @@ def detector(cfg, args) -> Callable[[str], str]:
     from mmdet.apis import DetInferencer
 
     inferencer = DetInferencer(cfg, args.weights, args.device, show_progress=False)
-    check_whole(inferencer.model, args.weights)
     options = dict(pred_score_thr=args.score_thr, no_save_pred=args.no_save_pred)
 
     def draw(image: str) -> str:
@@ -95,7 +93,6 @@ def segmentor(cfg, args) -> Callable[[str], str]:
     check_classes(cfg, args.weights)
     options = dict(device=args.device, show_progress=False)
     inferencer = MMSegInferencer(cfg, args.weights, **options)
-    check_whole(inferencer.model, args.weights)
     names = inferencer.model.dataset_meta['classes']
 
     def draw(image: str) -> str:
@@ -117,7 +114,6 @@ def classifier(cfg, args) -> Callable[[str], str]:
     from mmpretrain.apis import ImageClassificationInferencer
 
     inferencer = ImageClassificationInferencer(cfg, args.weights, args.device)
-    check_whole(inferencer.model, args.weights)
     folder = Path(args.out_dir) / 'vis'
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -136,7 +132,7 @@ def main() -> None:
     args = parse_args()
     args.device = args.device or get_device()
     cfg = load_config(args.config)
-    check_is_whole(cfg, 'default_scope', 'model')
+    check_is_experiment(cfg, 'default_scope', 'model')
     scope = cfg.default_scope
     if scope not in INFERENCERS:
         raise BadInput(
@@ -144,8 +140,8 @@ def main() -> None:
             + ', '.join(INFERENCERS)
         )
     images = find_images(args.input)
-    read_checkpoint(args.weights)
-    install_safe_loader()
+    mends.install(complete=True)
+    peek_checkpoint(args.weights)
     replace_sync_bn(cfg)
     with building(cfg.filename):
         draw = INFERENCERS[scope](cfg, args)

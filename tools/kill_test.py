@@ -56,7 +56,7 @@ def last_checkpoint(folder: Path) -> tuple[str, dict]:
     checkpoint = latest_checkpoint(folder)
     if checkpoint is None:
         return 'no checkpoint yet', dict(meta=dict(iter=0))
-    return Path(checkpoint).name, torch.load(checkpoint, weights_only=False)
+    return Path(checkpoint).name, torch.load(checkpoint, weights_only=True)
 
 
 def scores(folder: Path) -> dict[str, str]:

@@ -26,7 +26,7 @@ from torch import nn
 from benchmarks.memory import peak_bytes
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import switches
-from mmmsmlp.run.config import building, check_is_whole, load_config, tables_in
+from mmmsmlp.run.config import building, check_is_experiment, load_config, tables_in
 from mmmsmlp.run.entry import positive, run_tool
 from mmmsmlp.run.launch import replace_sync_bn
 
@@ -94,7 +94,7 @@ def measure(name: str, shape: tuple[int, int, int] | None) -> list[str]:
     for switch in SWITCHES:
         with_cp = {'model.backbone.with_cp': True} if 'with_cp' in switch else None
         cfg = load_config(name, with_cp)
-        check_is_whole(cfg, 'default_scope', 'model', 'optim_wrapper')
+        check_is_experiment(cfg, 'default_scope', 'model', 'optim_wrapper')
         if 'amp' in switch:
             switches.use_amp(cfg, 'auto')
         with DefaultScope.overwrite_default_scope(cfg.default_scope), building(name):

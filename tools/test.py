@@ -4,21 +4,19 @@
 import argparse
 
 import _checkout  # noqa: F401  before the package is imported
-from mmmsmlp.checkpoints import read_checkpoint
-from mmmsmlp.run import switches
+from mmmsmlp.checkpoints import peek_checkpoint
+from mmmsmlp.run import mends, switches
 from mmmsmlp.run.config import (
     build_loops,
     build_runner,
-    check_is_whole,
+    check_is_experiment,
     load_config,
     set_work_dir,
 )
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
-from mmmsmlp.run.mends import install_safe_loader
 from mmmsmlp.run.preflight import check_classes, check_data_paths, check_dataset_classes
 from mmmsmlp.run.switches import collate_for_scope
-from mmmsmlp.run.weights import check_whole
 
 NEEDED = ('default_scope', 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
 
@@ -39,9 +37,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
-    check_is_whole(cfg, *NEEDED)
+    check_is_experiment(cfg, *NEEDED)
     set_work_dir(cfg, args.work_dir)
-    install_safe_loader()
+    mends.install(complete=True)
     switches.check_out_files(args.out, args.metrics)
     if args.tta:
         switches.use_tta(cfg)
@@ -50,14 +48,12 @@ def main() -> None:
     collate_for_scope(cfg)
     check_data_paths(cfg, ('test',))
     check_dataset_classes(cfg, ('test',))
-    read_checkpoint(args.checkpoint)
+    peek_checkpoint(args.checkpoint)
     check_classes(cfg, args.checkpoint)
     switches.drop_sharding(cfg)
     cfg.load_from, cfg.resume = args.checkpoint, False
     notices = set_up_processes(cfg, args.launcher, args.local_rank)
     runner = build_runner(cfg)
-    # The Runner loads the file too, but only warns of what it leaves unfilled.
-    check_whole(runner.model, args.checkpoint)
     build_loops(runner, 'test')
     for notice in notices:
         runner.logger.info(notice)

@@ -8,13 +8,12 @@ from mmmsmlp.run import curves, mends, switches
 from mmmsmlp.run.config import (
     build_loops,
     build_runner,
-    check_is_whole,
+    check_is_experiment,
     load_config,
     set_work_dir,
 )
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
-from mmmsmlp.run.mends import install_safe_loader
 from mmmsmlp.run.preflight import (
     check_batch_of_one,
     check_data_paths,
@@ -63,10 +62,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
-    check_is_whole(cfg, *NEEDED)
+    check_is_experiment(cfg, *NEEDED)
     set_work_dir(cfg, args.work_dir)
-    install_safe_loader()
-    mends.install_whole_files()
+    mends.install()
     notices = [mends.keep_two(cfg)]
     if args.amp:
         switches.use_amp(cfg, args.amp)
@@ -78,7 +76,8 @@ def main() -> None:
         notices.append(switches.use_resume(cfg, args.resume))
     switches.collate_for_scope(cfg)
     seed_by_progress(cfg)
-    cfg.custom_hooks.append(dict(type='mmmsmlp.RunRecordHook'))
+    for hook in 'RunRecordHook', 'PlainCheckpointHook':
+        cfg.custom_hooks.append(dict(type=f'mmmsmlp.{hook}'))
     check_data_paths(cfg, ('train', 'val'))
     check_dataset_classes(cfg, ('train', 'val'))
     check_start(cfg)

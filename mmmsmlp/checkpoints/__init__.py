@@ -7,13 +7,14 @@ from .load import (
     missing_tensors,
     vet_toolbox_backbone,
 )
-from .read import read_checkpoint
+from .read import peek_checkpoint, read_checkpoint
 
 __all__ = [
     'Coverage',
     'load_pretrained',
     'load_whole',
     'missing_tensors',
+    'peek_checkpoint',
     'read_checkpoint',
     'vet_toolbox_backbone',
 ]

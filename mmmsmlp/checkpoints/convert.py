@@ -2,15 +2,18 @@
 
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isqrt
 from pathlib import Path
 
+from torch import Tensor
+
 from ..errors import CheckpointError, GeometryError
 from ..geometry import MARK, Geometry, check_geometry, holds_mix_weights
-from .keys import find_backbone_state, find_family, find_state
+from .keys import HEAD, Found, to_own_names
 from .load import count_by_part
-from .read import read_checkpoint
+from .read import FileName, local_file, read_checkpoint
 
 LAYOUTS = {  # what --family takes, and the key layouts that belong to it
     'auto': ('msmlp', 'swin', 'openmmlab-swin', 'focal', 'mmmsmlp'),
@@ -18,7 +21,6 @@ LAYOUTS = {  # what --family takes, and the key layouts that belong to it
     'swin': ('swin', 'openmmlab-swin'),
     'focal': ('focal',),
 }
-HEAD = ('head.fc.weight', 'head.fc.bias')
 OWN = 'mmmsmlp'
 
 
@@ -27,73 +29,77 @@ class Converted:
     """A backbone and its classifier under this package's names.
 
     Attributes:
-        backbone (dict[str, torch.Tensor]): Weights, and the geometry mark.
-        head (dict[str, torch.Tensor]): The classifier as 'head.fc.'; may be empty.
-        kind (str): The backbone's class.
-        kwargs (dict): The arguments that build it.
-        source (dict): Where it comes from: file, sha256, layout, keys, geometry.
-        notes (list[str]): What the user should know.
+        backbone: Weights, and the geometry mark.
+        head: The classifier as 'head.fc.'; may be empty.
+        kind: The backbone's class.
+        kwargs: The arguments that build it.
+        source: Where it comes from: file, sha256, layout, keys, geometry.
+        notes: What the user should know.
     """
 
-    backbone: dict
-    head: dict
+    backbone: dict[str, Tensor]
+    head: dict[str, Tensor]
     kind: str
     kwargs: dict
-    source: dict
-    notes: list = field(default_factory=list)
+    source: dict[str, str]
+    notes: list[str] = field(default_factory=list)
 
 
-def convert_state(path, family='auto', geometry=None, shift_dist=None):
+def convert_state(
+    path: FileName,
+    family: str = 'auto',
+    geometry: str | None = None,
+    shift_dist: Sequence[int] | None = None,
+) -> Converted:
     """Read a checkpoint safely and bring it into this package's names.
 
     Args:
-        path (str or os.PathLike): The authors' files, Microsoft's for Focal and Swin,
-            the toolboxes' for Swin, or weights under this package's own names.
-        family (str): Whose key names to expect; 'auto' finds out.
-        geometry (str, optional): How mix-shift weights were trained, 'released' or
-            'paper'. The authors' layout counts as 'released'; weights under own names
-            and without a mark need it.
-        shift_dist (Sequence[int], optional): Their distances, if neither the file's
-            own config nor the geometry's default says them.
+        path: The authors' files, Microsoft's for Focal and Swin, the toolboxes' for
+            Swin, or weights under this package's own names.
+        family: Whose key names to expect; 'auto' finds out.
+        geometry: How mix-shift weights were trained, 'released' or 'paper'. The
+            authors' layout counts as 'released'; weights under own names and without
+            a mark need it.
+        shift_dist: Their distances, if neither the file's own config nor the
+            geometry's default says them.
 
     Returns:
-        Converted: The tensors and what is known about them.
+        The tensors and what is known about them.
 
     Raises:
-        CheckpointError: If the file cannot be read safely, its keys are of no known
+        CheckpointError: The file cannot be read safely, its keys are of no known
             family or of another than ``family``, or one of them has no name here.
-        GeometryError: If a mark in the file says another geometry, or none is stated.
+        GeometryError: A mark in the file says another geometry, or none is stated.
         ValueError: As ``Geometry.of``.
     """
-    content = read_checkpoint(path)
+    found = to_own_names(read_checkpoint(path), path)
+    tensors = dict(found.tensors)
     try:
-        found = find_backbone_state(content)
-        tensors, keys = _own_names(found.tensors, family)
-        if found.layout.endswith('backbone.'):  # OpenMMLab's classifiers: head.fc.
-            whole = find_state(content).tensors
-            tensors.update({key: whole[key] for key in HEAD if key in whole})
-        stated = _geometry(tensors, keys, geometry, shift_dist, found.shift_dist)
-        head = {key: tensors.pop(key) for key in HEAD if key in tensors}
+        keys = _check_family(found, family)
+        stated = _geometry(found, keys, geometry, shift_dist)
         if stated:
             tensors[MARK] = stated.mark()
+        head = {key: tensors.pop(key) for key in HEAD if key in tensors}
         kind, kwargs = find_arch(tensors)
     except CheckpointError as error:
         raise type(error)(f'{path}: {error}') from None
     source = dict(
-        source=Path(path).name, sha256=sha256(path), layout=found.layout, keys=keys
+        source=Path(path).name,
+        sha256=sha256(local_file(path)),
+        layout=found.layout,
+        keys=keys,
     )
     if stated:
         source['geometry'] = str(stated)
     notes = [
         f'{name} is in the file too, and was not read' for name in found.left_aside
     ]
-    left = {part: n for part, n in found.ignored.items() if part != 'head' or not head}
-    if left:
-        notes.append(f'left out: {count_by_part(left)}')
+    if found.ignored:
+        notes.append(f'left out: {count_by_part(found.ignored)}')
     return Converted(_alone(tensors), _alone(head), kind, kwargs, source, notes)
 
 
-def sha256(path):
+def sha256(path: FileName) -> str:
     """The hex digest of a file."""
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
@@ -102,57 +108,59 @@ def sha256(path):
     return digest.hexdigest()
 
 
-def _own_names(tensors, family):
-    """Rename the tensors; return them and the name of the layout of their keys."""
-    found = find_family(tensors)
-    keys = found.family if found else OWN if has_own_names(tensors) else None
+def _check_family(found: Found, family: str) -> str:
+    """The name of the layout of the keys, which must be one of ``family``."""
+    own = OWN if has_own_names(found.tensors) else None
+    keys = found.family.family if found.family else own
     if keys is None:
         raise CheckpointError(
             'the keys are of no layout known here (MS-MLP, Swin or Focal Transformer): '
-            f'{", ".join(list(tensors)[:3])} ...; is it another model?'
+            f'{", ".join(list(found.tensors)[:3])} ...; is it another model?'
         )
     if keys not in LAYOUTS[family]:
         raise CheckpointError(
             f'the keys are of the {keys} layout, but --family {family} was asked for; '
             'leave it out, or give the file of that family'
         )
-    return (found.apply(tensors) if found else dict(tensors)), keys
+    return keys
 
 
-def _geometry(tensors, keys, geometry, shift_dist, configured):
+def _geometry(
+    found: Found, keys: str, name: str | None, shift_dist: Sequence[int] | None
+) -> Geometry | None:
     """Settle the geometry; None for a backbone without mix-shift weights."""
-    if not holds_mix_weights(tensors):
-        if geometry or shift_dist:
+    if not holds_mix_weights(found.tensors):
+        if name or shift_dist:
             raise CheckpointError(
                 f'weights of the {keys} layout have no mix-shift blocks and no '
                 'geometry; leave out --geometry and --shift-dist'
             )
         return None
-    mark = tensors.pop(MARK, None)
-    if mark is not None and not geometry:
-        if not shift_dist:
-            return Geometry.from_mark(mark)
-        geometry = Geometry.from_mark(mark).name
-    if geometry is None and keys == OWN:
+    known = found.geometry
+    if known is None and name is None:
         raise GeometryError(
             'these mix-shift weights state no geometry, and their shapes cannot tell '
             'it; say how they were trained with --geometry released or --geometry paper'
         )
+    if known and not name and not shift_dist:
+        return known
     try:
-        stated = Geometry.of(geometry or 'released', shift_dist or configured)
+        stated = Geometry.of(
+            name or (known.name if known else ''), shift_dist or found.shift_dist
+        )
     except ValueError as error:
-        if shift_dist or not configured:
+        if shift_dist or not found.shift_dist:
             raise
         raise ValueError(
             f"{error}. They are SHIFT_DIST of the file's own config; --shift-dist "
             'takes others'
         ) from error
-    if mark is not None:
-        check_geometry(stated, {**tensors, MARK: mark})
+    if not found.family:  # the mark in the file, not what its layout implies
+        check_geometry(stated, found.tensors if known else {})
     return stated
 
 
-def _alone(tensors):
+def _alone(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copy tensors out of storages that they may share with others."""
     return {key: tensor.detach().clone() for key, tensor in tensors.items()}
 
@@ -170,25 +178,24 @@ _KINDS = {  # of stage 1, of stages 2-4
 }
 
 
-def has_own_names(tensors):
+def has_own_names(tensors: Mapping[str, Tensor]) -> bool:
     """Tell whether every key is one that this package's backbones use."""
     return bool(tensors) and all(_OWN.fullmatch(key) for key in tensors)
 
 
-def find_arch(tensors):
+def find_arch(tensors: Mapping[str, Tensor]) -> tuple[str, dict]:
     """Read class and arguments of the backbone off the shapes of its weights.
 
     Args:
-        tensors (dict[str, torch.Tensor]): A backbone's state dict of four stages,
-            under this package's names, the head's or not.
+        tensors: A backbone's state dict of four stages, under this package's names,
+            the head's or not.
 
     Returns:
-        tuple[str, dict]: The class and the arguments that build it; ``arch`` is a
-        dict.
+        The class and the arguments that build it; ``arch`` is a dict.
 
     Raises:
-        CheckpointError: If a tensor that tells is missing, or no class is composed
-            like that.
+        CheckpointError: A tensor that tells is missing, or no class is composed like
+            that.
     """
     weights = _Weights(tensors)
     kinds = [weights.kind(stage) for stage in range(4)]
@@ -230,22 +237,22 @@ def find_arch(tensors):
 class _Weights:
     """Reads what single tensors tell."""
 
-    def __init__(self, tensors):
+    def __init__(self, tensors: Mapping[str, Tensor]):
         self.tensors = tensors
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: str) -> Tensor:
         if key not in self.tensors:
             raise CheckpointError(f'{key} is missing, so the architecture is unknown')
         return self.tensors[key]
 
-    def get(self, stage, rest):
+    def get(self, stage: int, rest: str) -> Tensor | None:
         return self.tensors.get(f'stages.{stage}.blocks.0.attn.{rest}')
 
-    def depth(self, stage):
+    def depth(self, stage: str) -> int:
         match = re.compile(re.escape(stage) + r'\.blocks\.(\d+)\.').match
         return max((int(m[1]) for m in map(match, self.tensors) if m), default=-1) + 1
 
-    def kind(self, stage):
+    def kind(self, stage: int) -> str:
         block = f'stages.{stage}.blocks.0.'
         if block + 'mix.horizontal.0.weight' in self.tensors:
             return 'mix'
@@ -255,28 +262,29 @@ class _Weights:
         self[block + 'attn.qkv.weight']
         return 'swin'
 
-    def width(self, kind):
+    def width(self, kind: str) -> int:
         norm = 'norm' if kind == 'mix' else 'norm1'
         return self[f'stages.0.blocks.0.{norm}.weight'].shape[0]
 
-    def mix_sizes(self, stage):
+    def mix_sizes(self, stage: int) -> list[int]:
         start = f'stages.{stage}.blocks.0.mix.horizontal.'
         groups = sum(key.startswith(start) for key in self.tensors) // 2
         return [self[f'{start}{n}.weight'].shape[-1] for n in range(groups)]
 
-    def _table(self, stage):
+    def _table(self, stage: int) -> Tensor:
         return self[f'stages.{stage}.blocks.0.attn.relative_position_bias_table']
 
-    def heads(self, stage):
+    def heads(self, stage: int) -> int:
         return self._table(stage).shape[1]
 
-    def window(self, stage):
+    def window(self, stage: int) -> int:
         return (isqrt(self._table(stage).shape[0]) + 1) // 2
 
-    def focus(self, stages):
+    def focus(self, stages: Sequence[int]) -> dict[str, list[int]]:
         """What an arch of the Focal Transformer says besides heads and window."""
-        size, focus = self.window(3), dict(focal_levels=[])
-        focus.update(focal_windows=[], expand_sizes=[])
+        size = self.window(3)
+        names = 'focal_levels', 'focal_windows', 'expand_sizes'
+        focus: dict[str, list[int]] = {name: [] for name in names}
         for stage in stages:
             pooled = self.get(stage, 'relative_position_bias_table_to_windows.0')
             around = self.get(stage, 'relative_position_bias_table_to_neighbors')

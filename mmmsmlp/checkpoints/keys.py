@@ -2,98 +2,164 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import isqrt
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, join_some
+from ..geometry import MARK, Geometry
+from .read import FileName
 
 # The first one that holds tensors is taken. `state_dict` of a Runner file with an
 # EMA hook is the averaged model already (mmengine swaps the two when it saves), so
 # its `ema_state_dict`, the unaveraged copy, is never read. `model` goes before
 # `model_ema`: it is what the authors evaluate and report.
-WRAPPERS = ('state_dict', 'model', 'model_ema', 'state_dict_ema')
+WRAPPERS = (
+    *('state_dict', 'model', 'model_state_dict', 'net', 'module'),
+    *('model_ema', 'state_dict_ema', 'ema_model'),
+)
+# What DDP, FSDP, torch.compile, Lightning and averaging put before keys, in the order
+# in which they are tried; `backbone.` is a detector's, a segmentor's, a classifier's.
+PREFIXES = (
+    *('module.', '_orig_mod.', '_fsdp_wrapped_module.', 'model.', 'net.', 'network.'),
+    *('backbone.', 'encoder.', 'ema_model.', 'model_ema.', 'ema.'),
+)
+HEAD = ('head.fc.weight', 'head.fc.bias')
+# Where single modules were compiled or wrapped, they stand in the middle of a key.
+_INSIDE = re.compile(
+    r'(?<=\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.'
+)
+_BLOCK_KEY = re.compile(
+    r'(?:^|\.)((?:(?:stage0|stages\.[0-3])\.(?:embed|blocks\.\d+)'
+    r'|layers\.\d+\.blocks\.\d+)\.)'
+)
 
 
 @dataclass
-class FoundState:
-    """A state dict taken out of a checkpoint.
+class Found:
+    """Tensors of a checkpoint, and where they were found.
 
     Attributes:
-        tensors (dict[str, torch.Tensor]): Without the prefixes named in layout.
-        layout (str): The way to it, such as 'state_dict > backbone.' or 'bare'.
-        left_aside (tuple[str]): Other wrappers that hold tensors too.
-        ignored (dict[str, int]): What was left out, and how many tensors each.
-        shift_dist (tuple[int] or None): The distances that the authors' config, which
-            their files carry, says.
+        tensors: Without the prefixes that ``layout`` names.
+        layout: The way to them, such as 'state_dict > backbone.' or 'bare'.
+        ignored: What stood beside them, and how many tensors each.
+        left_aside: Other wrappers that hold tensors too.
+        versions: Of the modules, which torch keeps as ``_metadata`` of a state dict.
+        shift_dist: The distances that the authors' config says, which their files
+            carry.
+        head: A classifier's ``head.fc`` that stood beside its backbone.
+        family: The map of another project's keys, by which they were renamed.
+        geometry: What mix-shift weights were trained as, where it is known.
     """
 
-    tensors: dict
+    tensors: Mapping[str, Tensor]
     layout: str
-    left_aside: tuple = ()
-    ignored: dict = field(default_factory=dict)
-    shift_dist: tuple | None = None
+    ignored: Counter = field(default_factory=Counter)
+    left_aside: tuple[str, ...] = ()
+    versions: Mapping[str, Any] | None = None
+    shift_dist: tuple[int, ...] | None = None
+    head: dict[str, Tensor] = field(default_factory=dict)
+    family: 'KeyMap | None' = None
+    geometry: Geometry | None = None
+
+    def __str__(self) -> str:
+        said = self.layout
+        if self.left_aside:
+            said += f', not {" or ".join(self.left_aside)}'
+        return f'{said}, {self.family.family} keys' if self.family else said
+
+    def under(self, prefix: str) -> 'Found':
+        """Those whose key starts with ``prefix``, without it."""
+        beside = {k: t for k, t in self.tensors.items() if not k.startswith(prefix)}
+        head = {key: beside.pop(key) for key in HEAD if key in beside} or self.head
+        return replace(
+            self,
+            tensors=_under(prefix, self.tensors),
+            layout=f'{self.layout} > {prefix}',
+            ignored=self.ignored + Counter(key.split('.')[0] for key in beside),
+            head=head,
+        )
+
+    def unwrapped(self, fits: Callable[[Collection[str]], bool]) -> 'Found':
+        """Without known prefixes, if ``fits`` says that the keys behind them fit."""
+        way = _way_in(self.tensors, fits)
+        if way is None:
+            return self
+        found = self
+        for prefix in way:
+            found = found.under(prefix)
+        # Where a single module was compiled or wrapped.
+        inside = dict.fromkeys(
+            name for k in found.tensors for name in _INSIDE.findall(k)
+        )
+        if not inside:
+            return found
+        return replace(
+            found,
+            tensors={_INSIDE.sub('', k): t for k, t in found.tensors.items()},
+            layout=' > '.join([found.layout, *inside]),
+        )
 
 
-def find_state(checkpoint):
-    """Take the whole model's state dict out of a checkpoint.
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k[len(prefix) :]: t for k, t in tensors.items() if k.startswith(prefix)}
 
-    Args:
-        checkpoint (dict): What ``read_checkpoint`` returns.
 
-    Returns:
-        FoundState: Its keys without a ``module.`` that stands before each.
+def _way_in(
+    tensors: Mapping[str, Tensor],
+    fits: Callable[[Collection[str]], bool],
+    depth: int = 9,
+) -> tuple[str, ...] | None:
+    """The prefixes to strip one after the other; None if no way leads to what fits."""
+    if fits([_INSIDE.sub('', key) for key in tensors]):
+        return ()
+    for prefix in PREFIXES if depth else ():
+        inner = _under(prefix, tensors)
+        way = _way_in(inner, fits, depth - 1) if inner else None
+        if way is not None:
+            return (prefix, *way)
+    return None
+
+
+def find_state(content: Mapping[str, Any], file: FileName) -> Found:
+    """Take the state dict out of the content of ``file``, its keys as they are.
 
     Raises:
-        CheckpointError: If no known layout fits.
+        CheckpointError: No known layout fits.
     """
-    candidates = {name: _tensors(checkpoint.get(name)) for name in WRAPPERS}
-    candidates['bare'] = _tensors(checkpoint)
+    candidates = {name: _tensors(content.get(name)) for name in WRAPPERS}
+    candidates['bare'] = _tensors(content)
     holding = [name for name, tensors in candidates.items() if tensors]
     if not holding:
         raise CheckpointError(
-            f'no state dict found: neither {", ".join(WRAPPERS)} nor the top level '
-            f'holds tensors; the entries are {", ".join(map(str, checkpoint))}'
+            f'{file}: no state dict found: neither {", ".join(WRAPPERS)} nor the top '
+            f'level holds tensors; the entries are {", ".join(map(str, content))}'
         )
-    layout, *left_aside = holding
-    tensors = candidates[layout]
-    while all(key.startswith('module.') for key in tensors):
-        tensors = _under('module.', tensors)
-        layout += ' > module.'
-    left_aside = tuple(name for name in left_aside if name != 'bare')
-    shift_dist = _configured_distances(checkpoint.get('config'))
-    return FoundState(tensors, layout, left_aside, shift_dist=shift_dist)
-
-
-def find_backbone_state(checkpoint):
-    """Take the backbone's state dict out of a checkpoint.
-
-    Where any key starts with ``backbone.``, the file is a whole detector,
-    segmentor or classifier, and everything else in it is ignored.
-
-    Args:
-        checkpoint (dict): What ``read_checkpoint`` returns.
-
-    Returns:
-        FoundState: Its keys as the file's author named them in the backbone.
-
-    Raises:
-        CheckpointError: If no known layout fits.
-    """
-    found = find_state(checkpoint)
-    backbone = _under('backbone.', found.tensors)
-    if not backbone:
-        return found
-    ignored = Counter(
-        key.split('.')[0] for key in found.tensors if not key.startswith('backbone.')
+    layout, *others = holding
+    return Found(
+        tensors=candidates[layout],
+        layout=layout,
+        left_aside=tuple(name for name in others if name != 'bare'),
+        versions=getattr(content.get(layout, content), '_metadata', None),
+        shift_dist=_configured_distances(content.get('config')),
     )
-    layout = f'{found.layout} > backbone.'
-    return replace(found, tensors=backbone, layout=layout, ignored=dict(ignored))
 
 
-def _configured_distances(config):
+def _tensors(content: Any) -> dict[str, Tensor]:
+    if not isinstance(content, dict):
+        return {}
+    return {
+        key: value
+        for key, value in content.items()
+        if isinstance(key, str) and isinstance(value, Tensor)
+    }
+
+
+def _configured_distances(config: Any) -> tuple[int, ...] | None:
     """Find SHIFT_DIST in a config's stand-in, at whatever depth."""
     if not isinstance(config, dict):
         return None
@@ -105,22 +171,68 @@ def _configured_distances(config):
     return next((distances for distances in inner if distances), None)
 
 
-def _tensors(content):
-    if not isinstance(content, dict):
-        return {}
-    return {
-        key: value
-        for key, value in content.items()
-        if isinstance(key, str) and isinstance(value, torch.Tensor)
-    }
+def is_backbone(keys: Collection[str]) -> bool:
+    """Tell whether a backbone of this package, or of a known family, has such keys."""
+    return any(_BLOCK_KEY.match(key) for key in keys) or find_family(keys) is not None
 
 
-def _under(prefix, tensors):
-    return {
-        key[len(prefix) :]: value
-        for key, value in tensors.items()
-        if key.startswith(prefix)
-    }
+def to_own_names(content: Mapping[str, Any], file: FileName) -> Found:
+    """Take the backbone out of a checkpoint's content, under this package's names.
+
+    Where the file is a whole detector, segmentor or classifier, everything else in it
+    is ignored, but for a classifier's ``head.fc``.
+
+    Args:
+        content: What ``read_checkpoint`` returns.
+        file: Where it is from.
+
+    Returns:
+        The tensors, with the mark of their geometry where it is known: from the file,
+        or from a layout that is the authors'.
+
+    Raises:
+        CheckpointError: No known layout fits, the keys stand behind a prefix that is
+            not known, or a key of another project's layout is unknown in it.
+        GeometryError: The file's mark cannot be read.
+    """
+    found = find_state(content, file).unwrapped(is_backbone)
+    if not is_backbone(found.tensors):
+        refuse_unknown_prefix(found, file)
+    try:
+        family = found.family = find_family(found.tensors)
+        tensors = dict(family.apply(found.tensors) if family else found.tensors)
+        if MARK in tensors:
+            found.geometry = Geometry.from_mark(tensors[MARK])
+        elif family and family.geometry:
+            found.geometry = Geometry.of(family.geometry, found.shift_dist)
+            tensors[MARK] = found.geometry.mark()
+    except CheckpointError as error:
+        raise type(error)(f'{file} [layout {found}]: {error}') from None
+    found.tensors = {**tensors, **found.head}
+    return found
+
+
+def refuse_unknown_prefix(found: Found, file: FileName) -> None:
+    """Refuse keys of a backbone that stand behind a prefix of which we know nothing.
+
+    Raises:
+        CheckpointError: Names it, and how to save the weights without it.
+    """
+    blocks = [match for key in found.tensors if (match := _BLOCK_KEY.search(key))]
+    prefixes = dict.fromkeys(
+        match.string[: match.start(1)].removesuffix('backbone.') for match in blocks
+    )
+    prefixes.pop('', None)
+    if prefixes:
+        first = next(iter(prefixes))
+        every = all(key.startswith(first) for key in found.tensors)
+        raise CheckpointError(
+            f'{file} [layout {found}]: {"every key" if every else "its backbone"} '
+            f'stands under {join_some(map(repr, prefixes))}, and only known prefixes '
+            f'are stripped: {", ".join(PREFIXES)}. Save the weights without it: '
+            f'torch.save({{k.removeprefix({first!r}): v for k, v in state_dict.items() '
+            f'if k.startswith({first!r})}}, FILE)'
+        )
 
 
 @dataclass(frozen=True)
@@ -128,57 +240,50 @@ class KeyMap:
     """One family's key names.
 
     Attributes:
-        family (str): The name in logs.
-        marker (str): A pattern that a key of this family, and of no other, matches.
-        rules (tuple[tuple[str, str], ...]): Patterns for whole keys and what they
-            become; a replacement may be a function, as in ``re.sub``.
-        geometry (str or None): The mix-shift geometry that this layout implies.
+        family: The name in logs.
+        marker: A pattern that a key of this family, and of no other, matches.
+        rules: Patterns for entire keys and what they become, as in ``re.sub``.
+        geometry: The mix-shift geometry that this layout implies.
     """
 
     family: str
     marker: str
-    rules: tuple
-    geometry: str = None
+    rules: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
+    geometry: str | None = None
 
-    def fits(self, keys):
+    def fits(self, keys: Iterable[str]) -> bool:
         """Tell whether these are this family's keys."""
         return any(re.fullmatch(self.marker, key) for key in keys)
 
-    def rename(self, key):
-        """Return the key's name here, or None where it has none."""
+    def rename(self, key: str) -> str | None:
+        """The key's name here, or None where it has none."""
         for pattern, replacement in self.rules:
             if re.fullmatch(pattern, key):
                 return re.sub(pattern, replacement, key)
         return None
 
-    def apply(self, tensors):
-        """Rename every tensor.
-
-        Args:
-            tensors (dict[str, torch.Tensor]): A state dict of this family.
-
-        Returns:
-            dict[str, torch.Tensor]: The same tensors: the backbone's under its own
-            names, the classifier's under ``head.fc.``.
+    def apply(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Rename every tensor of a state dict, a classifier's to ``head.fc.``.
 
         Raises:
-            CheckpointError: If a key has no name here, or two get the same.
+            CheckpointError: A key has no name here, or two get the same.
         """
-        renamed = {key: self.rename(key) for key in tensors}
-        unknown = [key for key, name in renamed.items() if name is None]
+        names = {key: self.rename(key) for key in tensors}
+        unknown = [key for key, name in names.items() if name is None]
         if unknown:
             raise CheckpointError(
                 f'the keys are of the {self.family} layout, but {len(unknown)} of them '
                 f'are unknown in it: {", ".join(unknown[:5])}; is it a variant model?'
             )
-        if len(set(renamed.values())) < len(renamed):
+        renamed = {name: tensors[key] for key, name in names.items() if name}
+        if len(renamed) < len(tensors):
             raise CheckpointError(
                 f'two keys of the {self.family} layout map to the same tensor'
             )
-        return {renamed[key]: tensor for key, tensor in tensors.items()}
+        return renamed
 
 
-def next_stage(match):
+def next_stage(match: re.Match[str]) -> str:
     """Name what reduces the resolution behind a layer: it is the next stage's embed."""
     return f'stages.{int(match[1]) + 1}.embed.{match[2]}'
 
@@ -221,24 +326,18 @@ class HostKeyMap(KeyMap):
     """A host's key names; its index buffers are checked and left out.
 
     Attributes:
-        unfolded (bool): Its patch merging counts the 2x2 neighbours of a channel
-            before the channels, as ``torch.nn.Unfold`` does.
+        unfolded: Its patch merging counts the 2x2 neighbours of a channel before the
+            channels, as ``torch.nn.Unfold`` does.
     """
 
     unfolded: bool = False
 
-    def apply(self, tensors):
+    def apply(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename every tensor, and bring patch merging into the official order.
 
-        Args:
-            tensors (dict[str, torch.Tensor]): A state dict of this family.
-
-        Returns:
-            dict[str, torch.Tensor]: The tensors under their names here.
-
         Raises:
-            CheckpointError: As :meth:`KeyMap.apply`, or if an index buffer says that
-                the position tables are ordered differently.
+            CheckpointError: As :meth:`KeyMap.apply`, or an index buffer says that the
+                position tables are ordered differently.
         """
         for key, tensor in tensors.items():
             if _INDEX.fullmatch(key) and not is_relative_index(tensor):
@@ -255,14 +354,10 @@ class HostKeyMap(KeyMap):
         return renamed
 
 
-def is_relative_index(index):
-    """Tell whether an index into a position table is the published one.
+def is_relative_index(index: Tensor) -> bool:
+    """Tell whether an index (queries, keys) into a position table is the published one.
 
-    Args:
-        index (torch.Tensor): (queries, keys), of two squares of tokens.
-
-    Returns:
-        bool: False if any entry differs.
+    Queries and keys are the tokens of two squares.
     """
     query, key = (torch.arange(isqrt(size)) for size in index.shape)
     step = query[:, None] - key + len(key) - 1
@@ -271,14 +366,10 @@ def is_relative_index(index):
     return expected.shape == index.shape and torch.equal(expected, index.long().cpu())
 
 
-def merge_order(tensor):
+def merge_order(tensor: Tensor) -> Tensor:
     """Reorder patch merging's last dimension from OpenMMLab's order to the official.
 
-    Args:
-        tensor (torch.Tensor): (..., 4 C) as channel, row, column of the 2x2 patch.
-
-    Returns:
-        torch.Tensor: (..., 4 C) as column, row, channel.
+    Of the 2x2 patch, (..., 4 C) as channel, row, column becomes column, row, channel.
     """
     patches = tensor.unflatten(-1, (-1, 2, 2))
     return patches.transpose(-1, -3).flatten(-3).contiguous()
@@ -347,5 +438,5 @@ FAMILIES = (MSMLP, *HOSTS)
 
 
 def find_family(keys: Collection[str]) -> KeyMap | None:
-    """Return the map of the family whose keys these are, or None."""
+    """The map of the family whose keys these are, or None."""
     return next((family for family in FAMILIES if family.fits(keys)), None)

@@ -2,18 +2,21 @@
 
 import os
 import re
-from collections import Counter
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from torch import Tensor, nn
 
 from ..errors import CheckpointError, GeometryError, join_some
 from ..geometry import MARK, Geometry, check_geometry, holds_mix_weights
-from .keys import find_backbone_state, find_family, find_state
-from .read import read_checkpoint
+from .keys import Found, find_state, is_backbone, refuse_unknown_prefix, to_own_names
+from .read import FileName, lent_checkpoint, peek_checkpoint, read_checkpoint
 
-_OUTPUT_NORM = re.compile(r'norm[0-3]\.')
+_OUTPUT_NORM = re.compile(r'norm\d+\.')
 _LATE_STAGE = re.compile(r'(?:stages\.|norm)([0-3])\.')
 
 
@@ -22,27 +25,27 @@ class Coverage:
     """What was loaded and what was not.
 
     Attributes:
-        file (str): Where it came from.
-        layout (str): How it was found in the file, and the family of its keys.
-        geometry (str or None): The mix-shift geometry, where there is one.
-        loaded (tuple[str]): The backbone's tensors that were filled.
-        total (int): How many tensors the backbone has; the mark is not counted.
-        num_parameters (int): Elements of the loaded tensors.
-        fresh (tuple[str]): The backbone's tensors that keep their initial values.
-        ignored (dict[str, int]): Parts of the file that the backbone does not have,
-            and how many tensors each.
+        file: Where it came from.
+        layout: How it was found in the file, and the family of its keys.
+        geometry: The name of the mix-shift geometry, where there is one.
+        loaded: The backbone's tensors that were filled.
+        total: How many tensors the backbone has; the mark is not counted.
+        num_parameters: Elements of the loaded tensors.
+        fresh: The backbone's tensors that keep their initial values.
+        ignored: Parts of the file that the backbone does not have, and how many
+            tensors each.
     """
 
     file: str
     layout: str
     geometry: str | None
-    loaded: tuple
+    loaded: tuple[str, ...]
     total: int
     num_parameters: int
-    fresh: tuple
-    ignored: dict
+    fresh: tuple[str, ...]
+    ignored: dict[str, int]
 
-    def __str__(self):
+    def __str__(self) -> str:
         geometry = f', geometry {self.geometry}' if self.geometry else ''
         line = (
             f'loaded {len(self.loaded)}/{self.total} tensors '
@@ -57,11 +60,16 @@ class Coverage:
         return line
 
 
-def _log(message):
+def _log(message: str) -> None:
     print_log(message, logger='current')
 
 
-def load_pretrained(backbone, checkpoint, fresh=(), log=_log):
+def load_pretrained(
+    backbone: nn.Module,
+    checkpoint: FileName,
+    fresh: str | Sequence[str] = (),
+    log: Callable[[str], None] = _log,
+) -> Coverage:
     """Fill a backbone from a checkpoint, completely or not at all.
 
     Every parameter and persistent buffer must be in the file with its exact shape,
@@ -70,40 +78,48 @@ def load_pretrained(backbone, checkpoint, fresh=(), log=_log):
     does not build; anything else unknown is refused (design: loud weights).
 
     Args:
-        backbone (torch.nn.Module): With a buffer ``geometry`` if it has mix-shift
-            blocks.
-        checkpoint (str or os.PathLike): A file of any layout that
-            :func:`~mmmsmlp.checkpoints.keys.find_backbone_state` knows.
-        fresh (Sequence[str]): Parts of the backbone that keep their initial values,
-            such as 'stages.0'; what the file holds for them is not read.
-        log (Callable[[str], None]): Receives the one line of the coverage.
+        backbone: With a buffer ``geometry`` if it has mix-shift blocks.
+        checkpoint: A file of any layout that
+            :func:`~mmmsmlp.checkpoints.keys.to_own_names` knows.
+        fresh: Parts of the backbone that keep their initial values, such as
+            'stages.0'; what the file holds for them is not read.
+        log: Receives the one line of the coverage.
 
     Returns:
-        Coverage: What was loaded.
+        What was loaded.
 
     Raises:
-        CheckpointError: If the file cannot be read safely or does not fit.
-        GeometryError: If its mix-shift geometry is another one, or not stated.
-        ValueError: If ``fresh`` names nothing that the backbone has.
+        CheckpointError: The file cannot be read safely or does not fit.
+        GeometryError: Its mix-shift geometry is another one, or not stated.
+        ValueError: ``fresh`` names nothing that the backbone has.
     """
+    if not isinstance(checkpoint, (str, os.PathLike)):
+        raise CheckpointError(f'checkpoint must be a file, got {checkpoint!r}')
+    found = to_own_names(read_checkpoint(checkpoint), checkpoint)
+    return fill_backbone(backbone, found, checkpoint, fresh, log)
+
+
+def fill_backbone(
+    backbone: nn.Module,
+    found: Found,
+    file: FileName,
+    fresh: str | Sequence[str] = (),
+    log: Callable[[str], None] = _log,
+) -> Coverage:
+    """Fill a backbone from what was found in ``file``, as :func:`load_pretrained`."""
     own = backbone.state_dict()
     fresh = _check_fresh(fresh, own)
-    found = _find(checkpoint)
-    layout = found.layout
-    if found.left_aside:
-        layout += f', not {" or ".join(found.left_aside)}'
+    tensors = dict(found.tensors)
+    ignored = found.ignored + _drop(tensors, _is_known_extra(own, fresh))
     try:
-        tensors, family = _own_names(found)
-        layout += f', {family} keys' if family else ''
-        ignored = Counter(found.ignored) + _drop(tensors, _is_known_extra(own, fresh))
         geometry = _check_mark(own, tensors)
-    except CheckpointError as error:
-        raise type(error)(f'{checkpoint} [layout {layout}]: {error}') from None
+    except GeometryError as error:
+        raise GeometryError(f'{file} [layout {found}]: {error}') from None
     optional = [k for k in own if _OUTPUT_NORM.match(k) or _is_under(k, fresh)]
     problems = compare_tensors(own, tensors, optional)
     if problems:
         raise CheckpointError(
-            f'{checkpoint} [layout {layout}] does not fit this '
+            f'{file} [layout {found}] does not fit this '
             f'{type(backbone).__name__}: {"; ".join(problems)}. Nothing was loaded. '
             'Use the file that belongs to this arch, or name the parts that shall '
             "start from scratch, as in init_cfg=dict(..., fresh=['stages.0'])."
@@ -112,8 +128,8 @@ def load_pretrained(backbone, checkpoint, fresh=(), log=_log):
         for key, tensor in tensors.items():
             own[key].copy_(tensor)
     coverage = Coverage(
-        file=str(checkpoint),
-        layout=layout,
+        file=str(file),
+        layout=str(found),
         geometry=geometry,
         loaded=tuple(tensors),
         total=len(own),
@@ -125,18 +141,10 @@ def load_pretrained(backbone, checkpoint, fresh=(), log=_log):
     return coverage
 
 
-def _find(checkpoint):
-    if not isinstance(checkpoint, (str, os.PathLike)):
-        raise CheckpointError(f'checkpoint must be a file, got {checkpoint!r}')
-    content = read_checkpoint(checkpoint)
-    try:
-        return find_backbone_state(content)
-    except CheckpointError as error:
-        raise CheckpointError(f'{checkpoint}: {error}') from None
-
-
-def _check_fresh(fresh, own):
-    """Return the fresh prefixes as a tuple; each must be part of the backbone."""
+def _check_fresh(
+    fresh: str | Sequence[str], own: Mapping[str, Tensor]
+) -> tuple[str, ...]:
+    """The fresh prefixes as a tuple; each must be part of the backbone."""
     fresh = (fresh,) if isinstance(fresh, str) else tuple(fresh)
     for name in fresh:
         if not any(_is_under(key, (name,)) for key in own):
@@ -148,27 +156,18 @@ def _check_fresh(fresh, own):
     return fresh
 
 
-def _is_under(key, prefixes):
+def _is_under(key: str, prefixes: Iterable[str]) -> bool:
     return any(key == p or key.startswith(f'{p}.') for p in prefixes)
 
 
-def _own_names(found):
-    """Rename another project's keys, and write down the geometry they imply."""
-    family = find_family(found.tensors)
-    if family is None:
-        return dict(found.tensors), None
-    tensors = family.apply(found.tensors)
-    if family.geometry:
-        tensors[MARK] = Geometry.of(family.geometry, found.shift_dist).mark()
-    return tensors, family.family
-
-
-def _is_known_extra(own, fresh):
+def _is_known_extra(
+    own: Mapping[str, Tensor], fresh: Sequence[str]
+) -> Callable[[str], bool]:
     """Make the test for keys that the backbone can do without."""
     built = [int(match[1]) for key in own if (match := _LATE_STAGE.match(key))]
     last = max(built, default=3)
 
-    def is_known_extra(key):
+    def is_known_extra(key: str) -> bool:
         if _is_under(key, fresh) or key.startswith('head.'):
             return True
         late = _LATE_STAGE.match(key)
@@ -178,7 +177,7 @@ def _is_known_extra(own, fresh):
     return is_known_extra
 
 
-def _drop(tensors, is_dropped):
+def _drop(tensors: dict[str, Tensor], is_dropped: Callable[[str], bool]) -> Counter:
     """Remove tensors in place and count them by their part."""
     dropped = [key for key in tensors if is_dropped(key)]
     for key in dropped:
@@ -186,7 +185,7 @@ def _drop(tensors, is_dropped):
     return Counter(part_of(key) for key in dropped)
 
 
-def _check_mark(own, tensors):
+def _check_mark(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> str | None:
     """Check the geometry, take the marks out of both, and return its name."""
     mark = own.pop(MARK, None)
     if mark is None:
@@ -203,24 +202,8 @@ def _check_mark(own, tensors):
     return expected.name
 
 
-_OUTPUT_NORM = re.compile(r'norm\d+\.')
-_TOOLBOX_CURE = (
-    "Check init_cfg (a prefix such as 'backbone.'?), options that rename keys "
-    '(convert_weights=True for the official Swin files), and the arch.'
-)
-
-
-def missing_tensors(model, state_dict):
-    """Name the model's tensors that a state dict does not fill.
-
-    Args:
-        model (torch.nn.Module): The whole model.
-        state_dict (dict[str, torch.Tensor]): Weights at hand.
-
-    Returns:
-        list[str]: Keys of parameters and persistent buffers that are missing, or
-        have another shape.
-    """
+def missing_tensors(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
+    """Name the model's tensors that a state dict lacks, or has of another shape."""
     return [
         key
         for key, tensor in model.state_dict().items()
@@ -228,55 +211,74 @@ def missing_tensors(model, state_dict):
     ]
 
 
-def load_whole(model, path):
+def load_whole(model: nn.Module, path: FileName) -> dict:
     """Fill a whole detector, segmentor or classifier, or refuse.
 
     For evaluation and inference, where a tensor left at random gives numbers that
     look like results. Tensors that the model does not have are named in the log.
 
     Args:
-        model (torch.nn.Module): The built model, without a DDP wrapper.
-        path (str or os.PathLike): The checkpoint.
+        model: The built model, without a DDP wrapper.
+        path: The checkpoint.
 
     Returns:
-        dict: The checkpoint's ``meta`` (``dataset_meta`` and so on), or {}.
+        The checkpoint's ``meta`` (``dataset_meta`` and so on), or {}.
 
     Raises:
-        CheckpointError: If the file cannot be read safely, or leaves any tensor of
-            the model unfilled, or has another shape for it.
-        GeometryError: If its mix-shift geometry is another one, or not stated.
+        CheckpointError: The file cannot be read safely, or leaves any tensor of the
+            model unfilled, or has another shape for it.
+        GeometryError: Its mix-shift geometry is another one, or not stated.
     """
-    checkpoint = read_checkpoint(path)
+    content = read_checkpoint(path)
+    fill_whole(model, find_state(content, path), path)
+    meta = content.get('meta')
+    return meta if isinstance(meta, dict) else {}
+
+
+def fill_whole(model: nn.Module, found: Found, file: FileName) -> None:
+    """Fill a whole model from the state dict of ``file``, as :func:`load_whole`."""
+    own = model.state_dict()
+    found = fit_names(own, found, file)
     try:
-        found = find_state(checkpoint)
         for name, module in model.named_modules():
             mark = module._buffers.get(MARK)
             if mark is not None:
                 expected = Geometry.from_mark(mark)
                 check_geometry(expected, found.tensors, f'{name}.' if name else '')
     except CheckpointError as error:
-        raise type(error)(f'{path}: {error}') from None
-    own = model.state_dict()
+        raise type(error)(f'{file} [layout {found}]: {error}') from None
     known = {key: value for key, value in found.tensors.items() if key in own}
     problems = compare_tensors(own, known)
     if problems:
         raise CheckpointError(
-            f'{path} [layout {found.layout}] does not fill this '
-            f'{type(model).__name__}: {"; ".join(problems)}. {_cure(own, known)}'
+            f'{file} [layout {found}] does not fill this {type(model).__name__}: '
+            f'{"; ".join(problems)}. {_cure(own, known)}'
         )
-    model.load_state_dict(known)
+    state = OrderedDict(known)
+    vars(state)['_metadata'] = found.versions
+    model.load_state_dict(state)
     extra = [key for key in found.tensors if key not in own]
-    print_log(
-        f'loaded {len(own)}/{len(own)} tensors of {type(model).__name__} from {path} '
+    extra += [f'{part}.*' for part in found.ignored]
+    _log(
+        f'loaded {len(own)}/{len(own)} tensors of {type(model).__name__} from {file} '
         f'[layout {found.layout}]'
-        + (f'; unused: {join_some(extra)} ({len(extra)})' if extra else ''),
-        logger='current',
+        + (f'; unused: {join_some(extra)} ({len(extra)})' if extra else '')
     )
-    meta = checkpoint.get('meta')
-    return meta if isinstance(meta, dict) else {}
 
 
-def _cure(own, known):
+def fit_names(own: Mapping[str, Tensor], found: Found, file: FileName) -> Found:
+    """Strip the prefixes of a file that a model's own keys do not have.
+
+    Raises:
+        CheckpointError: They stand behind one of which we know nothing.
+    """
+    found = found.unwrapped(lambda keys: any(key in own for key in keys))
+    if own.keys().isdisjoint(found.tensors):
+        refuse_unknown_prefix(found, file)
+    return found
+
+
+def _cure(own: Collection[str], known: Collection[str]) -> str:
     filled = {key.split('.')[0] for key in known}
     if filled <= {'backbone'} and not all(key.startswith('backbone.') for key in own):
         return (
@@ -286,7 +288,13 @@ def _cure(own, known):
     return 'Use the checkpoint that was trained with this config.'
 
 
-def vet_toolbox_backbone(backbone, path):
+_TOOLBOX_CURE = (
+    "Check init_cfg (a prefix such as 'backbone.'?), options that rename keys "
+    '(convert_weights=True for the official Swin files), and the arch.'
+)
+
+
+def vet_toolbox_backbone(backbone: BaseModule, path: FileName) -> None:
     """Find out whether a toolbox's own loader fills its own backbone.
 
     The backbone (mmdet's Swin, a ResNet, ...) reads the file in its own way, with
@@ -294,32 +302,34 @@ def vet_toolbox_backbone(backbone, path):
     is called, and what is still NaN was not filled.
 
     Args:
-        backbone (mmengine.model.BaseModule): Built, not initialised, with an
-            ``init_cfg`` of type Pretrained that names ``path``.
-        path (str or os.PathLike): The file. It is read tensors-only first, because
-            the toolbox's loader falls back to one that runs code.
+        backbone: Built, not initialised, with an ``init_cfg`` of type Pretrained that
+            names ``path``.
+        path: The file. It is read safely first, because the toolbox's loader falls
+            back to one that runs code.
 
     Raises:
-        CheckpointError: If the file cannot be read safely, or tensors other than
-            output norms (``norm0``, ...) are left unfilled.
+        CheckpointError: The file cannot be read safely, or tensors other than output
+            norms (``norm0``, ...) are left unfilled.
     """
+    name = type(backbone).__name__
     init_cfg = getattr(backbone, 'init_cfg', None)
     if not isinstance(init_cfg, dict) or init_cfg.get('type') != 'Pretrained':
         raise CheckpointError(
-            f'{type(backbone).__name__} would not load {path}: its init_cfg is '
+            f'{name} would not load {path}: its init_cfg is '
             f"{init_cfg!r}; set init_cfg=dict(type='Pretrained', checkpoint=FILE)"
         )
-    read_checkpoint(path)
+    layout = find_state(peek_checkpoint(path), path).unwrapped(is_backbone).layout
     own = {k: v for k, v in backbone.state_dict().items() if v.is_floating_point()}
     before = {key: tensor.clone() for key, tensor in own.items()}
     for tensor in own.values():
         tensor.fill_(torch.nan)
     try:
-        backbone.init_weights()
+        with lent_checkpoint(path):
+            backbone.init_weights()
     # Each toolbox raises what its own loader happens to raise.
     except Exception as error:
         raise CheckpointError(
-            f'{type(backbone).__name__} cannot load {path}: '
+            f'{name} cannot load {path} [layout {layout}]: '
             f'{type(error).__name__}: {error}. {_TOOLBOX_CURE}'
         ) from error
     own = backbone.state_dict()
@@ -329,33 +339,37 @@ def vet_toolbox_backbone(backbone, path):
     unfilled = [key for key in unfilled if not _OUTPUT_NORM.match(key)]
     if unfilled:
         raise CheckpointError(
-            f'{type(backbone).__name__} loads {path}, but {len(unfilled)} of '
+            f'{name} loads {path} [layout {layout}], but {len(unfilled)} of '
             f'{len(before)} tensors stay unfilled: {join_some(unfilled)}. '
             f'{_TOOLBOX_CURE}'
         )
 
 
-def part_of(key):
+def part_of(key: str) -> str:
     """Cut a key to the part that a reader knows: 'stages.3', 'head.fc', 'norm1'."""
     return '.'.join(key.split('.')[:-1][:2])
 
 
-def count_by_part(parts, count=5):
+def count_by_part(parts: Mapping[str, int], count: int = 5) -> str:
     """Write {'head.fc': 2} as 'head.fc (2)'."""
     return join_some([f'{name} ({number})' for name, number in parts.items()], count)
 
 
-def compare_tensors(own, given, optional=()):
+def compare_tensors(
+    own: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    optional: Collection[str] = (),
+) -> list[str]:
     """Say in what ``given`` differs from what ``own`` needs.
 
     Args:
-        own (dict[str, torch.Tensor]): The state dict that is to be filled.
-        given (dict[str, torch.Tensor]): The tensors at hand.
-        optional (Collection[str]): Keys of ``own`` that may be missing.
+        own: The state dict that is to be filled.
+        given: The tensors at hand.
+        optional: Keys of ``own`` that may be missing.
 
     Returns:
-        list[str]: One phrase for what is missing, one for other shapes, one for
-        unknown keys; empty where all fits.
+        One phrase for what is missing, one for other shapes, one for unknown keys;
+        empty where all fits.
     """
     missing = [key for key in own if key not in given and key not in optional]
     unknown = [key for key in given if key not in own]
@@ -378,5 +392,5 @@ def compare_tensors(own, given, optional=()):
     return problems
 
 
-def _shape(tensor):
+def _shape(tensor: Tensor) -> tuple[int, ...]:
     return tuple(tensor.shape)

@@ -1,72 +1,151 @@
-"""Reading a checkpoint file without running anything that stands in it."""
+"""Reading a checkpoint file once, without running anything that stands in it."""
 
-import _compat_pickle
-import collections
-import contextlib
-import datetime
+import copy
 import difflib
-import pathlib
+import hashlib
+import os
 import pickle
 import re
 import tarfile
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
 
-import numpy
 import torch
 
 from ..errors import CheckpointError, join_some
+from .unpickle import unpickle
 
-_ADDRESS = re.compile(r'^[A-Za-z][A-Za-z0-9+.-]+://')
-_SUFFIXES = ('.pth', '.pt', '.ckpt', '.bin')
+FileName = str | os.PathLike[str]
+_SUFFIXES = ('.pth', '.pt', '.ckpt', '.bin', '.safetensors')
+# By real path: when the file was written and how large it is, and its content.
+_kept: dict[str, tuple[tuple[int, int], dict]] = {}
 
 
-def read_checkpoint(path):
-    """Read a checkpoint that ``torch.save`` wrote, of whatever content.
+def read_checkpoint(path: FileName) -> dict[str, Any]:
+    """Read a checkpoint of ``torch.save`` or safetensors, of whatever content.
 
-    Code in the file never runs: tensors-only files are read by
-    ``torch.load(weights_only=True)``, all others by an unpickler that knows a
-    short list of harmless names and puts inert stand-ins for configs (yacs,
-    mmengine, argparse), which therefore need not be installed.
+    Code in the file never runs: what it names is on a short list of harmless names,
+    or gets an inert stand-in as configs do (yacs, mmengine, argparse), which therefore
+    need not be installed.
 
     Args:
-        path (str or os.PathLike): A local file.
+        path: A file, or an https address, which is downloaded once.
 
     Returns:
-        dict: The content, with all tensors on the CPU.
+        The content, with all tensors on the CPU.
 
     Raises:
-        CheckpointError: If there is no such file, it is no torch checkpoint, it
-            is damaged, it names anything that is not on the list, or it holds
-            no tensors.
+        CheckpointError: There is no such file, it is no checkpoint, it is damaged, it
+            names anything that is not on the list, or it holds no tensors.
     """
-    file = _existing_file(path)
+    file = local_file(path)
+    change, content = _kept.pop(os.path.realpath(file), (None, {}))
+    if change == _last_change(file):
+        return content
     try:
-        problem = why_no_checkpoint(file)
-    except OSError as error:
-        raise CheckpointError(f'{file} cannot be read: {error.strerror}') from error
-    if problem:
-        raise CheckpointError(f'{file} {problem}')
-    content = _load(file)
-    if not isinstance(content, dict):
-        raise CheckpointError(
-            f'{file} holds a {type(content).__name__}, not a dict of tensors'
-        )
-    if not _holds_tensors(content):
-        raise CheckpointError(
-            f'{file} holds no tensors; its entries are {join_some(content) or "none"}'
-        )
+        return _read(file)
+    except CheckpointError:
+        if _scheme(path):  # a download that broke off must not be taken for the file
+            file.unlink(missing_ok=True)
+        raise
+
+
+def peek_checkpoint(path: FileName) -> dict[str, Any]:
+    """Read a checkpoint ahead of the one who uses it up, and keep the content for it.
+
+    The next :func:`read_checkpoint` takes the content over, so that it stays no longer
+    than that one needs it; a file that was changed in between is read again. Nothing
+    of what is given here may be changed.
+    """
+    name = os.path.realpath(local_file(path))
+    change = _last_change(name)
+    content = read_checkpoint(path)
+    _kept[name] = change, content
     return content
 
 
-def _existing_file(path):
-    if _ADDRESS.match(str(path)):
-        raise CheckpointError(
-            f'{path} is an address, and checkpoints are not downloaded here; download '
-            'it first and give the local file'
-        )
-    file = Path(path).expanduser()
+@contextmanager
+def lent_checkpoint(path: FileName) -> Iterator[None]:
+    """Let foreign code read a checkpoint that is read once more behind it.
+
+    It gets a copy, since it may change what it reads.
+    """
+    name, content = os.path.realpath(local_file(path)), peek_checkpoint(path)
+    change, _ = _kept[name]
+    _kept[name] = change, copy.deepcopy(content)
+    try:
+        yield
+        _kept[name] = change, content
+    except BaseException:
+        _kept.pop(name, None)
+        raise
+
+
+def _last_change(file: FileName) -> tuple[int, int]:
+    found = os.stat(file)
+    return found.st_mtime_ns, found.st_size
+
+
+def _scheme(path: FileName) -> str:
+    found = re.match(r'([A-Za-z][A-Za-z0-9+.:-]+)://', str(path))
+    return found[1].lower() if found else ''
+
+
+def local_file(path: FileName) -> Path:
+    """Find the file that a name or an address stands for, downloading the latter.
+
+    Raises:
+        CheckpointError: There is none; says what is near it. Or the address is not one
+            that is read from.
+    """
+    scheme = _scheme(path)
+    if not scheme:
+        return _existing_file(Path(path).expanduser())
+    parts = urlparse(str(path))
+    here = ('localhost', '127.0.0.1', '::1')
+    if scheme == 'https' or (scheme == 'http' and parts.hostname in here):
+        return _downloaded(str(path))
+    cure = 'download it first and give the local file'
+    if scheme == 'file':
+        cure = f'give the path alone: {parts.path}'
+    elif scheme == 'http':
+        cure = f'give its https address, or {cure}'
+    raise CheckpointError(
+        f'{path}: checkpoints are not read from {scheme}:// addresses, only from files '
+        f'and https:// (http:// on this machine itself); {cure}'
+    )
+
+
+def _downloaded(address: str) -> Path:
+    """The file in torch.hub's folder; of several processes one downloads it."""
+    folder = Path(torch.hub.get_dir()) / 'checkpoints'
+    name = Path(urlparse(address).path)
+    # Of the whole address, since many files are called model.pth.
+    digest = hashlib.sha256(address.encode()).hexdigest()[:8]
+    file = folder / f'{name.stem}-{digest}{name.suffix}'
+    if file.exists():
+        return file
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / f'.{file.name}.lock', 'w') as lock:
+            with suppress(ImportError):  # on Windows
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if not file.exists():
+                torch.hub.download_url_to_file(address, str(file))
+    except (OSError, ValueError, HTTPException) as error:
+        raise CheckpointError(f'{address} cannot be downloaded: {error}') from error
+    return file
+
+
+def _existing_file(file: Path) -> Path:
     if file.is_dir():
         files = sorted(f.name for f in file.iterdir() if f.suffix in _SUFFIXES)
         inside = f'it holds {join_some(files)}' if files else 'it holds no .pth file'
@@ -82,21 +161,55 @@ def _existing_file(path):
     raise CheckpointError(f'{file} does not exist{hint}')
 
 
-def _load(file):
-    options = dict(map_location='cpu')
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # on pickle protocols and storages of old files
-        # What is refused here may still hold no more than a config.
-        with contextlib.suppress(Exception):
-            return torch.load(file, weights_only=True, **options)
-        return _load_restricted(file, options)
-
-
-def _load_restricted(file, options):
+def _read(file: Path) -> dict[str, Any]:
     try:
-        return torch.load(
-            file, pickle_module=RestrictedPickle, weights_only=False, **options
+        with file.open('rb') as opened:
+            head = opened.read(1024)
+        safetensors = _is_safetensors(head, file.stat().st_size)
+        problem = None if safetensors else _why_no_checkpoint(head, file)
+    except OSError as error:
+        raise CheckpointError(f'{file} cannot be read: {error.strerror}') from error
+    if problem:
+        raise CheckpointError(f'{file} {problem}')
+    content = _read_safetensors(file) if safetensors else _read_pickle(file)
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f'{file} holds a {type(content).__name__}, not a dict of tensors'
         )
+    if not _holds_tensors(content):
+        raise CheckpointError(
+            f'{file} holds no tensors; its entries are {join_some(content) or "none"}'
+        )
+    return content
+
+
+def _is_safetensors(head: bytes, size: int) -> bool:
+    header = int.from_bytes(head[:8], 'little')
+    return 0 < header <= size and head[8:9] == b'{'
+
+
+def _read_safetensors(file: Path) -> dict[str, torch.Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise CheckpointError(
+            f'{file} is a safetensors file, for which a small library is missing here: '
+            'pip install safetensors'
+        ) from error
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f'{file} is a damaged safetensors file ({error}); copy or download it again'
+        ) from error
+
+
+def _read_pickle(file: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # on pickle protocols and old storages
+            return unpickle(file)
     except CheckpointError as refused:
         raise CheckpointError(
             f'{file} was not read: it names {refused}, which could run code while '
@@ -112,12 +225,12 @@ def _load_restricted(file, options):
             ) from error
         kind = 'truncated' if _looks_cut(error) else 'damaged'
         raise CheckpointError(
-            f'{file} is {kind} ({type(error).__name__}: {_first_line(error)}); copy or '
+            f'{file} is {kind} ({type(error).__name__}: {_reason(error)}); copy or '
             'download it again'
         ) from error
 
 
-def _looks_cut(error):
+def _looks_cut(error: Exception) -> bool:
     words = ('truncated', 'EOF', 'Ran out of input', 'end of file', 'seek')
     return isinstance(error, EOFError) or (
         isinstance(error, (pickle.UnpicklingError, RuntimeError, ValueError))
@@ -125,11 +238,13 @@ def _looks_cut(error):
     )
 
 
-def _first_line(error):
-    return (str(error).splitlines() or ['no message'])[0][:120]
+def _reason(error: Exception) -> str:
+    """Its first line, without torch's advice to load the file unsafely."""
+    text = str(error).rpartition('WeightsUnpickler error:')[-1].strip()
+    return (text.splitlines() or ['no message'])[0][:120]
 
 
-def _holds_tensors(content, depth=3):
+def _holds_tensors(content: Any, depth: int = 3) -> bool:
     if isinstance(content, torch.Tensor):
         return True
     if not isinstance(content, dict) or depth == 0:
@@ -149,31 +264,16 @@ _MAGIC = (
 )
 
 
-def why_no_checkpoint(path):
-    """Look at a file's outside, without unpickling anything.
-
-    Args:
-        path (pathlib.Path): An existing file.
-
-    Returns:
-        str or None: Why it is no torch checkpoint and what to do about it, or
-        None where it looks like one.
-    """
-    with path.open('rb') as file:
-        head = file.read(1024)
+def _why_no_checkpoint(head: bytes, file: Path) -> str | None:
+    """Say why a file is none of ``torch.save``, by its outside, and what to do then."""
     if not head:
         return 'is empty; copy or download it again'
     if head.startswith(b'PK'):
-        return _why_no_torch_zip(path)
-    if _is_safetensors(head, path.stat().st_size):
-        return (
-            'is a safetensors file, which this reader does not take; convert it with '
-            'torch.save(safetensors.torch.load_file(FILE), DST)'
-        )
+        return _why_no_torch_zip(file)
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return f'is {kind}; a file written by torch.save is needed'
-    if tarfile.is_tarfile(path):
+    if tarfile.is_tarfile(file):
         return 'is a tar archive; unpack it, or re-save it with torch.save'
     if head.startswith(b'\x80'):
         return None
@@ -182,10 +282,10 @@ def why_no_checkpoint(path):
     )
 
 
-def _why_no_torch_zip(path):
-    if not zipfile.is_zipfile(path):
+def _why_no_torch_zip(file: Path) -> str | None:
+    if not zipfile.is_zipfile(file):
         return 'is truncated (its end is missing); copy or download it again'
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file) as archive:
         names = [name.rsplit('/', 1)[-1] for name in archive.namelist()]
     if 'constants.pkl' in names:
         return (
@@ -197,12 +297,7 @@ def _why_no_torch_zip(path):
     return None
 
 
-def _is_safetensors(head, size):
-    header = int.from_bytes(head[:8], 'little')
-    return 0 < header <= size and head[8:9] == b'{'
-
-
-def _why_text(head):
+def _why_text(head: bytes) -> str | None:
     text = head.decode('latin1').strip()
     if head.startswith(_LFS):
         return 'is a Git LFS pointer; fetch the file itself with `git lfs pull`'
@@ -215,140 +310,3 @@ def _why_text(head):
         line = text.splitlines()[0][:60] if text else ''
         return f'is a text file ({line!r}...), not a checkpoint'
     return None
-
-
-class InertDict(dict):
-    """Stands in for mappings (OrderedDict, yacs' CfgNode): the items, no behaviour."""
-
-    def __init__(self, *args):
-        super().__init__(*(a for a in args if isinstance(a, (dict, list, tuple))))
-
-    def __setstate__(self, state):
-        """Drop the attributes, among them a state dict's ``_metadata``."""
-
-
-class InertObject:
-    """Stands in for other classes: keeps the pickled state, has no behaviour."""
-
-    def __init__(self, *args):
-        self.state = args
-
-    def __setstate__(self, state):
-        self.state = state
-
-
-class _Callable:
-    """Lets a pickle call a function, and do nothing else with it.
-
-    The plain function would let a pickle set attributes on it.
-    """
-
-    __slots__ = ('_function',)
-
-    def __init__(self, function):
-        self._function = function
-
-    def __call__(self, *args):
-        return self._function(*args)
-
-    def __setstate__(self, state):
-        raise pickle.UnpicklingError('a function has no state to set')
-
-
-def _encode(text, encoding):
-    """Bytes in pickles of protocol 2, which ``torch.save`` writes."""
-    if encoding != 'latin1':
-        raise pickle.UnpicklingError(f'unexpected encoding {encoding!r}')
-    return text.encode('latin1')
-
-
-def _empty_array(kind, shape, code):
-    """numpy's array shell; the state that follows gives shape, type and data."""
-    return numpy.ndarray((0,), numpy.int8)
-
-
-def _history_statistic(owner, name):
-    """``getattr``, as mmengine's HistoryBuffer needs it for its four methods."""
-    if owner is not InertObject or name not in ('min', 'max', 'mean', 'current'):
-        raise CheckpointError(f'builtins.getattr(..., {name!r})')
-    return InertObject(name)
-
-
-def _allowed_globals():
-    allowed = {
-        'torch._utils._rebuild_tensor': torch._utils._rebuild_tensor,
-        'torch._utils._rebuild_tensor_v2': torch._utils._rebuild_tensor_v2,
-        'torch._utils._rebuild_parameter': torch._utils._rebuild_parameter,
-        'torch.Size': torch.Size,
-        'torch.device': torch.device,
-        'numpy.dtype': numpy.dtype,
-        'numpy.ndarray': InertObject,
-        'builtins.getattr': _history_statistic,
-        'collections.deque': collections.deque,
-        'datetime.datetime': datetime.datetime,
-        'datetime.timedelta': datetime.timedelta,
-        '_codecs.encode': _encode,
-    }
-    for core in ('numpy.core', 'numpy._core'):  # numpy 1 and 2
-        allowed[f'{core}.multiarray._reconstruct'] = _empty_array
-        allowed[f'{core}.multiarray.scalar'] = _numpy_scalar
-    for module in ('pathlib', 'pathlib._local'):  # Python 3.13 pickles the second
-        for name in ('PosixPath', 'PurePosixPath'):
-            allowed[f'{module}.{name}'] = pathlib.PurePosixPath
-        for name in ('WindowsPath', 'PureWindowsPath'):
-            allowed[f'{module}.{name}'] = pathlib.PureWindowsPath
-    builtin_kinds = (bool, complex, float, int, str, slice)
-    for kind in (*builtin_kinds, dict, frozenset, list, set, tuple):
-        allowed[f'builtins.{kind.__name__}'] = kind
-    return {name: _Callable(function) for name, function in allowed.items()}
-
-
-def _numpy_scalar(dtype, data):
-    if dtype.hasobject:
-        raise pickle.UnpicklingError('a numpy scalar that is a Python object')
-    return numpy.frombuffer(data, dtype)[0]
-
-
-_CALLABLES = _allowed_globals()
-_STAND_INS = {
-    'collections.OrderedDict': InertDict,
-    'collections.defaultdict': InertDict,
-    'collections.Counter': InertDict,
-    'addict.addict.Dict': InertDict,
-    'easydict.EasyDict': InertDict,
-    'mmcv.utils.config.ConfigDict': InertDict,
-    'mmengine.config.config.ConfigDict': InertDict,
-    'timm.utils.config.CfgNode': InertDict,
-    'yacs.config.CfgNode': InertDict,
-    'argparse.Namespace': InertObject,
-    'types.SimpleNamespace': InertObject,
-    'mmengine.logging.history_buffer.HistoryBuffer': InertObject,
-}
-_DTYPES = {
-    f'torch.{name}': value
-    for name, value in vars(torch).items()
-    if isinstance(value, torch.dtype)
-}
-
-
-class RestrictedUnpickler(pickle.Unpickler):
-    """An unpickler that imports nothing (storages are ``torch.load``'s own part)."""
-
-    def find_class(self, module, name):
-        # torch.save writes protocol 2, which spells modules as Python 2 did.
-        module = _compat_pickle.IMPORT_MAPPING.get(module, module)
-        full_name = f'{module}.{name}'
-        for table in (_CALLABLES, _STAND_INS, _DTYPES):
-            if full_name in table:
-                return table[full_name]
-        raise CheckpointError(full_name)
-
-
-class RestrictedPickle:
-    """What ``torch.load`` asks of a ``pickle_module``."""
-
-    Unpickler = RestrictedUnpickler
-
-    @staticmethod
-    def load(file, **kwargs):
-        return RestrictedUnpickler(file, **kwargs).load()

@@ -1,7 +1,8 @@
-"""How does a file appear whole or not at all?"""
+"""Atomic writing: a file appears complete or not at all."""
 
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -9,19 +10,19 @@ from ..errors import CheckpointError
 
 
 @contextmanager
-def whole_file(path):
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary name beside ``path``; it gets its own name at the end.
 
     If the block raises, nothing is left; an older file of that name stays as it was.
 
     Args:
-        path (str or os.PathLike): The file to write. Its folder is made if need be.
+        path: The file to write. Its folder is made if need be.
 
     Yields:
-        pathlib.Path: Where to write.
+        Where to write.
 
     Raises:
-        CheckpointError: If the file or its folder cannot be written.
+        CheckpointError: The file or its folder cannot be written.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -46,7 +47,7 @@ def whole_file(path):
                 part.unlink()
 
 
-def _to_disk(path):
+def _to_disk(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -54,7 +55,7 @@ def _to_disk(path):
         os.close(handle)
 
 
-def _umask():
+def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,21 +1,27 @@
-"""Hooks of a training run: seeds that follow its progress, a record of what ran."""
+"""Hooks of a training run: its seeds, what its checkpoints hold, a record of it."""
 
 import json
+import logging
 import os
 import platform
 import random
 import shlex
 import subprocess
 import sys
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer, print_log
+from mmengine.runner import Runner
 
 import mmmsmlp
 
@@ -34,17 +40,19 @@ class SeedByProgressHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def before_train_epoch(self, runner) -> None:
+    def before_train_epoch(self, runner: Runner) -> None:
         """Seed for the epoch's first batch, and for the workers that start now."""
         torch.manual_seed(_seed_pipelines(runner, runner.iter))
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
+    ) -> None:
         """Seed for the model, and for the batch that is loaded after this step."""
         _seed_pipelines(runner, runner.iter + 1)
         torch.manual_seed(derive(runner.seed, get_rank(), 1, runner.iter))
 
 
-def _seed_pipelines(runner, iteration: int) -> int:
+def _seed_pipelines(runner: Runner, iteration: int) -> int:
     seed = derive(runner.seed, get_rank(), 0, iteration)
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -58,11 +66,91 @@ def derive(*numbers: int) -> int:
 
 
 @FUNCTIONS.register_module()
-def seed_worker(worker_id: int, **_) -> None:
+def seed_worker(worker_id: int, **_: Any) -> None:
     """Seed a data worker from what torch gave it, which changes with each epoch."""
     seed = torch.initial_seed()
     random.seed(seed)
     np.random.seed(seed % 2**32)
+
+
+@HOOKS.register_module()
+class PlainCheckpointHook(Hook):
+    """Saves what ``torch.load(weights_only=True)`` reads without any list of names.
+
+    mmengine pickles its log buffers and numpy's scalars as objects, for which the
+    toolboxes' inferencers fall back to a loader that runs code. They are saved as plain
+    values, and the buffers come back when a run is resumed, from older files too.
+    """
+
+    priority = 'LOWEST'  # behind the hooks that add to a checkpoint
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Make everything in it plain."""
+        for key, value in checkpoint.items():
+            checkpoint[key] = to_plain(value, key)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Make log buffers again."""
+        hub = checkpoint.get('message_hub')
+        logs = (hub.get('log_scalars') if isinstance(hub, dict) else None) or {}
+        for name, saved in logs.items():
+            logs[name] = _to_buffer(saved)
+
+
+_PLAIN = (
+    *(type(None), bool, int, float, complex, str, bytes, set),
+    *(torch.Tensor, torch.nn.Parameter, torch.Size, torch.dtype, torch.device),
+)
+
+
+def to_plain(value: Any, place: str = '') -> Any:
+    """Turn a value into builtin ones and tensors; one that is none is told, and stays.
+
+    Args:
+        value: Anything that a checkpoint holds.
+        place: Where it stands there, such as 'meta.dataset_meta'.
+    """
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, (np.generic, np.ndarray)):
+        return to_plain(value.tolist(), place)
+    if isinstance(value, HistoryBuffer):
+        logged = zip(('_log_history', '_count_history'), value.data, strict=True)
+        arrays = {name: torch.from_numpy(array) for name, array in logged}
+        return dict(arrays, max_length=value.max_length)
+    if isinstance(value, dict):
+        items = {to_plain(k): to_plain(v, f'{place}.{k}') for k, v in value.items()}
+        if not isinstance(value, OrderedDict):
+            return items
+        ordered = OrderedDict(items)
+        ordered.__dict__.update(to_plain(vars(value), place))  # a state dict's versions
+        return ordered
+    if isinstance(value, (list, tuple, deque)):
+        plain = (to_plain(one, place) for one in value)
+        return tuple(plain) if isinstance(value, tuple) else list(plain)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    _tell(type(value).__name__, place)
+    return value
+
+
+@cache  # once a run, not once a checkpoint
+def _tell(kind: str, place: str) -> None:
+    print_log(
+        f'the checkpoint holds a {kind} at {place}: what does not run code while '
+        'loading, such as torch.load(weights_only=True), will refuse it',
+        logger='current',
+        level=logging.WARNING,
+    )
+
+
+def _to_buffer(saved: Any) -> Any:
+    """The log buffer of a plain one, or of what is read from files with real ones."""
+    state = getattr(saved, 'state', saved)
+    if not isinstance(state, dict) or '_log_history' not in state:
+        return saved
+    logged = (np.asarray(state[key]) for key in ('_log_history', '_count_history'))
+    return HistoryBuffer(*logged, max_length=state['max_length'])
 
 
 PACKAGES = (
@@ -81,14 +169,14 @@ class RunRecordHook(Hook):
     seed and the machine.
     """
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Write the file; process 0 alone."""
         if is_main_process():
             path = Path(runner.log_dir) / 'run.json'
             path.write_text(json.dumps(_record(runner), indent=1) + '\n')
 
 
-def _record(runner) -> dict:
+def _record(runner: Runner) -> dict:
     loaders = {'train': runner.train_dataloader}
     if runner.val_loop is not None:
         loaders['val'] = runner.val_loop.dataloader

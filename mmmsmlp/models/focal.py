@@ -14,7 +14,6 @@ from .pyramid import (
     PyramidBackbone,
     Stage,
     StagePlan,
-    init_linear,
     plan_pyramid,
     resolve_arch,
 )
@@ -65,13 +64,7 @@ class FocalTransformer(PyramidBackbone):
             ``depths``, ``num_heads``, ``focal_levels`` (2, or 1 for no pooled
             windows), ``focal_windows`` (side of the square of pooled windows) and
             ``expand_sizes`` (margin of tokens around a window).
-        in_channels: Channels of the input image.
-        out_indices: Stages to output, counted from 0.
-        frozen_stages: -1 nothing; 0 the embedding of stage 1; k > 0 also stages 1 to k.
-        drop_path_rate: Drop rate of the last block; it grows linearly from 0.
-        gap_before_final_norm: For classification: average pool, then norm (A14).
-        with_cp: Checkpoint each block's activations: less memory, more compute.
-        init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``, all of it or an error.
+        in_channels, out_indices, ...: As in :class:`MSMLP`.
 
     Raises:
         ValueError: An argument out of its range; names the value and what is allowed.
@@ -89,15 +82,12 @@ class FocalTransformer(PyramidBackbone):
         init_cfg: dict | None = None,
     ):
         arch = resolve_arch(arch, ARCHS, PER_STAGE)
-        plans = plan_pyramid(
-            arch['embed_dims'], arch['depths'], 4, in_channels, drop_path_rate
-        )
+        plans = plan_pyramid(arch, 4, in_channels, drop_path_rate)
         super().__init__(
             [
                 focal_stage(plan, arch, stage, with_cp)
                 for stage, plan in enumerate(plans)
             ],
-            widths=[plan.channels for plan in plans],
             in_channels=in_channels,
             out_indices=out_indices,
             frozen_stages=frozen_stages,
@@ -105,7 +95,6 @@ class FocalTransformer(PyramidBackbone):
             norm_eps=HOST_EPS,
             init_cfg=init_cfg,
         )
-        self.apply(init_linear)
 
 
 def focal_stage(plan: StagePlan, arch: Mapping, index: int, with_cp: bool) -> Stage:
@@ -132,7 +121,7 @@ def focal_stage(plan: StagePlan, arch: Mapping, index: int, with_cp: bool) -> St
         for drop in plan.drops
     ]
     embed = PatchEmbed(plan.in_channels, plan.channels, plan.patch_size, HOST_EPS)
-    return Stage(embed, blocks, with_cp)
+    return Stage(plan.channels, embed, blocks, with_cp)
 
 
 class FocalAttention(nn.Module):

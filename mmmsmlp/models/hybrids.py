@@ -10,7 +10,6 @@ from .pyramid import (
     PyramidBackbone,
     Stage,
     StagePlan,
-    init_linear,
     plan_pyramid,
     resolve_arch,
 )
@@ -28,15 +27,8 @@ class Hybrid(PyramidBackbone):
         shift_dist: Distances per channel group in place of the geometry's own.
         patch_size: 2: stage 0 (two MS-blocks at stride 2) and stage 1 are of
             MS-blocks (C1). 4: stage 1 alone, the row of Table 10.
-        in_channels: Channels of the input image.
-        out_indices: Stages to output, counted from 0; stage 0 is never one (C7).
-        frozen_stages: -1 nothing; 0 stage 0, if any, and the embedding of stage 1;
-            k > 0 also stages 1 to k.
-        drop_path_rate: Drop rate of the last block; it grows linearly from 0 over
-            all blocks, those of stage 0 included (C6).
-        layer_scale_init_value: Initial layer scale of the MS-blocks; 0 leaves it out.
-        gap_before_final_norm: For classification: average pool, then norm (A14).
-        with_cp: Checkpoint each block's activations: less memory, more compute.
+        in_channels, out_indices, ...: As in :class:`MSMLP`; stage 0 is never an output
+            (C7), and its blocks count in ``drop_path_rate`` (C6).
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``. A host's checkpoint
             fills stages 2-4 with ``fresh=['stage0', 'stages.0']``.
 
@@ -63,9 +55,7 @@ class Hybrid(PyramidBackbone):
         init_cfg: dict | None = None,
     ):
         arch = resolve_arch(arch, self.archs, self.per_stage)
-        plans = plan_pyramid(
-            arch['embed_dims'], arch['depths'], patch_size, in_channels, drop_path_rate
-        )
+        plans = plan_pyramid(arch, patch_size, in_channels, drop_path_rate)
         chosen = Geometry.of(geometry, shift_dist)
         ms_stages = [
             ms_stage(plan, arch['mix_sizes'], chosen, layer_scale_init_value, with_cp)
@@ -77,7 +67,6 @@ class Hybrid(PyramidBackbone):
         ]
         super().__init__(
             ms_stages + host_stages,
-            widths=[plan.channels for plan in plans],
             geometry=chosen,
             in_channels=in_channels,
             out_indices=out_indices,
@@ -86,7 +75,6 @@ class Hybrid(PyramidBackbone):
             norm_eps=HOST_EPS,
             init_cfg=init_cfg,
         )
-        self.apply(init_linear)
 
     @staticmethod
     def host_stage(plan: StagePlan, arch: Mapping, index: int, with_cp: bool) -> Stage:

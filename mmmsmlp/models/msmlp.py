@@ -20,7 +20,6 @@ from .pyramid import (
     PyramidBackbone,
     Stage,
     StagePlan,
-    init_linear,
     module_list,
     plan_pyramid,
     resolve_arch,
@@ -83,9 +82,7 @@ class MSMLP(PyramidBackbone):
         init_cfg: dict | None = None,
     ):
         arch = resolve_arch(arch, ARCHS, per_stage=('depths', 'mix_sizes'))
-        plans = plan_pyramid(
-            arch['embed_dims'], arch['depths'], patch_size, in_channels, drop_path_rate
-        )
+        plans = plan_pyramid(arch, patch_size, in_channels, drop_path_rate)
         stage0_sizes = arch['mix_sizes'][:1] * (len(plans) - 4)
         chosen = Geometry.of(geometry, shift_dist)
         super().__init__(
@@ -95,7 +92,6 @@ class MSMLP(PyramidBackbone):
                     plans, stage0_sizes + arch['mix_sizes'], strict=True
                 )
             ],
-            widths=[plan.channels for plan in plans],
             geometry=chosen,
             in_channels=in_channels,
             out_indices=out_indices,
@@ -103,7 +99,6 @@ class MSMLP(PyramidBackbone):
             gap_before_final_norm=gap_before_final_norm,
             init_cfg=init_cfg,
         )
-        self.apply(init_linear)
 
 
 def ms_stage(
@@ -128,7 +123,7 @@ def ms_stage(
         for drop in plan.drops
     ]
     embed = PatchEmbed(plan.in_channels, plan.channels, plan.patch_size)
-    return Stage(embed, blocks, with_cp)
+    return Stage(plan.channels, embed, blocks, with_cp)
 
 
 MIX_CONVS = ('depthwise', 'full')

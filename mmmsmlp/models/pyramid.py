@@ -31,7 +31,6 @@ class PyramidBackbone(BaseModule):
     Args:
         stages: Stages 1-4, with stage 0 at stride 2 in front or not; stage 0 is
             never an output (C8).
-        widths: Channels of each of ``stages``.
         geometry: Of the mix-shift blocks, kept in the state dict as a mark; None
             without such blocks.
         in_channels: Channels of the input image.
@@ -55,7 +54,6 @@ class PyramidBackbone(BaseModule):
     def __init__(
         self,
         stages: Sequence[Stage],
-        widths: Sequence[int],
         geometry: Geometry | None = None,
         in_channels: int = 3,
         out_indices: Sequence[int] = (0, 1, 2, 3),
@@ -74,13 +72,15 @@ class PyramidBackbone(BaseModule):
         self.frozen_stages = frozen_stages
         self.gap_before_final_norm = gap_before_final_norm
         first = len(stages) - NUM_STAGES
-        widths = widths[first:]
+        widths = [stage.channels for stage in stages[first:]]
         self.out_channels = [widths[i] for i in self.out_indices]
         self.stage0 = stages[0] if first else None
         self.stages = module_list(stages[first : first + self.out_indices[-1] + 1])
         for i in self.out_indices:
             self.add_module(f'norm{i}', LayerNorm2d(widths[i], norm_eps))
-        self._freeze()
+        self.apply(init_linear)
+        for module in self._frozen_modules():
+            module.eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Extract features.
@@ -107,14 +107,11 @@ class PyramidBackbone(BaseModule):
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if i in self.out_indices:
-                y = self._output(x, getattr(self, f'norm{i}'))
+                gap = self.gap_before_final_norm
+                y = getattr(self, f'norm{i}')(x.mean((2, 3), True) if gap else x)
+                y = y.flatten(1) if gap else y
                 outputs.append(y.contiguous() if contiguous else y)
         return tuple(outputs)
-
-    def _output(self, x: Tensor, norm: LayerNorm2d) -> Tensor:
-        if self.gap_before_final_norm:
-            return norm(x.mean((2, 3), keepdim=True)).flatten(1)
-        return norm(x)
 
     def _load_from_state_dict(
         self,
@@ -134,11 +131,6 @@ class PyramidBackbone(BaseModule):
         for module in self._frozen_modules():
             module.eval()
         return self
-
-    def _freeze(self) -> None:
-        for module in self._frozen_modules():
-            module.eval()
-            module.requires_grad_(False)
 
     def _frozen_modules(self) -> list[nn.Module]:
         if self.frozen_stages < 0:
@@ -257,16 +249,22 @@ class Stage(nn.Module):
     """``embed``, then ``blocks``; each maps (N, C, H, W) to (N, C', H', W').
 
     Args:
+        channels: Width of the blocks.
         embed: Patch embedding or patch merging in front of the blocks.
-        blocks: The blocks, all of one width.
+        blocks: The blocks.
         with_cp: Recompute each block in the backward pass instead of keeping its
             activations.
     """
 
     def __init__(
-        self, embed: nn.Module, blocks: Iterable[nn.Module], with_cp: bool = False
+        self,
+        channels: int,
+        embed: nn.Module,
+        blocks: Iterable[nn.Module],
+        with_cp: bool = False,
     ):
         super().__init__()
+        self.channels = channels
         self.embed = embed
         self.blocks = nn.ModuleList(blocks)
         self.with_cp = with_cp
@@ -356,11 +354,7 @@ class StagePlan:
 
 
 def plan_pyramid(
-    embed_dims: int,
-    depths: Sequence[int],
-    patch_size: int,
-    in_channels: int,
-    drop_path_rate: float,
+    arch: Mapping, patch_size: int, in_channels: int, drop_path_rate: float
 ) -> list[StagePlan]:
     """Plan stages 1-4, with stage 0 in front where ``patch_size`` is 2 (C8).
 
@@ -371,10 +365,10 @@ def plan_pyramid(
     Raises:
         ValueError: ``patch_size`` is neither 4 nor 2.
     """
-    widths = [embed_dims * 2**i for i in range(4)]
-    patches, depths = [patch_size, 2, 2, 2], list(depths)
+    widths = [arch['embed_dims'] * 2**i for i in range(4)]
+    patches, depths = [patch_size, 2, 2, 2], [*arch['depths']]
     if patch_size == 2:
-        widths.insert(0, embed_dims // 2)
+        widths.insert(0, widths[0] // 2)
         patches.insert(0, 2)
         depths.insert(0, STAGE0_DEPTH)
     elif patch_size != 4:

@@ -14,7 +14,6 @@ from .pyramid import (
     PyramidBackbone,
     Stage,
     StagePlan,
-    init_linear,
     pad_to_multiple,
     plan_pyramid,
     resolve_arch,
@@ -59,14 +58,7 @@ class SwinTransformer(PyramidBackbone):
             (width of stage 1, doubling per stage), ``depths`` (blocks per stage),
             ``num_heads`` (per stage) and ``window_size``.
         patch_size: 4, or 2 for a stage 0 of two blocks at stride 2 in front (C8).
-        in_channels: Channels of the input image.
-        out_indices: Stages to output, counted from 0.
-        frozen_stages: -1 nothing; 0 stage 0, if any, and the embedding of stage 1;
-            k > 0 also stages 1 to k.
-        drop_path_rate: Drop rate of the last block; it grows linearly from 0.
-        gap_before_final_norm: For classification: average pool, then norm (A14).
-        with_cp: Checkpoint each block's activations: less memory, more compute.
-        init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``, all of it or an error.
+        in_channels, out_indices, ...: As in :class:`MSMLP`.
 
     Raises:
         ValueError: An argument out of its range; names the value and what is allowed.
@@ -85,9 +77,7 @@ class SwinTransformer(PyramidBackbone):
         init_cfg: dict | None = None,
     ):
         arch = resolve_arch(arch, ARCHS, PER_STAGE)
-        plans = plan_pyramid(
-            arch['embed_dims'], arch['depths'], patch_size, in_channels, drop_path_rate
-        )
+        plans = plan_pyramid(arch, patch_size, in_channels, drop_path_rate)
         heads = arch['num_heads']
         if patch_size == 2:
             heads = [max(1, plans[0].channels // 32), *heads]
@@ -97,7 +87,6 @@ class SwinTransformer(PyramidBackbone):
         ]
         super().__init__(
             stages,
-            widths=[plan.channels for plan in plans],
             in_channels=in_channels,
             out_indices=out_indices,
             frozen_stages=frozen_stages,
@@ -105,7 +94,6 @@ class SwinTransformer(PyramidBackbone):
             norm_eps=HOST_EPS,
             init_cfg=init_cfg,
         )
-        self.apply(init_linear)
 
 
 def swin_stage(
@@ -132,7 +120,7 @@ def swin_stage(
         )
         for i, drop in enumerate(plan.drops)
     ]
-    return Stage(embed, blocks, with_cp)
+    return Stage(plan.channels, embed, blocks, with_cp)
 
 
 class PatchMerging(nn.Module):

@@ -13,47 +13,31 @@ from torch.utils.flop_counter import register_flop_formula
 
 from .torch_private import ONEDNN_LINEAR
 
+Shape = Sequence[int]
 
-def mix_shift_flops(
-    x_shape: Sequence[int], weight_shapes: Sequence[Sequence[int]]
-) -> int:
+
+def mix_shift_flops(x: Shape, weights: Sequence[Shape]) -> int:
     """FLOPs of the two depth-wise branches, a multiply-add counting as two."""
-    batch, _, height, width = x_shape
-    filters = sum(c * size * size for c, _, size, _ in weight_shapes)
+    batch, _, height, width = x
+    filters = sum(c * size * size for c, _, size, _ in weights)
     return 2 * 2 * batch * height * width * filters
 
 
 @register_flop_formula(torch.ops.mmmsmlp.mix_shift)
-def _forward_flops(
-    x_shape: Sequence[int],
-    weights_h: Sequence[Sequence[int]],
-    *args: object,
-    out_shape: object = None,
-    **kwargs: object,
-) -> int:
-    return mix_shift_flops(x_shape, weights_h)
+def _forward(x: Shape, weights_h: Sequence[Shape], *_: object, **__: object) -> int:
+    return mix_shift_flops(x, weights_h)
 
 
 @register_flop_formula(torch.ops.mmmsmlp.mix_shift_backward)
-def _backward_flops(
-    grad_shape: Sequence[int],
-    x_shape: Sequence[int],
-    weights_h: Sequence[Sequence[int]],
-    *args: object,
-    **kwargs: object,
+def _backward(
+    grad: Shape, x: Shape, weights_h: Sequence[Shape], *_: object, **__: object
 ) -> int:
-    return 2 * mix_shift_flops(x_shape, weights_h)
+    return 2 * mix_shift_flops(x, weights_h)
 
 
-def _linear_flops(
-    x_shape: Sequence[int],
-    weight_shape: Sequence[int],
-    *args: object,
-    **kwargs: object,
-) -> int:
-    outputs, inputs = weight_shape
-    return 2 * prod(x_shape[:-1]) * inputs * outputs
+def _linear(x: Shape, weight: Shape, *_: object, **__: object) -> int:
+    return 2 * prod(x[:-1]) * prod(weight)
 
 
 if ONEDNN_LINEAR is not None:
-    register_flop_formula(ONEDNN_LINEAR)(_linear_flops)
+    register_flop_formula(ONEDNN_LINEAR)(_linear)

@@ -107,7 +107,7 @@ def _paths(node: dict | list | tuple, prefix: str = '') -> Iterator[str]:
             yield from _paths(value, f'{prefix}{key}.')
 
 
-def check_is_whole(cfg: Config, *needed: str) -> None:
+def check_is_experiment(cfg: Config, *needed: str) -> None:
     """Refuse a config that is only a part of one, such as those of ``_base_``.
 
     Raises:

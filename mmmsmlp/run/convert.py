@@ -1,9 +1,10 @@
-"""How does a foreign checkpoint become a file that every tool here loads?"""
+"""Conversion of a foreign checkpoint to a file that every tool here loads."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,9 +13,10 @@ from .. import models
 from ..checkpoints import load_pretrained
 from ..checkpoints.convert import HEAD, Converted, convert_state
 from ..checkpoints.load import compare_tensors
-from ..checkpoints.writing import whole_file
+from ..checkpoints.writing import atomic_write
 from ..errors import BadInput, CheckpointError
 from ..geometry import MARK, Geometry
+from ..models.pyramid import PyramidBackbone
 from ..version import __version__
 
 Oracle = Callable[[nn.Module], AbstractContextManager]
@@ -31,25 +33,24 @@ def convert_file(
     task: str = 'backbone',
     verify: Oracle | None = None,
 ) -> list[str]:
-    """Convert a checkpoint; the new file appears whole or not at all.
+    """Convert a checkpoint; the new file appears complete or not at all.
 
     Args:
         src: File to read; no code in it runs.
-        dst: File to write: tensors under ``state_dict`` and plain values under
-            ``meta``, which ``torch.load(weights_only=True)`` reads.
+        dst: File to write, tensors and plain values: ``state_dict`` and ``meta``.
         family: 'auto', 'msmlp', 'swin' or 'focal'.
         geometry: 'released' or 'paper'; the authors' layout counts as released.
         shift_dist: Distances, if they are not the geometry's or the file's own.
         task: 'cls' keeps the classifier, and names ImageNet's classes.
-        verify: ``verify(net)`` is a context in which a backbone computes by other
-            code; images are computed with the written file, and compared.
+        verify: ``verify(net)`` is a context in which a backbone computes by other code,
+            to compare with.
 
     Returns:
         Lines that say what was written and how to use it.
 
     Raises:
-        CheckpointError: ``src`` is unsafe, damaged, foreign or incomplete, or the
-            written file does not compute what its weights say.
+        CheckpointError: ``src`` is unsafe, damaged, foreign or incomplete, or what was
+            written computes something else.
         BadInput: A choice does not fit ``src``.
     """
     if Path(src).exists() and Path(dst).exists() and Path(src).samefile(dst):
@@ -62,7 +63,7 @@ def convert_file(
     head, notes = {}, list(converted.notes)
     model = describe(converted)
     facts = dict(version=__version__, model=model, **converted.source)
-    meta = dict(mmmsmlp=facts)
+    meta: dict[str, dict] = dict(mmmsmlp=facts)
     if task == 'cls':
         classes, head = _classes(converted, src), converted.head
         if classes:
@@ -72,7 +73,7 @@ def convert_file(
     elif converted.head:
         notes.append('the classifier was left out; --task cls keeps it')
     weights = {f'backbone.{key}': t for key, t in converted.backbone.items()}
-    with whole_file(dst) as part:
+    with atomic_write(dst) as part:
         torch.save(dict(meta=meta, state_dict={**weights, **head}), part)
         if verify:
             notes.append(check_numbers(part, converted, verify))
@@ -107,7 +108,7 @@ def _arch_name(converted: Converted) -> str | dict:
     hybrid = converted.kind in ('MSMLPSwin', 'MSMLPFocal')
     unread = {'num_heads', 'focal_levels', 'focal_windows', 'expand_sizes'}
 
-    def read(settings):
+    def read(settings: dict) -> dict:
         # Of a hybrid's entries for stage 1 the weights tell the depth alone.
         return {k: v[1:] if hybrid and k in unread else v for k, v in settings.items()}
 
@@ -121,7 +122,7 @@ def _arch_name(converted: Converted) -> str | dict:
     return next(same, arch)
 
 
-def build(converted: Converted, **more):
+def build(converted: Converted, **more: Any) -> PyramidBackbone:
     """Build the backbone that the weights describe, with the last stage's norm."""
     cls = getattr(models, converted.kind)
     return cls(**converted.kwargs, out_indices=(3,), **more)
@@ -219,7 +220,9 @@ def _image_sizes(converted: Converted) -> tuple[tuple[int, int, int], ...]:
 
 
 @torch.no_grad()
-def _maps_and_logits(net: nn.Module, x: torch.Tensor, head: dict) -> list[torch.Tensor]:
+def _maps_and_logits(
+    net: PyramidBackbone, x: torch.Tensor, head: dict
+) -> list[torch.Tensor]:
     """The maps of stages 1-4 before any norm, and the logits or, without, features."""
     maps: list[torch.Tensor] = []
     hooks = [

@@ -1,25 +1,127 @@
-"""Mends of mmengine: safe reading and whole writing of checkpoints."""
+"""Mends of mmengine, each with what it mends and where that was seen.
 
-import hashlib
+Seen in mmengine 0.10.7 and in onedl-mmengine 0.10.12 alike:
+
+- Its loaders run the code in a pickle, or fall back to it, read a file again for every
+  user, and fetch from a dozen kinds of addresses: :meth:`Loading.load_from_file`.
+- It fills models with whatever fits and warns of the rest, so a file of other names
+  leaves them at random: :meth:`Loading.load_state_dict`.
+- A checkpoint is written under its own name from the start: :class:`AtomicBackend`.
+- The oldest checkpoint is removed before the new one is written: :func:`keep_two`.
+- ``find_latest_checkpoint`` trusts a note that may name half a file, or one of another
+  folder: :func:`latest_checkpoint`.
+
+What a config has to name lies in ``engine``: ``hooks.PlainCheckpointHook`` (it pickles
+log buffers and numpy's scalars as objects), ``hooks.SeedByProgressHook`` (a resumed run
+draws other numbers), ``fsdp.FSDPStrategy`` and ``fsdp.ShardedRunner`` (see there).
+"""
+
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlparse
+from typing import Any
 
-import numpy
-import torch
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.logging.history_buffer import HistoryBuffer
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
 
 from ..checkpoints import read_checkpoint
-from ..checkpoints.writing import whole_file
-from ..errors import CheckpointError
+from ..checkpoints.keys import Found, find_state
+from ..checkpoints.load import fill_whole, fit_names
+from ..checkpoints.writing import atomic_write
+from ..errors import CheckpointError, join_some
+
+_load_state_dict = mmengine_checkpoint.load_state_dict
 
 
-class WholeFileBackend(LocalBackend):
-    """mmengine's local files, except that each appears whole or not at all."""
+def install(complete: bool = False) -> None:
+    """Put the mends in that take the place of a part of mmengine.
+
+    Args:
+        complete: For evaluation: a model is filled completely or not at all.
+    """
+    register_backend('local', AtomicBackend, force=True, prefixes='')
+    loading = Loading(complete)
+    for scheme in ('', *CheckpointLoader._schemes):
+        CheckpointLoader.register_scheme(scheme, loading.load_from_file, force=True)
+    mmengine_checkpoint.load_state_dict = loading.load_state_dict
+
+
+class Loading:
+    """mmengine's way from a file into a model, through our reader and our checks."""
+
+    def __init__(self, complete: bool):
+        self.complete = complete
+        self.file, self.layout = '', ''
+
+    def load_from_file(self, filename: str, map_location: Any = None) -> dict:
+        """Read a checkpoint; where weights lie elsewhere, ``state_dict`` has them too.
+
+        Args:
+            filename: File, or address that is read from.
+            map_location: Ignored: who fills a model or an optimizer copies the tensors
+                to its device, and until then they may stay on the CPU.
+
+        Raises:
+            CheckpointError: Missing, damaged, foreign, or it would run code.
+        """
+        content = read_checkpoint(filename)
+        self.file, self.layout = filename, 'bare'
+        try:
+            found = find_state(content, filename)
+        except CheckpointError:
+            return content  # of a layout that a toolbox may know
+        self.layout = found.layout
+        if all(key.startswith('module.') for key in found.tensors):
+            self.layout += ' > module.'  # which mmengine strips on the way
+        if found.layout != 'state_dict':
+            content['state_dict'] = found.tensors
+        return content
+
+    def load_state_dict(
+        self,
+        model: nn.Module,
+        state_dict: Mapping[str, Tensor],
+        strict: bool = False,
+        logger: Any = None,
+    ) -> None:
+        """Fill a model from the file that was read last.
+
+        Raises:
+            CheckpointError: None of its tensors is in the file; for evaluation, not
+                all of them.
+        """
+        model = _unwrapped(model)
+        versions = getattr(state_dict, '_metadata', None)
+        found = Found(state_dict, self.layout, versions=versions)
+        if self.complete:
+            fill_whole(model, found, self.file)
+            return
+        own = model.state_dict()
+        fitted = fit_names(own, found, self.file)
+        if own.keys().isdisjoint(fitted.tensors):
+            raise CheckpointError(
+                f'{self.file} [layout {fitted}] holds none of the {len(own)} tensors '
+                f'of {type(model).__name__}, which would start from random weights; '
+                f'it holds {join_some(fitted.tensors)}. Weights of a backbone alone '
+                'are for --pretrained.'
+            )
+        _load_state_dict(model, fitted.tensors, strict, logger)
+
+
+def _unwrapped(model: Any) -> nn.Module:
+    """Without DDP's, FSDP's and test-time augmentation's wrappers."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+class AtomicBackend(LocalBackend):
+    """mmengine's local files, except that each appears complete or not at all."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write a file.
@@ -28,13 +130,8 @@ class WholeFileBackend(LocalBackend):
             CheckpointError: The disk is full, or the file cannot be written. An older
                 file of that name stays as it was.
         """
-        with whole_file(filepath) as part:
+        with atomic_write(filepath) as part:
             part.write_bytes(obj)
-
-
-def install_whole_files() -> None:
-    """Make every checkpoint that mmengine writes locally appear whole."""
-    register_backend('local', WholeFileBackend, force=True, prefixes='')
 
 
 def keep_two(cfg: Config) -> str | None:
@@ -49,12 +146,12 @@ def keep_two(cfg: Config) -> str | None:
     hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if hook.get('max_keep_ckpts') != 1:
         return None
-    hook.max_keep_ckpts = 2
+    hook['max_keep_ckpts'] = 2
     return 'max_keep_ckpts became 2: with 1, a crash while saving would leave none'
 
 
 def latest_checkpoint(work_dir: str | Path) -> str | None:
-    """Find the checkpoint to continue from: the last one that is whole.
+    """Find the checkpoint to continue from: the last one that was written to its end.
 
     That is what ``last_checkpoint`` names, in this folder first, since it may be a
     copy of another; and else the one with the highest number.
@@ -65,7 +162,9 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
     note = folder / 'last_checkpoint'
     if note.is_file() and (named := note.read_text().strip()):
         candidates[:0] = [folder / Path(named).name, Path(named)]
-    return next((str(path) for path in candidates if _is_whole(path)), None)
+    # A torch file is a zip archive, whose directory comes last.
+    complete = (p for p in candidates if p.is_file() and zipfile.is_zipfile(p))
+    return next((str(path) for path in complete), None)
 
 
 def remove_parts(work_dir: str | Path) -> None:
@@ -78,81 +177,3 @@ def _number(path: Path) -> int:
     """Of ``epoch_12.pth`` or ``iter_16000.pth``; -1 for any other, as the best's."""
     match = re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name)
     return int(match[1]) if match else -1
-
-
-def _is_whole(path: Path) -> bool:
-    """A torch file is a zip archive, whose directory comes last."""
-    return path.is_file() and zipfile.is_zipfile(path)
-
-
-def install_safe_loader() -> None:
-    """Make mmengine read local and downloaded checkpoints through the check."""
-    CheckpointLoader.register_scheme('', loader=load_from_local, force=True)
-    web = ('http://', 'https://')
-    CheckpointLoader.register_scheme(web, loader=load_from_web, force=True)
-
-
-def load_from_web(address: str, map_location=None) -> dict:
-    """Download a checkpoint once, to torch.hub's folder, and read it from there.
-
-    Args:
-        address: http or https address of the file.
-        map_location: As in ``torch.load``.
-
-    Returns:
-        As :func:`load_from_local`.
-
-    Raises:
-        CheckpointError: It cannot be downloaded, or :func:`load_from_local` refuses it.
-    """
-    folder = Path(torch.hub.get_dir()) / 'checkpoints'
-    name = Path(urlparse(address).path)
-    # Of the whole address, since many files are called model.pth.
-    digest = hashlib.sha256(address.encode()).hexdigest()[:8]
-    file = folder / f'{name.stem}-{digest}{name.suffix}'
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(address, str(file))
-        except OSError as error:
-            raise CheckpointError(f'{address} cannot be downloaded: {error}') from error
-    return load_from_local(str(file), map_location)
-
-
-def load_from_local(filename: str, map_location=None) -> dict:
-    """Read a checkpoint; a training state comes back as training left it.
-
-    Args:
-        filename: Local file.
-        map_location: As in ``torch.load``.
-
-    Returns:
-        The content. Configs that a foreign file pickled are inert stand-ins.
-
-    Raises:
-        CheckpointError: Missing, damaged, foreign, or it would run code.
-    """
-    content = read_checkpoint(filename)
-    if not hasattr(torch.serialization, 'safe_globals'):  # torch < 2.5
-        # Every name in the file has just been found on the list of harmless ones.
-        return torch.load(filename, map_location=map_location, weights_only=False)
-    try:
-        with torch.serialization.safe_globals(_training_state_globals()):
-            return torch.load(filename, map_location=map_location, weights_only=True)
-    except Exception:  # it names a config class, whose stand-in is in `content`
-        return content
-
-
-def _training_state_globals() -> list:
-    """What the log buffers of a Runner's checkpoint name."""
-    core = getattr(numpy, '_core', None) or numpy.core
-    kinds = (numpy.float32, numpy.float64, numpy.int32, numpy.int64, numpy.uint32)
-    return [
-        HistoryBuffer,
-        getattr,
-        core.multiarray._reconstruct,
-        core.multiarray.scalar,
-        numpy.dtype,
-        numpy.ndarray,
-        *(type(numpy.dtype(kind)) for kind in kinds),
-    ]

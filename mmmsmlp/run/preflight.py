@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..checkpoints import read_checkpoint
+from ..checkpoints import peek_checkpoint
 from ..configs import checkout
 from ..errors import BadInput, CheckpointError
 from .config import tables_in
@@ -222,7 +222,7 @@ def check_classes(cfg: Config, checkpoint: str) -> None:
     """
     if cfg.get('default_scope') != 'mmseg':
         return
-    meta = read_checkpoint(checkpoint).get('meta')
+    meta = peek_checkpoint(checkpoint).get('meta')
     if not isinstance(meta, dict) or not meta.get('dataset_meta'):
         raise CheckpointError(
             f'{checkpoint} does not say which classes it knows (meta.dataset_meta); '

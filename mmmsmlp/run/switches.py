@@ -10,7 +10,7 @@ from mmengine.dist import master_only
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
-from ..checkpoints import read_checkpoint
+from ..checkpoints import peek_checkpoint
 from ..errors import BadInput
 from .launch import spans_nodes
 from .mends import latest_checkpoint
@@ -101,7 +101,7 @@ def use_resume(cfg: Config, source: str) -> str:
         return f'--resume: {cfg.work_dir} holds no checkpoint yet, training starts anew'
     cfg.resume = True
     cfg.load_from = checkpoint
-    seed = (read_checkpoint(checkpoint).get('meta') or {}).get('seed')
+    seed = (peek_checkpoint(checkpoint).get('meta') or {}).get('seed')
     if seed is not None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
     return f'--resume: continuing from {checkpoint}'

@@ -1,17 +1,15 @@
-"""Are the weights that a run starts from, or is judged by, safe and complete?"""
+"""The weights that a run starts from, found safe and complete before it starts."""
 
 from inspect import signature
 
 from mmengine.config import Config
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import MODELS, init_default_scope
-from torch import nn
 
-from ..checkpoints import load_pretrained, load_whole, read_checkpoint
-from ..checkpoints.keys import SWIN, find_backbone_state, find_family
-from ..checkpoints.load import vet_toolbox_backbone
+from ..checkpoints import peek_checkpoint
+from ..checkpoints.keys import SWIN, Found, find_state, is_backbone, to_own_names
+from ..checkpoints.load import fill_backbone, vet_toolbox_backbone
 from ..errors import BadInput
-from ..geometry import MARK, Geometry
+from ..geometry import Geometry
 from .config import building
 
 
@@ -21,8 +19,8 @@ def check_start(cfg: Config) -> None:
     Raises:
         CheckpointError: It is missing, damaged, foreign or would run code.
     """
-    if cfg.get('load_from') and '://' not in cfg.load_from:
-        read_checkpoint(cfg.load_from)
+    if cfg.get('load_from'):
+        peek_checkpoint(cfg.load_from)
 
 
 def use_pretrained(cfg: Config, file: str) -> str:
@@ -52,7 +50,12 @@ def use_pretrained(cfg: Config, file: str) -> str:
     backbone = cfg.model.backbone
     ours = str(backbone.type).startswith('mmmsmlp.')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    geometry = _fit_to_file(backbone, file)
+    content = peek_checkpoint(file)
+    if ours:
+        found = to_own_names(content, file)
+    else:  # its own loader knows its own names
+        found = find_state(content, file).unwrapped(is_backbone)
+    geometry = _fit_to_file(backbone, found)
     fresh = (backbone.get('init_cfg') or {}).get('fresh', ()) if ours else ()
     backbone.init_cfg = dict(type='Pretrained', checkpoint=file)
     if fresh:
@@ -60,45 +63,23 @@ def use_pretrained(cfg: Config, file: str) -> str:
     with building('model.backbone'):
         built = MODELS.build(backbone)
         if ours:
-            load_pretrained(built, file, fresh=fresh)
+            fill_backbone(built, found, file, fresh)
         else:
             vet_toolbox_backbone(built, file)
     known = f' ({geometry})' if geometry else ''
     return f'--pretrained: {backbone.type} starts from {file}{known}'
 
 
-def check_whole(model: nn.Module, file: str) -> None:
-    """Refuse a checkpoint that leaves any tensor of the model as it was initialised.
-
-    Args:
-        model: Built model, also wrapped for several processes or for TTA.
-        file: Checkpoint.
-
-    Raises:
-        CheckpointError: Names what is missing.
-    """
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    load_whole(model, file)
-
-
-def _fit_to_file(backbone: dict, file: str) -> Geometry | None:
+def _fit_to_file(backbone: dict, found: Found) -> Geometry | None:
     """Set the arguments that depend on the file; return the geometry set."""
     with MODELS.switch_scope_and_registry(None) as registry:
         kind = registry.get(backbone['type'])
     takes = signature(kind).parameters if kind else ()  # unknown: build() says so
-    found = find_backbone_state(read_checkpoint(file))
-    family = find_family(found.tensors)
-    if 'convert_weights' in takes and family is SWIN:
+    if 'convert_weights' in takes and SWIN.fits(found.tensors):
         # mmdet's own Swin can read the released files, if told to.
         backbone['convert_weights'] = True
-    if 'geometry' not in takes:
+    if 'geometry' not in takes or not found.geometry:
         return None
-    if MARK in found.tensors:
-        geometry = Geometry.from_mark(found.tensors[MARK])
-    elif family and family.geometry:
-        geometry = Geometry.of(family.geometry, found.shift_dist)
-    else:
-        return None
-    backbone['geometry'], backbone['shift_dist'] = geometry.name, geometry.distances
-    return geometry
+    backbone['geometry'] = found.geometry.name
+    backbone['shift_dist'] = found.geometry.distances
+    return found.geometry

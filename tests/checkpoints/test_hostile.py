@@ -10,9 +10,16 @@ from collections import OrderedDict
 import pytest
 import torch
 
-from mmmsmlp.checkpoints import load_pretrained, read_checkpoint
+from mmmsmlp.checkpoints import load_pretrained, read_checkpoint, unpickle
 from mmmsmlp.errors import CheckpointError
 from tests.helpers.hostile import Runs
+
+
+@pytest.fixture(autouse=True, params=['by torch', 'by our own'])
+def unpickler(request, monkeypatch):
+    """Also where torch's safe unpickler takes no names of ours."""
+    if request.param == 'by our own':
+        monkeypatch.setattr(unpickle, 'TORCH_TAKES_NAMES', False)
 
 
 def calls(marker):
@@ -46,6 +53,17 @@ def test_code_never_runs(tiny, kind, zipped, place):
     with pytest.raises(CheckpointError):
         load_pretrained(tiny.build(), file)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize('kind', calls('.'))
+@pytest.mark.parametrize('protocol', [3, 4, 5])
+def test_code_never_runs_in_other_protocols(tiny, kind, protocol):
+    marker = tiny.folder / 'ran'
+    hostile, name = calls(marker)[kind]
+    file = tiny.save({'w': torch.ones(1), 'x': hostile}, pickle_protocol=protocol)
+    with pytest.raises(CheckpointError) as error:
+        read_checkpoint(file)
+    assert name in str(error.value) and not marker.exists()
 
 
 @pytest.mark.parametrize('protocol', range(6))

@@ -80,10 +80,10 @@ def test_a_released_checkpoint_starts_it(files, monkeypatch, tmp_path, name):
     _, family, size, *_ = name.split('_')
     cfg = load_config(str(CONFIGS / f'{name}.py'))
     reports = []
-    load = weights.load_pretrained
+    load = weights.fill_backbone
     monkeypatch.setattr(
         weights,
-        'load_pretrained',
+        'fill_backbone',
         lambda *args, **kwargs: reports.append(load(*args, **kwargs)),
     )
     if not cfg.model.backbone.type.startswith('mmmsmlp.'):

@@ -48,7 +48,7 @@ def test_two_processes_learn_as_without(
         folder = tmp_path / name
         result = run_shell('dist_train.sh', config, 2, '--work-dir', folder)
         assert result.returncode == 0, result.stderr[-3000:]
-        saved = torch.load(folder / 'epoch_1.pth', weights_only=False)
+        saved = torch.load(folder / 'epoch_1.pth', weights_only=True)
         states[name] = saved['state_dict']
     assert states['plain'].keys() == states['sharded'].keys()
     for key, weight in states['plain'].items():

@@ -85,7 +85,7 @@ def test_the_heads_of_a_segmentor_compute_in_bfloat16_too():
 def test_amp_trains_here_by_bfloat16(run_tool, tiny_config, tmp_path):
     code, out, err = run_tool('train.py', tiny_config, '--amp', '--work-dir', 'run')
     assert code == 0, err
-    saved = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=False)
+    saved = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=True)
     kinds = {t.dtype for t in saved['state_dict'].values() if t.is_floating_point()}
     assert kinds == {torch.float32}
     assert 'CPUAmpOptimWrapper' in saved['meta']['cfg']

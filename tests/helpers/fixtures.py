@@ -5,9 +5,12 @@ import os
 import runpy
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.helpers.commands import ROOT, TOOLS
@@ -72,7 +75,31 @@ def tiny_config(tiny_data):
 
 
 @pytest.fixture
-def run_tool(monkeypatch, capfd, tmp_path):
+def stock_mmengine(monkeypatch):
+    """What a test mends in mmengine's reading is as it was for the next test."""
+    from mmengine.runner import checkpoint
+
+    loader = checkpoint.CheckpointLoader
+    monkeypatch.setattr(loader, '_schemes', loader._schemes.copy())
+    monkeypatch.setattr(checkpoint, 'load_state_dict', checkpoint.load_state_dict)
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """How often each file was loaded, by its name."""
+    counts, load = Counter(), torch.load
+
+    def counted(file, *args, **kwargs):
+        counts[Path(getattr(file, 'name', file)).name] += 1
+        return load(file, *args, **kwargs)
+
+    monkeypatch.setattr(torch, 'load', counted)
+    monkeypatch.setattr('mmmsmlp.checkpoints.read._kept', {})
+    return counts
+
+
+@pytest.fixture
+def run_tool(monkeypatch, capfd, tmp_path, stock_mmengine):
     """Run a Python tool in this process, which has imported mmdet once.
 
     Gives ``run(name, *args) -> (exit code, stdout, stderr)``; the working directory is
@@ -80,7 +107,6 @@ def run_tool(monkeypatch, capfd, tmp_path):
     """
     from mmengine.logging import MessageHub, MMLogger
     from mmengine.registry import DefaultScope
-    from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
     from mmengine.visualization import Visualizer
 
     monkeypatch.chdir(tmp_path)
@@ -102,8 +128,7 @@ def run_tool(monkeypatch, capfd, tmp_path):
         out, err = capfd.readouterr()
         return code, out, err
 
-    yield run
-    CheckpointLoader.register_scheme('', loader=load_from_local, force=True)
+    return run
 
 
 @pytest.fixture

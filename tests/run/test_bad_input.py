@@ -108,7 +108,7 @@ def test_an_image_that_is_none(run_tool, tiny_config, trained, tmp_path):
 def files(trained, tmp_path):
     """Bad checkpoints by kind."""
     good = trained / 'epoch_1.pth'
-    state = torch.load(good, weights_only=False)['state_dict']
+    state = torch.load(good, weights_only=True)['state_dict']
     backbone = {key: value for key, value in state.items() if 'backbone' in key}
     unmarked = {k: v for k, v in state.items() if k != 'backbone.geometry'}
     other = {**state, 'backbone.geometry': Geometry.of('released', (-1, 1)).mark()}

@@ -35,7 +35,7 @@ randomness = dict(seed=None)
 
 
 def weights(path):
-    return torch.load(path, weights_only=False)['state_dict']
+    return torch.load(path, weights_only=True)['state_dict']
 
 
 @pytest.mark.parametrize(

@@ -6,27 +6,32 @@ from argparse import Namespace
 import pytest
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
-from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
+from mmengine.runner.checkpoint import CheckpointLoader, save_checkpoint
 
+from mmmsmlp.engine.hooks import PlainCheckpointHook
 from mmmsmlp.errors import CheckpointError
-from mmmsmlp.run.mends import install_safe_loader
+from mmmsmlp.run import mends
 from tests.helpers.hostile import Runs
 
 
 @pytest.fixture
-def load():
-    install_safe_loader()
-    yield CheckpointLoader.load_checkpoint
-    CheckpointLoader.register_scheme('', loader=load_from_local, force=True)
+def load(stock_mmengine):
+    mends.install()
+    return CheckpointLoader.load_checkpoint
 
 
 def test_a_training_state_comes_back_whole(load, tmp_path):
     buffer = HistoryBuffer([1.0, 3.0], [1, 1])
-    content = dict(state_dict=dict(w=torch.arange(3.0)), logs=dict(loss=buffer))
+    content = dict(
+        state_dict=dict(w=torch.arange(3.0)),
+        message_hub=dict(log_scalars=dict(loss=buffer)),
+    )
     torch.save(content, tmp_path / 'run.pth')
     loaded = load(str(tmp_path / 'run.pth'))
-    assert type(loaded['logs']['loss']) is HistoryBuffer
-    assert loaded['logs']['loss'].mean() == 2.0
+    PlainCheckpointHook().after_load_checkpoint(None, loaded)
+    (loss,) = loaded['message_hub']['log_scalars'].values()
+    assert type(loss) is HistoryBuffer
+    assert loss.mean() == 2.0
     assert loaded['state_dict']['w'].tolist() == [0, 1, 2]
 
 
@@ -46,3 +51,31 @@ def test_code_does_not_run(load, tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match='mkdir'):
         load('bomb.pth')
     assert not os.path.exists('exploded')
+
+
+@pytest.mark.parametrize(
+    'address',
+    ['s3://b/a.pth', 'cluster:s3://b/a.pth', 'petrel://b/a.pth', 'pavi://a.pth',
+     'modelzoo://resnet18', 'torchvision://resnet18', 'open-mmlab://a',
+     'openmmlab://a', 'mmcls://a', 'http://example.org/a.pth'],
+)  # fmt: skip
+def test_no_other_scheme_goes_around_the_reader(load, address):
+    with pytest.raises(CheckpointError, match=r'not read from [a-z3:-]+:// addresses'):
+        load(address)
+
+
+def test_a_layout_that_a_toolbox_alone_knows(load, tmp_path):
+    content = dict(visual=dict(w=torch.ones(2)), text=dict(w=torch.zeros(2)))
+    torch.save(content, tmp_path / 'clip.pth')
+    loaded = load(str(tmp_path / 'clip.pth'))
+    assert loaded.keys() == content.keys() and loaded['text']['w'].tolist() == [0, 0]
+
+
+def test_a_checkpoint_appears_complete_or_not_at_all(load, tmp_path, monkeypatch):
+    path = tmp_path / 'epoch_1.pth'
+    save_checkpoint(dict(state_dict=dict(w=torch.ones(2))), str(path))
+    monkeypatch.setattr(os, 'replace', lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save_checkpoint(dict(state_dict=dict(w=torch.zeros(2))), str(path))
+    assert torch.load(path, weights_only=True)['state_dict']['w'].tolist() == [1, 1]
+    assert list(tmp_path.iterdir()) == [path]

@@ -22,7 +22,7 @@ RESNET = dict(type='mmdet.ResNet', depth=18, base_channels=8, num_stages=2,
 
 
 def test_a_run_keeps_checkpoint_config_and_environment(trained):
-    checkpoint = torch.load(trained / 'epoch_1.pth', weights_only=False)
+    checkpoint = torch.load(trained / 'epoch_1.pth', weights_only=True)
     assert checkpoint['meta']['epoch'] == 1 and checkpoint['meta']['iter'] == 3
     assert checkpoint['meta']['dataset_meta']['classes'] == ('square', 'bar')
     assert checkpoint['state_dict']['backbone.geometry'].tolist() == [0, 0, 1]
@@ -32,7 +32,7 @@ def test_a_run_keeps_checkpoint_config_and_environment(trained):
 
 
 def test_pretrained_sets_weights_and_geometry(run_tool, tiny_config, trained, tmp_path):
-    checkpoint = torch.load(trained / 'epoch_1.pth', weights_only=False)
+    checkpoint = torch.load(trained / 'epoch_1.pth', weights_only=True)
     state = checkpoint['state_dict']
     state['backbone.geometry'] = Geometry.of('released', (-1, 1)).mark()
     state['backbone.stages.0.embed.proj.bias'].fill_(0.25)
@@ -43,7 +43,7 @@ def test_pretrained_sets_weights_and_geometry(run_tool, tiny_config, trained, tm
     )  # fmt: skip
     assert code == 0, err
     assert 'starts from released.pth (released: roll by +s, then mix' in out + err
-    after = torch.load('run/epoch_1.pth', weights_only=False)['state_dict']
+    after = torch.load('run/epoch_1.pth', weights_only=True)['state_dict']
     assert after['backbone.geometry'].tolist() == [1, -1, 1]
     assert (after['backbone.stages.0.embed.proj.bias'] == 0.25).all()
     backbone = Config.fromfile('run/tiny.py').model.backbone
@@ -66,7 +66,7 @@ def test_resume_continues_the_latest_checkpoint(run_tool, tiny_config, trained):
     assert 'resumed epoch: 1, iter: 3' in log
     assert 'Scaling the original LR by 0.0625' in log
     assert 'Epoch(train) [1][' not in log and 'Epoch(train) [2][3/3]' in log
-    epochs = torch.load('moved/epoch_2.pth', weights_only=False)['meta']['epoch']
+    epochs = torch.load('moved/epoch_2.pth', weights_only=True)['meta']['epoch']
     assert epochs == 2
 
 

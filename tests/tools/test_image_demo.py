@@ -109,7 +109,7 @@ def untrained(tmp_path):
     return write
 
 
-def test_segmentation(run_tool, untrained, tiny_data, tmp_path):
+def test_segmentation(run_tool, untrained, tiny_data, tmp_path, reads):
     names = dict(
         classes=('sky', 'sea', 'land'), palette=[[0, 0, 9], [0, 9, 0], [9] * 3]
     )
@@ -119,6 +119,7 @@ def test_segmentation(run_tool, untrained, tiny_data, tmp_path):
         'image_demo.py', 'images', 'config.py', 'weights.pth', '--out-dir', 'out'
     )
     assert code == 0, err
+    assert reads == {'weights.pth': 1}
     line = next(line for line in out.splitlines() if line.startswith('images/1.png'))
     assert set(line.split('classes: ')[1].split(', ')) <= set(names['classes'])
     files = ['1.png', '2.png', '3.png']
@@ -135,13 +136,14 @@ def test_segmentation_needs_class_names(run_tool, untrained, tiny_data):
     assert code == 2 and 'does not say which classes it knows' in err
 
 
-def test_classification(run_tool, untrained, tiny_data, tmp_path):
+def test_classification(run_tool, untrained, tiny_data, tmp_path, reads):
     untrained(CLASSIFICATION, dataset_meta=dict(classes=('cat', 'dog', 'cow')))
     code, out, err = run_tool(
         'image_demo.py', tiny_data / 'images/2.png', 'config.py', 'weights.pth',
         '--out-dir', 'out',
     )  # fmt: skip
     assert code == 0, err
+    assert reads == {'weights.pth': 1}
     line = next(line for line in out.splitlines() if '2.png: ' in line)
     assert line.split('2.png: ')[1].split(' (')[0] in ('cat', 'dog', 'cow')
     assert drawn(tmp_path / 'out/vis') == ['2.png']

@@ -56,7 +56,7 @@ def test_it_trains_evaluates_and_starts_a_backbone(run_tool, pictures):
     scalars = next(Path('run').rglob('scalars.json')).read_text().splitlines()
     steps = [json.loads(line) for line in scalars]
     assert steps[0]['lr'] == pytest.approx(1e-5) and np.isfinite(steps[0]['loss'])
-    checkpoint = torch.load('run/epoch_1.pth', weights_only=False)
+    checkpoint = torch.load('run/epoch_1.pth', weights_only=True)
     averaged, plain = checkpoint['state_dict'], checkpoint['ema_state_dict']
     assert any(not torch.equal(averaged[k], plain[f'module.{k}']) for k in averaged)
     code, out, err = run_tool('test.py', 'leaf.py', 'run/epoch_1.pth')

@@ -137,7 +137,7 @@ def test_classes_travel_in_the_checkpoint(run_tool, shapes, segmentor, tmp_path)
     drawn = np.asarray(Image.open(tmp_path / 'outputs/vis' / Path(image).name))
     assert drawn.shape == (96, 96, 3)
 
-    content = torch.load(segmentor, weights_only=False)
+    content = torch.load(segmentor, weights_only=True)
     del content['meta']['dataset_meta']
     torch.save(content, tmp_path / 'nameless.pth')
     for tool in (('test.py',), ('image_demo.py', image)):

@@ -98,7 +98,7 @@ def test_train_and_evaluate(run_tool, pictures, task):
     code, out, err = run_tool('train.py', 'c.py', '--work-dir', 'run')
     assert code == 0, err
     assert ('SyncBN became BN in 1 places' in out + err) == (task == 'segmentation')
-    checkpoint = torch.load('run/epoch_1.pth', weights_only=False)
+    checkpoint = torch.load('run/epoch_1.pth', weights_only=True)
     assert tuple(checkpoint['meta']['dataset_meta']['classes']) == classes
     code, out, err = run_tool(
         'test.py', 'c.py', 'run/epoch_1.pth', '--metrics', 'm.json', '--out', 'p.pkl',

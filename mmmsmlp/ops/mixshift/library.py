@@ -39,16 +39,7 @@ def mix_shift_op(
 
 
 @mix_shift_op.register_fake
-def _(
-    x: Tensor,
-    weights_h: list[Tensor],
-    biases_h: list[Tensor],
-    weights_v: list[Tensor],
-    biases_v: list[Tensor],
-    shift_dist: list[int],
-    order: str,
-    backend: str,
-) -> Tensor:
+def _(x: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(x, memory_format=LAST)
 
 
@@ -70,13 +61,7 @@ def mix_shift_backward_op(
 
 @mix_shift_backward_op.register_fake
 def _(
-    grad: Tensor,
-    x: Tensor,
-    weights_h: list[Tensor],
-    weights_v: list[Tensor],
-    shift_dist: list[int],
-    order: str,
-    backend: str,
+    grad: Tensor, x: Tensor, weights_h: list[Tensor], weights_v: list[Tensor], *_: Any
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
     return (
         torch.empty_like(x, memory_format=LAST),

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from ..spec import Filters, Groups
 from .depthwise import LAST, depthwise, filter_grad, input_grad
-from .gathering import roll_both, sum_rolled
-from .rolling import add_rolled, rolled_copies, scaled_rolls
+from .rolling import add_rolled, roll_both, rolled_copies, scaled_rolls, sum_rolled
 
 SMALL = 640 * 1024  # numbers in a map; measured on an AMD EPYC, two threads
 
