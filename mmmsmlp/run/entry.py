@@ -44,7 +44,8 @@ def positive(text: str) -> int:
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that training and testing share."""
+    """Add the arguments that training and testing share, the config first."""
+    parser.add_argument('config', help='such as configs/retinanet_msmlp_t_1x.py')
     parser.add_argument(
         '--work-dir', metavar='DIR', help='run folder; default work_dirs/CONFIG_NAME'
     )
