@@ -1,8 +1,8 @@
 """The configs of the package: their names, what a name says, and where they lie."""
 
+import fnmatch
 from dataclasses import dataclass
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,11 +68,8 @@ def list_configs(pattern: str = '*') -> list[str]:
     folder = root() / 'configs'
     paths = (path.relative_to(folder) for path in folder.rglob('*.py'))
     names = (path.with_suffix('').as_posix() for path in paths)
-    return sorted(
-        name
-        for name in names
-        if not name.startswith('_base_/') and fnmatchcase(name, pattern)
-    )
+    ours = [name for name in names if not name.startswith('_base_/')]
+    return sorted(fnmatch.filter(ours, pattern))
 
 
 def config_path(name: str) -> Path:

@@ -119,14 +119,9 @@ def check_geometry(
 ) -> None:
     """Refuse a state dict whose mix-shift weights are of another geometry.
 
-    For a backbone's ``_load_from_state_dict``, before anything is copied. A
-    state dict without mix-shift weights and without a mark under ``prefix`` has
-    nothing to check (a host's weights for a hybrid, or another model).
-
-    Args:
-        expected: That of the model that is to be filled.
-        state_dict: The weights.
-        prefix: What the model's keys start with, such as 'backbone.'.
+    For a backbone's ``_load_from_state_dict``, before anything is copied. Without
+    mix-shift weights and without a mark under ``prefix``, which the model's keys start
+    with, there is nothing to check (a host's weights for a hybrid, or another model).
 
     Raises:
         GeometryError: The mark differs, or there are mix-shift weights without one.

@@ -6,26 +6,18 @@ import argparse
 import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import peek_checkpoint
 from mmmsmlp.run import mends, switches
-from mmmsmlp.run.config import (
-    build_loops,
-    build_runner,
-    check_is_experiment,
-    load_config,
-    set_work_dir,
-)
+from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
 from mmmsmlp.run.preflight import check_classes, check_data_paths, check_dataset_classes
-from mmmsmlp.run.switches import collate_for_scope
 
 NEEDED = ('default_scope', 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='such as configs/retinanet_msmlp_t_1x.py')
-    parser.add_argument('checkpoint', help='weights of the whole model')
     add_common_arguments(parser)
+    parser.add_argument('checkpoint', help='weights of the whole model')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument('--out', metavar='FILE.pkl', help='write every prediction')
     parser.add_argument('--metrics', metavar='FILE.json', help='write the metrics')
@@ -38,23 +30,23 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     check_is_experiment(cfg, *NEEDED)
-    set_work_dir(cfg, args.work_dir)
+    switches.use_work_dir(cfg, args.work_dir)
     mends.install(complete=True)
     switches.check_out_files(args.out, args.metrics)
     if args.tta:
         switches.use_tta(cfg)
     if args.show or args.show_dir:
         switches.use_visualization(cfg, args.show, args.show_dir)
-    collate_for_scope(cfg)
+    switches.collate_for_scope(cfg)
     check_data_paths(cfg, ('test',))
     check_dataset_classes(cfg, ('test',))
     peek_checkpoint(args.checkpoint)
     check_classes(cfg, args.checkpoint)
-    switches.drop_sharding(cfg)
+    for sharding in 'runner_type', 'strategy':  # every process takes the whole model
+        cfg.pop(sharding, None)
     cfg.load_from, cfg.resume = args.checkpoint, False
     notices = set_up_processes(cfg, args.launcher, args.local_rank)
-    runner = build_runner(cfg)
-    build_loops(runner, 'test')
+    runner = build_runner(cfg, 'test')
     for notice in notices:
         runner.logger.info(notice)
     if args.out:

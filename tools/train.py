@@ -4,30 +4,18 @@
 import argparse
 
 import _checkout  # noqa: F401  before the package is imported
-from mmmsmlp.run import curves, mends, switches
-from mmmsmlp.run.config import (
-    build_loops,
-    build_runner,
-    check_is_experiment,
-    load_config,
-    set_work_dir,
-)
+from mmmsmlp.checkpoints import peek_checkpoint
+from mmmsmlp.run import curves, mends, preflight, switches
+from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
-from mmmsmlp.run.preflight import (
-    check_batch_of_one,
-    check_data_paths,
-    check_dataset_classes,
-)
-from mmmsmlp.run.switches import seed_by_progress
-from mmmsmlp.run.weights import check_start, use_pretrained
+from mmmsmlp.run.weights import use_pretrained
 
 NEEDED = ('default_scope', 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='such as configs/retinanet_msmlp_t_1x.py')
     add_common_arguments(parser)
     parser.add_argument(
         '--pretrained',
@@ -63,7 +51,7 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     check_is_experiment(cfg, *NEEDED)
-    set_work_dir(cfg, args.work_dir)
+    switches.use_work_dir(cfg, args.work_dir)
     mends.install()
     notices = [mends.keep_two(cfg)]
     if args.amp:
@@ -75,19 +63,17 @@ def main() -> None:
     if args.resume:
         notices.append(switches.use_resume(cfg, args.resume))
     switches.collate_for_scope(cfg)
-    seed_by_progress(cfg)
-    for hook in 'RunRecordHook', 'PlainCheckpointHook':
-        cfg.custom_hooks.append(dict(type=f'mmmsmlp.{hook}'))
-    check_data_paths(cfg, ('train', 'val'))
-    check_dataset_classes(cfg, ('train', 'val'))
-    check_start(cfg)
+    switches.use_our_hooks(cfg)
+    preflight.check_data_paths(cfg, ('train', 'val'))
+    preflight.check_dataset_classes(cfg, ('train', 'val'))
+    if cfg.get('load_from'):
+        peek_checkpoint(cfg.load_from)
     if args.pretrained:
         notices.append(use_pretrained(cfg, args.pretrained))
     notices += set_up_processes(cfg, args.launcher, args.local_rank)
-    check_batch_of_one(cfg)
+    preflight.check_batch_of_one(cfg)
     mends.remove_parts(cfg.work_dir)
-    runner = build_runner(cfg)
-    build_loops(runner, 'train', 'val')
+    runner = build_runner(cfg, 'train', 'val')
     for notice in filter(None, notices):
         runner.logger.info(notice)
     runner.train()

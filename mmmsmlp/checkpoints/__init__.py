@@ -1,19 +1,12 @@
 """Reading checkpoints safely, and filling models with them completely."""
 
-from .load import (
-    Coverage,
-    load_pretrained,
-    load_whole,
-    missing_tensors,
-    vet_toolbox_backbone,
-)
+from .load import Coverage, load_pretrained, load_whole, vet_toolbox_backbone
 from .read import peek_checkpoint, read_checkpoint
 
 __all__ = [
     'Coverage',
     'load_pretrained',
     'load_whole',
-    'missing_tensors',
     'peek_checkpoint',
     'read_checkpoint',
     'vet_toolbox_backbone',

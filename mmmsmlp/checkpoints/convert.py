@@ -73,7 +73,8 @@ def convert_state(
         ValueError: As ``Geometry.of``.
     """
     found = to_own_names(read_checkpoint(path), path)
-    tensors = dict(found.tensors)
+    # Copied out of storages that they may share with others.
+    tensors = {key: tensor.detach().clone() for key, tensor in found.tensors.items()}
     try:
         keys = _check_family(found, family)
         stated = _geometry(found, keys, geometry, shift_dist)
@@ -85,7 +86,7 @@ def convert_state(
         raise type(error)(f'{path}: {error}') from None
     source = dict(
         source=Path(path).name,
-        sha256=sha256(local_file(path)),
+        sha256=hashlib.sha256(local_file(path).read_bytes()).hexdigest(),
         layout=found.layout,
         keys=keys,
     )
@@ -96,23 +97,13 @@ def convert_state(
     ]
     if found.ignored:
         notes.append(f'left out: {count_by_part(found.ignored)}')
-    return Converted(_alone(tensors), _alone(head), kind, kwargs, source, notes)
-
-
-def sha256(path: FileName) -> str:
-    """The hex digest of a file."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return Converted(tensors, head, kind, kwargs, source, notes)
 
 
 def _check_family(found: Found, family: str) -> str:
     """The name of the layout of the keys, which must be one of ``family``."""
-    own = OWN if has_own_names(found.tensors) else None
-    keys = found.family.family if found.family else own
-    if keys is None:
+    keys = found.family.family if found.family else OWN
+    if not found.family and not all(map(_OWN.fullmatch, found.tensors)):
         raise CheckpointError(
             'the keys are of no layout known here (MS-MLP, Swin or Focal Transformer): '
             f'{", ".join(list(found.tensors)[:3])} ...; is it another model?'
@@ -160,11 +151,6 @@ def _geometry(
     return stated
 
 
-def _alone(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors out of storages that they may share with others."""
-    return {key: tensor.detach().clone() for key, tensor in tensors.items()}
-
-
 _OWN = re.compile(
     r'geometry|(stage0|stages\.[0-3])\.(embed|blocks\.\d+)\..+'
     r'|norm[0-3]\.(weight|bias)|head\.fc\.(weight|bias)'
@@ -176,11 +162,6 @@ _KINDS = {  # of stage 1, of stages 2-4
     ('swin', 'swin'): 'SwinTransformer',
     ('focal', 'focal'): 'FocalTransformer',
 }
-
-
-def has_own_names(tensors: Mapping[str, Tensor]) -> bool:
-    """Tell whether every key is one that this package's backbones use."""
-    return bool(tensors) and all(_OWN.fullmatch(key) for key in tensors)
 
 
 def find_arch(tensors: Mapping[str, Tensor]) -> tuple[str, dict]:
@@ -205,20 +186,19 @@ def find_arch(tensors: Mapping[str, Tensor]) -> tuple[str, dict]:
             f'stages 1-4 are of the kinds {", ".join(kinds)}, and no backbone here is '
             'composed like that'
         )
-    first = 'stage0' if weights.depth('stage0') else 'stages.0'
+    norm = 'norm' if kinds[0] == 'mix' else 'norm1'
     arch = dict(
-        embed_dims=weights.width(kinds[0]),
+        embed_dims=weights[f'stages.0.blocks.0.{norm}.weight'].shape[0],
         depths=[weights.depth(f'stages.{stage}') for stage in range(4)],
     )
+    first = 'stage0' if weights.depth('stage0') else 'stages.0'
     kwargs = dict(arch=arch, in_channels=weights[f'{first}.embed.proj.weight'].shape[1])
     if name != 'FocalTransformer':
         kwargs['patch_size'] = 2 if first == 'stage0' else 4
     if kinds[0] == 'mix':
         geometry = Geometry.from_mark(weights[MARK])
         kwargs.update(geometry=geometry.name, shift_dist=geometry.distances)
-        sizes = [
-            weights.mix_sizes(stage) for stage in range(4) if kinds[stage] == 'mix'
-        ]
+        sizes = [weights.mix_sizes(i) for i, kind in enumerate(kinds) if kind == 'mix']
         arch['mix_sizes'] = sizes if name == 'MSMLP' else sizes[0]
         if weights['stages.0.blocks.0.mix.horizontal.0.weight'].shape[1] > 1:
             kwargs['mix_conv'] = 'full'
@@ -227,70 +207,53 @@ def find_arch(tensors: Mapping[str, Tensor]) -> tuple[str, dict]:
     if kinds[1] != 'mix':
         # A hybrid's arch has entries for stage 1 too, of which only the depth counts.
         stages = [max(stage, kinds.index(kinds[1])) for stage in range(4)]
-        arch['num_heads'] = [weights.heads(stage) for stage in stages]
-        arch['window_size'] = weights.window(3)
+        arch['num_heads'] = [weights.table(stage).shape[1] for stage in stages]
+        window = arch['window_size'] = (isqrt(weights.table(3).shape[0]) + 1) // 2
         if kinds[1] == 'focal':
-            arch.update(weights.focus(stages))
+            arch.update(weights.focus(stages, window))
     return name, kwargs
 
 
-class _Weights:
-    """Reads what single tensors tell."""
+class _Weights(dict[str, Tensor]):
+    """A state dict, and what its shapes tell of a stage."""
 
-    def __init__(self, tensors: Mapping[str, Tensor]):
-        self.tensors = tensors
-
-    def __getitem__(self, key: str) -> Tensor:
-        if key not in self.tensors:
-            raise CheckpointError(f'{key} is missing, so the architecture is unknown')
-        return self.tensors[key]
-
-    def get(self, stage: int, rest: str) -> Tensor | None:
-        return self.tensors.get(f'stages.{stage}.blocks.0.attn.{rest}')
+    def __missing__(self, key: str) -> Tensor:
+        raise CheckpointError(f'{key} is missing, so the architecture is unknown')
 
     def depth(self, stage: str) -> int:
         match = re.compile(re.escape(stage) + r'\.blocks\.(\d+)\.').match
-        return max((int(m[1]) for m in map(match, self.tensors) if m), default=-1) + 1
+        return max((int(m[1]) for m in map(match, self) if m), default=-1) + 1
 
     def kind(self, stage: int) -> str:
         block = f'stages.{stage}.blocks.0.'
-        if block + 'mix.horizontal.0.weight' in self.tensors:
+        if block + 'mix.horizontal.0.weight' in self:
             return 'mix'
         focal = ('pool.weight', 'relative_position_bias_table_to_neighbors')
-        if any(self.get(stage, rest) is not None for rest in focal):
+        if any(block + 'attn.' + rest in self for rest in focal):
             return 'focal'
         self[block + 'attn.qkv.weight']
         return 'swin'
 
-    def width(self, kind: str) -> int:
-        norm = 'norm' if kind == 'mix' else 'norm1'
-        return self[f'stages.0.blocks.0.{norm}.weight'].shape[0]
-
     def mix_sizes(self, stage: int) -> list[int]:
         start = f'stages.{stage}.blocks.0.mix.horizontal.'
-        groups = sum(key.startswith(start) for key in self.tensors) // 2
+        groups = sum(key.startswith(start) for key in self) // 2
         return [self[f'{start}{n}.weight'].shape[-1] for n in range(groups)]
 
-    def _table(self, stage: int) -> Tensor:
+    def table(self, stage: int) -> Tensor:
+        """The position table, ((2 window - 1)**2, heads)."""
         return self[f'stages.{stage}.blocks.0.attn.relative_position_bias_table']
 
-    def heads(self, stage: int) -> int:
-        return self._table(stage).shape[1]
-
-    def window(self, stage: int) -> int:
-        return (isqrt(self._table(stage).shape[0]) + 1) // 2
-
-    def focus(self, stages: Sequence[int]) -> dict[str, list[int]]:
+    def focus(self, stages: Sequence[int], window: int) -> dict[str, list[int]]:
         """What an arch of the Focal Transformer says besides heads and window."""
-        size = self.window(3)
         names = 'focal_levels', 'focal_windows', 'expand_sizes'
         focus: dict[str, list[int]] = {name: [] for name in names}
         for stage in stages:
-            pooled = self.get(stage, 'relative_position_bias_table_to_windows.0')
-            around = self.get(stage, 'relative_position_bias_table_to_neighbors')
-            reach = 0 if pooled is None else isqrt(pooled.shape[1]) - size + 1
+            table = f'stages.{stage}.blocks.0.attn.relative_position_bias_table_to'
+            pooled = self.get(f'{table}_windows.0')
+            around = self.get(f'{table}_neighbors')
+            reach = 0 if pooled is None else isqrt(pooled.shape[1]) - window + 1
             margin = 0 if around is None else around.shape[-1] // 4
             focus['focal_levels'].append(2 if reach else 1)
             focus['focal_windows'].append(reach)
-            focus['expand_sizes'].append(size - isqrt(size**2 - margin))
+            focus['expand_sizes'].append(window - isqrt(window**2 - margin))
         return focus

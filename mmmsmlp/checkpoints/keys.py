@@ -78,7 +78,11 @@ class Found:
         head = {key: beside.pop(key) for key in HEAD if key in beside} or self.head
         return replace(
             self,
-            tensors=_under(prefix, self.tensors),
+            tensors={
+                key[len(prefix) :]: tensor
+                for key, tensor in self.tensors.items()
+                if key.startswith(prefix)
+            },
             layout=f'{self.layout} > {prefix}',
             ignored=self.ignored + Counter(key.split('.')[0] for key in beside),
             head=head,
@@ -86,43 +90,24 @@ class Found:
 
     def unwrapped(self, fits: Callable[[Collection[str]], bool]) -> 'Found':
         """Without known prefixes, if ``fits`` says that the keys behind them fit."""
-        way = _way_in(self.tensors, fits)
-        if way is None:
-            return self
-        found = self
-        for prefix in way:
-            found = found.under(prefix)
-        # Where a single module was compiled or wrapped.
-        inside = dict.fromkeys(
-            name for k in found.tensors for name in _INSIDE.findall(k)
-        )
-        if not inside:
-            return found
-        return replace(
-            found,
-            tensors={_INSIDE.sub('', k): t for k, t in found.tensors.items()},
-            layout=' > '.join([found.layout, *inside]),
-        )
+        return self._way_in(fits) or self
 
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k[len(prefix) :]: t for k, t in tensors.items() if k.startswith(prefix)}
-
-
-def _way_in(
-    tensors: Mapping[str, Tensor],
-    fits: Callable[[Collection[str]], bool],
-    depth: int = 9,
-) -> tuple[str, ...] | None:
-    """The prefixes to strip one after the other; None if no way leads to what fits."""
-    if fits([_INSIDE.sub('', key) for key in tensors]):
-        return ()
-    for prefix in PREFIXES if depth else ():
-        inner = _under(prefix, tensors)
-        way = _way_in(inner, fits, depth - 1) if inner else None
-        if way is not None:
-            return (prefix, *way)
-    return None
+    def _way_in(
+        self, fits: Callable[[Collection[str]], bool], depth: int = 9
+    ) -> 'Found | None':
+        keys = [_INSIDE.sub('', key) for key in self.tensors]
+        if fits(keys):
+            inside = dict.fromkeys(n for k in self.tensors for n in _INSIDE.findall(k))
+            if not inside:
+                return self
+            tensors = dict(zip(keys, self.tensors.values(), strict=True))
+            layout = ' > '.join([self.layout, *inside])
+            return replace(self, tensors=tensors, layout=layout)
+        for prefix in PREFIXES if depth else ():
+            inner = self.under(prefix)
+            if inner.tensors and (found := inner._way_in(fits, depth - 1)):
+                return found
+        return None
 
 
 def find_state(content: Mapping[str, Any], file: FileName) -> Found:
@@ -177,14 +162,10 @@ def is_backbone(keys: Collection[str]) -> bool:
 
 
 def to_own_names(content: Mapping[str, Any], file: FileName) -> Found:
-    """Take the backbone out of a checkpoint's content, under this package's names.
+    """Take the backbone out of the content of ``file``, under this package's names.
 
     Where the file is a whole detector, segmentor or classifier, everything else in it
     is ignored, but for a classifier's ``head.fc``.
-
-    Args:
-        content: What ``read_checkpoint`` returns.
-        file: Where it is from.
 
     Returns:
         The tensors, with the mark of their geometry where it is known: from the file,
@@ -244,12 +225,15 @@ class KeyMap:
         marker: A pattern that a key of this family, and of no other, matches.
         rules: Patterns for entire keys and what they become, as in ``re.sub``.
         geometry: The mix-shift geometry that this layout implies.
+        unfolded: Its patch merging counts the 2x2 neighbours of a channel before the
+            channels, as ``torch.nn.Unfold`` does.
     """
 
     family: str
     marker: str
     rules: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
     geometry: str | None = None
+    unfolded: bool = False
 
     def fits(self, keys: Iterable[str]) -> bool:
         """Tell whether these are this family's keys."""
@@ -265,79 +249,12 @@ class KeyMap:
     def apply(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename every tensor of a state dict, a classifier's to ``head.fc.``.
 
-        Raises:
-            CheckpointError: A key has no name here, or two get the same.
-        """
-        names = {key: self.rename(key) for key in tensors}
-        unknown = [key for key, name in names.items() if name is None]
-        if unknown:
-            raise CheckpointError(
-                f'the keys are of the {self.family} layout, but {len(unknown)} of them '
-                f'are unknown in it: {", ".join(unknown[:5])}; is it a variant model?'
-            )
-        renamed = {name: tensors[key] for key, name in names.items() if name}
-        if len(renamed) < len(tensors):
-            raise CheckpointError(
-                f'two keys of the {self.family} layout map to the same tensor'
-            )
-        return renamed
-
-
-def next_stage(match: re.Match[str]) -> str:
-    """Name what reduces the resolution behind a layer: it is the next stage's embed."""
-    return f'stages.{int(match[1]) + 1}.embed.{match[2]}'
-
-
-BLOCK = r'layers\.(\d+)\.blocks\.(\d+)\.'
-AFFINE = r'(weight|bias)'
-
-# The authors' released MS-MLP: the four patch embeddings are the stem's and one at
-# the end of each layer but the last; lr/td are the horizontal and vertical branch.
-MSMLP = KeyMap(
-    family='msmlp',
-    marker=BLOCK + r'dwconv_lr\.\d+\.weight',
-    geometry='released',
-    rules=(
-        (rf'patch_embed\.((?:proj|norm)\.{AFFINE})', r'stages.0.embed.\1'),
-        (rf'layers\.(\d+)\.downsample\.((?:proj|norm)\.{AFFINE})', next_stage),
-        (
-            rf'{BLOCK}dwconv_lr\.(\d+)\.{AFFINE}',
-            r'stages.\1.blocks.\2.mix.horizontal.\3.\4',
-        ),
-        (
-            rf'{BLOCK}dwconv_td\.(\d+)\.{AFFINE}',
-            r'stages.\1.blocks.\2.mix.vertical.\3.\4',
-        ),
-        (rf'{BLOCK}pwconv([12])\.{AFFINE}', r'stages.\1.blocks.\2.fc\3.\4'),
-        (rf'{BLOCK}(norm\.{AFFINE}|gamma)', r'stages.\1.blocks.\2.\3'),
-        (rf'norm\.{AFFINE}', r'norm3.\1'),
-        (rf'head\.{AFFINE}', r'head.fc.\1'),
-    ),
-)
-
-
-_INDEX = re.compile(r'.*\.relative_position_index(_\d+)?')
-_DERIVED = re.compile(r'.*\.(relative_position_index(_\d+)?|valid_ind_\w+|attn_mask)')
-_MERGING = re.compile(r'stages\.[1-3]\.embed\.(norm|reduction)\.(weight|bias)')
-
-
-@dataclass(frozen=True)
-class HostKeyMap(KeyMap):
-    """A host's key names; its index buffers are checked and left out.
-
-    Attributes:
-        unfolded: Its patch merging counts the 2x2 neighbours of a channel before the
-            channels, as ``torch.nn.Unfold`` does.
-    """
-
-    unfolded: bool = False
-
-    def apply(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename every tensor, and bring patch merging into the official order.
+        What windows derive from their size is left out, and patch merging brought into
+        the official order.
 
         Raises:
-            CheckpointError: As :meth:`KeyMap.apply`, or an index buffer says that the
-                position tables are ordered differently.
+            CheckpointError: A key has no name here, two get the same, or an index
+                buffer says that the position tables are ordered differently.
         """
         for key, tensor in tensors.items():
             if _INDEX.fullmatch(key) and not is_relative_index(tensor):
@@ -345,13 +262,29 @@ class HostKeyMap(KeyMap):
                     f'{key} differs from the published index, so the position tables '
                     'of this file mean something else; is it a variant model?'
                 )
-        kept = {k: t for k, t in tensors.items() if not _DERIVED.fullmatch(k)}
-        renamed = super().apply(kept)
+        names = {
+            key: self.rename(key) for key in tensors if not _DERIVED.fullmatch(key)
+        }
+        unknown = [key for key, name in names.items() if name is None]
+        if unknown:
+            raise CheckpointError(
+                f'the keys are of the {self.family} layout, but {len(unknown)} of them '
+                f'are unknown in it: {", ".join(unknown[:5])}; is it a variant model?'
+            )
+        renamed = {name: tensors[key] for key, name in names.items() if name}
+        if len(renamed) < len(names):
+            raise CheckpointError(
+                f'two keys of the {self.family} layout map to the same tensor'
+            )
         if self.unfolded:
-            for key, tensor in renamed.items():
-                if _MERGING.fullmatch(key):
-                    renamed[key] = merge_order(tensor)
+            for key in filter(_MERGING.fullmatch, renamed):
+                renamed[key] = merge_order(renamed[key])
         return renamed
+
+
+_INDEX = re.compile(r'.*\.relative_position_index(_\d+)?')
+_DERIVED = re.compile(r'.*\.(relative_position_index(_\d+)?|valid_ind_\w+|attn_mask)')
+_MERGING = re.compile(r'stages\.[1-3]\.embed\.(norm|reduction)\.(weight|bias)')
 
 
 def is_relative_index(index: Tensor) -> bool:
@@ -375,53 +308,69 @@ def merge_order(tensor: Tensor) -> Tensor:
     return patches.transpose(-1, -3).flatten(-3).contiguous()
 
 
+def next_stage(match: re.Match[str]) -> str:
+    """Name what reduces the resolution behind a layer: it is the next stage's embed."""
+    return f'stages.{int(match[1]) + 1}.embed.{match[2]}'
+
+
+def _in_blocks(theirs: str, ours: str) -> tuple[str, str]:
+    """The rule for the blocks of stages that are called layers."""
+    return BLOCK + theirs, r'stages.\1.blocks.\2.' + ours
+
+
+BLOCK = r'layers\.(\d+)\.blocks\.(\d+)\.'
+AFFINE = r'(weight|bias)'
+# Of four patch embeddings one is the stem's, and one ends each layer but the last.
 _STEM = (rf'patch_embed\.((?:proj|norm)\.{AFFINE})', r'stages.0.embed.\1')
-_HEAD = (
-    (rf'norm\.{AFFINE}', r'norm3.\1'),
-    (rf'head\.{AFFINE}', r'head.fc.\1'),
-)
-_SAME_IN_BLOCK = (
-    rf'{BLOCK}((?:norm[12]|attn\.qkv|attn\.proj|mlp\.fc[12])\.{AFFINE}'
+_DOWNSAMPLE = (rf'layers\.(\d+)\.downsample\.((?:proj|norm)\.{AFFINE})', next_stage)
+_MERGE = rf'\.(\d+)\.downsample\.(norm\.{AFFINE}|reduction\.weight)'
+_HEAD = ((rf'norm\.{AFFINE}', r'norm3.\1'), (rf'head\.{AFFINE}', r'head.fc.\1'))
+_SAME_IN_BLOCK = _in_blocks(
+    rf'((?:norm[12]|attn\.qkv|attn\.proj|mlp\.fc[12])\.{AFFINE}'
     r'|attn\.relative_position_bias_table(?:_to_neighbors|_to_windows\.0)?)',
-    r'stages.\1.blocks.\2.\3',
+    r'\3',
 )
 
-FOCAL = HostKeyMap(
+# The authors' released MS-MLP; lr/td are the horizontal and vertical branch.
+MSMLP = KeyMap(
+    family='msmlp',
+    marker=BLOCK + r'dwconv_lr\.\d+\.weight',
+    geometry='released',
+    rules=(
+        _STEM,
+        _DOWNSAMPLE,
+        _in_blocks(rf'dwconv_lr\.(\d+)\.{AFFINE}', r'mix.horizontal.\3.\4'),
+        _in_blocks(rf'dwconv_td\.(\d+)\.{AFFINE}', r'mix.vertical.\3.\4'),
+        _in_blocks(rf'pwconv([12])\.{AFFINE}', r'fc\3.\4'),
+        _in_blocks(rf'(norm\.{AFFINE}|gamma)', r'\3'),
+        *_HEAD,
+    ),
+)
+FOCAL = KeyMap(
     family='focal',
     marker=BLOCK + r'pool_layers\.0\.weight',
     rules=(
         _STEM,
-        (rf'layers\.(\d+)\.downsample\.((?:proj|norm)\.{AFFINE})', next_stage),
-        (rf'{BLOCK}pool_layers\.0\.{AFFINE}', r'stages.\1.blocks.\2.attn.pool.\3'),
+        _DOWNSAMPLE,
+        _in_blocks(rf'pool_layers\.0\.{AFFINE}', r'attn.pool.\3'),
         _SAME_IN_BLOCK,
         *_HEAD,
     ),
 )
-SWIN = HostKeyMap(
+SWIN = KeyMap(
     family='swin',
     marker=r'layers\.\d+\.downsample\.reduction\.weight',
-    rules=(
-        _STEM,
-        (
-            rf'layers\.(\d+)\.downsample\.(norm\.{AFFINE}|reduction\.weight)',
-            next_stage,
-        ),
-        _SAME_IN_BLOCK,
-        *_HEAD,
-    ),
+    rules=(_STEM, ('layers' + _MERGE, next_stage), _SAME_IN_BLOCK, *_HEAD),
 )
 _MM_BLOCK = r'stages\.(\d+)\.blocks\.(\d+)\.'
-OPENMMLAB_SWIN = HostKeyMap(
+OPENMMLAB_SWIN = KeyMap(
     family='openmmlab-swin',
     marker=_MM_BLOCK + r'attn\.w_msa\.qkv\.weight',
     unfolded=True,
     rules=(
         (rf'patch_embed\.projection\.{AFFINE}', r'stages.0.embed.proj.\1'),
         (rf'patch_embed\.norm\.{AFFINE}', r'stages.0.embed.norm.\1'),
-        (
-            rf'stages\.(\d+)\.downsample\.(norm\.{AFFINE}|reduction\.weight)',
-            next_stage,
-        ),
+        ('stages' + _MERGE, next_stage),
         (rf'{_MM_BLOCK}(norm[12]\.{AFFINE})', r'stages.\1.blocks.\2.\3'),
         (
             rf'{_MM_BLOCK}attn\.w_msa\.((?:qkv|proj)\.{AFFINE}'
@@ -433,10 +382,9 @@ OPENMMLAB_SWIN = HostKeyMap(
         (rf'(norm[0-3]\.{AFFINE})', r'\1'),
     ),
 )
-HOSTS = (FOCAL, SWIN, OPENMMLAB_SWIN)
-FAMILIES = (MSMLP, *HOSTS)
 
 
 def find_family(keys: Collection[str]) -> KeyMap | None:
     """The map of the family whose keys these are, or None."""
-    return next((family for family in FAMILIES if family.fits(keys)), None)
+    families = (MSMLP, FOCAL, SWIN, OPENMMLAB_SWIN)
+    return next((family for family in families if family.fits(keys)), None)

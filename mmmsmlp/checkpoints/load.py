@@ -17,7 +17,7 @@ from .keys import Found, find_state, is_backbone, refuse_unknown_prefix, to_own_
 from .read import FileName, lent_checkpoint, peek_checkpoint, read_checkpoint
 
 _OUTPUT_NORM = re.compile(r'norm\d+\.')
-_LATE_STAGE = re.compile(r'(?:stages\.|norm)([0-3])\.')
+_STAGE = re.compile(r'stages\.([0-3])\.')
 
 
 @dataclass(frozen=True)
@@ -108,16 +108,16 @@ def fill_backbone(
 ) -> Coverage:
     """Fill a backbone from what was found in ``file``, as :func:`load_pretrained`."""
     own = backbone.state_dict()
-    fresh = _check_fresh(fresh, own)
+    fresh = (fresh,) if isinstance(fresh, str) else tuple(fresh)
+    _check_fresh(fresh, own)
     tensors = dict(found.tensors)
-    ignored = found.ignored + _drop(tensors, _is_known_extra(own, fresh))
+    ignored = found.ignored + _drop_extras(tensors, own, fresh)
     try:
         geometry = _check_mark(own, tensors)
     except GeometryError as error:
         raise GeometryError(f'{file} [layout {found}]: {error}') from None
     optional = [k for k in own if _OUTPUT_NORM.match(k) or _is_under(k, fresh)]
-    problems = compare_tensors(own, tensors, optional)
-    if problems:
+    if problems := compare_tensors(own, tensors, optional):
         raise CheckpointError(
             f'{file} [layout {found}] does not fit this '
             f'{type(backbone).__name__}: {"; ".join(problems)}. Nothing was loaded. '
@@ -141,11 +141,7 @@ def fill_backbone(
     return coverage
 
 
-def _check_fresh(
-    fresh: str | Sequence[str], own: Mapping[str, Tensor]
-) -> tuple[str, ...]:
-    """The fresh prefixes as a tuple; each must be part of the backbone."""
-    fresh = (fresh,) if isinstance(fresh, str) else tuple(fresh)
+def _check_fresh(fresh: Sequence[str], own: Mapping[str, Tensor]) -> None:
     for name in fresh:
         if not any(_is_under(key, (name,)) for key in own):
             parts = dict.fromkeys('.'.join(key.split('.')[:2]) for key in own)
@@ -153,36 +149,30 @@ def _check_fresh(
                 f'fresh names {name!r}, of which the backbone has no tensor; its parts '
                 f'are {join_some(parts, 12)}'
             )
-    return fresh
 
 
 def _is_under(key: str, prefixes: Iterable[str]) -> bool:
     return any(key == p or key.startswith(f'{p}.') for p in prefixes)
 
 
-def _is_known_extra(
-    own: Mapping[str, Tensor], fresh: Sequence[str]
-) -> Callable[[str], bool]:
-    """Make the test for keys that the backbone can do without."""
-    built = [int(match[1]) for key in own if (match := _LATE_STAGE.match(key))]
+def _drop_extras(
+    tensors: dict[str, Tensor], own: Mapping[str, Tensor], fresh: Sequence[str]
+) -> Counter:
+    """Remove what the backbone can do without, in place, and count it by part."""
+    built = [int(match[1]) for key in own if (match := _STAGE.match(key))]
     last = max(built, default=3)
 
-    def is_known_extra(key: str) -> bool:
+    def is_extra(key: str) -> bool:
         if _is_under(key, fresh) or key.startswith('head.'):
             return True
-        late = _LATE_STAGE.match(key)
-        is_late = late is not None and int(late[1]) > last
-        return key not in own and (is_late or bool(_OUTPUT_NORM.match(key)))
+        stage = _STAGE.match(key)
+        is_late = stage is not None and int(stage[1]) > last
+        return key not in own and (is_late or _OUTPUT_NORM.match(key) is not None)
 
-    return is_known_extra
-
-
-def _drop(tensors: dict[str, Tensor], is_dropped: Callable[[str], bool]) -> Counter:
-    """Remove tensors in place and count them by their part."""
-    dropped = [key for key in tensors if is_dropped(key)]
-    for key in dropped:
+    extras = [key for key in tensors if is_extra(key)]
+    for key in extras:
         del tensors[key]
-    return Counter(part_of(key) for key in dropped)
+    return Counter(map(part_of, extras))
 
 
 def _check_mark(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> str | None:
@@ -202,15 +192,6 @@ def _check_mark(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> str | Non
     return expected.name
 
 
-def missing_tensors(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
-    """Name the model's tensors that a state dict lacks, or has of another shape."""
-    return [
-        key
-        for key, tensor in model.state_dict().items()
-        if key not in state_dict or state_dict[key].shape != tensor.shape
-    ]
-
-
 def load_whole(model: nn.Module, path: FileName) -> dict:
     """Fill a whole detector, segmentor or classifier, or refuse.
 
@@ -218,7 +199,7 @@ def load_whole(model: nn.Module, path: FileName) -> dict:
     look like results. Tensors that the model does not have are named in the log.
 
     Args:
-        model: The built model, without a DDP wrapper.
+        model: Built, without a DDP wrapper.
         path: The checkpoint.
 
     Returns:
@@ -248,8 +229,7 @@ def fill_whole(model: nn.Module, found: Found, file: FileName) -> None:
     except CheckpointError as error:
         raise type(error)(f'{file} [layout {found}]: {error}') from None
     known = {key: value for key, value in found.tensors.items() if key in own}
-    problems = compare_tensors(own, known)
-    if problems:
+    if problems := compare_tensors(own, known):
         raise CheckpointError(
             f'{file} [layout {found}] does not fill this {type(model).__name__}: '
             f'{"; ".join(problems)}. {_cure(own, known)}'
@@ -326,18 +306,16 @@ def vet_toolbox_backbone(backbone: BaseModule, path: FileName) -> None:
     try:
         with lent_checkpoint(path):
             backbone.init_weights()
-    # Each toolbox raises what its own loader happens to raise.
-    except Exception as error:
+    except Exception as error:  # whatever a toolbox's own loader happens to raise
         raise CheckpointError(
             f'{name} cannot load {path} [layout {layout}]: '
             f'{type(error).__name__}: {error}. {_TOOLBOX_CURE}'
         ) from error
     own = backbone.state_dict()
-    unfilled = [key for key in before if own[key].isnan().any()]
-    for key in unfilled:
+    nan = [key for key in before if own[key].isnan().any()]
+    for key in nan:
         own[key].copy_(before[key])
-    unfilled = [key for key in unfilled if not _OUTPUT_NORM.match(key)]
-    if unfilled:
+    if unfilled := [key for key in nan if not _OUTPUT_NORM.match(key)]:
         raise CheckpointError(
             f'{name} loads {path} [layout {layout}], but {len(unfilled)} of '
             f'{len(before)} tensors stay unfilled: {join_some(unfilled)}. '
@@ -350,9 +328,9 @@ def part_of(key: str) -> str:
     return '.'.join(key.split('.')[:-1][:2])
 
 
-def count_by_part(parts: Mapping[str, int], count: int = 5) -> str:
+def count_by_part(parts: Mapping[str, int]) -> str:
     """Write {'head.fc': 2} as 'head.fc (2)'."""
-    return join_some([f'{name} ({number})' for name, number in parts.items()], count)
+    return join_some(f'{name} ({number})' for name, number in parts.items())
 
 
 def compare_tensors(
@@ -371,25 +349,20 @@ def compare_tensors(
         One phrase for what is missing, one for other shapes, one for unknown keys;
         empty where all fits.
     """
-    missing = [key for key in own if key not in given and key not in optional]
-    unknown = [key for key in given if key not in own]
+    covered = {*given, *optional}
+    missing = [f'{key} {_shape(own[key])}' for key in own if key not in covered]
     shapes = [
         f'{key} is {_shape(tensor)} in the file and {_shape(own[key])} in the model'
         for key, tensor in given.items()
         if key in own and tensor.shape != own[key].shape
     ]
-    problems = []
-    if missing:
-        names = [f'{key} {_shape(own[key])}' for key in missing]
-        problems.append(
-            f'missing {len(missing)} of {len(own)} tensors: {join_some(names)}'
-        )
-    if shapes:
-        problems.append(f'another shape for {len(shapes)}: {join_some(shapes)}')
-    if unknown:
-        names = [f'{key} {_shape(given[key])}' for key in unknown]
-        problems.append(f'no place for {len(unknown)}: {join_some(names)}')
-    return problems
+    unknown = [f'{key} {_shape(given[key])}' for key in given if key not in own]
+    problems = {
+        f'missing {len(missing)} of {len(own)} tensors': missing,
+        f'another shape for {len(shapes)}': shapes,
+        f'no place for {len(unknown)}': unknown,
+    }
+    return [f'{what}: {join_some(names)}' for what, names in problems.items() if names]
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:

@@ -4,7 +4,6 @@ import copy
 import difflib
 import hashlib
 import os
-import pickle
 import re
 import tarfile
 import warnings
@@ -165,7 +164,8 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         with file.open('rb') as opened:
             head = opened.read(1024)
-        safetensors = _is_safetensors(head, file.stat().st_size)
+        header = int.from_bytes(head[:8], 'little')
+        safetensors = 0 < header <= file.stat().st_size and head[8:9] == b'{'
         problem = None if safetensors else _why_no_checkpoint(head, file)
     except OSError as error:
         raise CheckpointError(f'{file} cannot be read: {error.strerror}') from error
@@ -181,11 +181,6 @@ def _read(file: Path) -> dict[str, Any]:
             f'{file} holds no tensors; its entries are {join_some(content) or "none"}'
         )
     return content
-
-
-def _is_safetensors(head: bytes, size: int) -> bool:
-    header = int.from_bytes(head[:8], 'little')
-    return 0 < header <= size and head[8:9] == b'{'
 
 
 def _read_safetensors(file: Path) -> dict[str, torch.Tensor]:
@@ -217,31 +212,20 @@ def _read_pickle(file: Path) -> Any:
             "source, have it saved there as tensors only: torch.save({'state_dict': "
             'model.state_dict()}, DST)'
         ) from None
-    # A damaged pickle can raise nearly anything.
-    except Exception as error:
+    except Exception as error:  # a damaged pickle can raise nearly anything
         if 'magic number' in str(error):
             raise CheckpointError(
                 f'{file} is a plain pickle; a file written by torch.save is needed'
             ) from error
-        kind = 'truncated' if _looks_cut(error) else 'damaged'
+        words = ('truncated', 'EOF', 'Ran out of input', 'end of file', 'seek')
+        kind = 'truncated' if any(word in repr(error) for word in words) else 'damaged'
+        # The first line, without torch's advice to load the file unsafely.
+        text = str(error).rpartition('WeightsUnpickler error:')[-1].strip()
+        reason = (text.splitlines() or ['no message'])[0][:120]
         raise CheckpointError(
-            f'{file} is {kind} ({type(error).__name__}: {_reason(error)}); copy or '
-            'download it again'
+            f'{file} is {kind} ({type(error).__name__}: {reason}); copy or download '
+            'it again'
         ) from error
-
-
-def _looks_cut(error: Exception) -> bool:
-    words = ('truncated', 'EOF', 'Ran out of input', 'end of file', 'seek')
-    return isinstance(error, EOFError) or (
-        isinstance(error, (pickle.UnpicklingError, RuntimeError, ValueError))
-        and any(word in str(error) for word in words)
-    )
-
-
-def _reason(error: Exception) -> str:
-    """Its first line, without torch's advice to load the file unsafely."""
-    text = str(error).rpartition('WeightsUnpickler error:')[-1].strip()
-    return (text.splitlines() or ['no message'])[0][:120]
 
 
 def _holds_tensors(content: Any, depth: int = 3) -> bool:
@@ -252,7 +236,6 @@ def _holds_tensors(content: Any, depth: int = 3) -> bool:
     return any(_holds_tensors(value, depth - 1) for value in content.values())
 
 
-_LFS = b'version https://git-lfs'
 _MAGIC = (
     (b'\x89HDF', 'an HDF5 file (Keras?)'),
     (b'\x93NUMPY', 'a numpy array'),
@@ -275,11 +258,7 @@ def _why_no_checkpoint(head: bytes, file: Path) -> str | None:
             return f'is {kind}; a file written by torch.save is needed'
     if tarfile.is_tarfile(file):
         return 'is a tar archive; unpack it, or re-save it with torch.save'
-    if head.startswith(b'\x80'):
-        return None
-    return _why_text(head) or (
-        'is of an unknown format; a file written by torch.save is needed'
-    )
+    return None if head.startswith(b'\x80') else _why_no_pickle(head)
 
 
 def _why_no_torch_zip(file: Path) -> str | None:
@@ -297,9 +276,9 @@ def _why_no_torch_zip(file: Path) -> str | None:
     return None
 
 
-def _why_text(head: bytes) -> str | None:
+def _why_no_pickle(head: bytes) -> str:
     text = head.decode('latin1').strip()
-    if head.startswith(_LFS):
+    if head.startswith(b'version https://git-lfs'):
         return 'is a Git LFS pointer; fetch the file itself with `git lfs pull`'
     if text[:1] == '<':
         return (
@@ -309,4 +288,4 @@ def _why_text(head: bytes) -> str | None:
     if all(byte in b'\t\n\r' or 32 <= byte < 127 for byte in head):
         line = text.splitlines()[0][:60] if text else ''
         return f'is a text file ({line!r}...), not a checkpoint'
-    return None
+    return 'is of an unknown format; a file written by torch.save is needed'

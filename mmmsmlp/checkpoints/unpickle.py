@@ -6,7 +6,7 @@ import datetime
 import pathlib
 import pickle
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,16 +33,20 @@ def unpickle(file: Path) -> Any:
     """
     if not TORCH_TAKES_NAMES:
         return _load_restricted(file)
+    # An array comes with the class of its type, under names that no file can write.
+    kinds = {type(numpy.dtype(code)) for code in numpy.typecodes['All']}
+    arrays = [(kind, f'{kind}\n') for kind in (numpy.ndarray, *kinds)]
+    named: list[Any] = [(stand_in, name) for name, stand_in in _STAND_INS.items()]
     try:
-        with torch.serialization.safe_globals(_for_torch()):
+        with torch.serialization.safe_globals(named + arrays):
             return torch.load(file, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         if 'Unsupported operand' in str(error):
             return _load_restricted(file)
-        named = re.search(r'GLOBAL (\S+) (?:was not|whose)', str(error))
-        if not named:
+        refused = re.search(r'GLOBAL (\S+) (?:was not|whose)', str(error))
+        if not refused:
             raise
-        module, _, name = named[1].rpartition('.')
+        module, _, name = refused[1].rpartition('.')
         # torch writes builtins without their module.
         raise CheckpointError(f'{_today(module or "builtins")}.{name}') from None
 
@@ -56,19 +60,6 @@ def _load_restricted(file: Path) -> Any:
     return torch.load(
         file, map_location='cpu', weights_only=False, pickle_module=RestrictedPickle
     )
-
-
-class InertDict(dict):
-    """Stands in for mappings (OrderedDict, yacs' CfgNode): the items, no behaviour."""
-
-    def __init__(self, *args: Any):
-        super().__init__(*(a for a in args if isinstance(a, (dict, list, tuple))))
-
-    def __setstate__(self, state: Any) -> None:
-        """Drop the attributes, but for the versions of modules in a state dict."""
-        versions = state.get('_metadata') if isinstance(state, dict) else None
-        if isinstance(versions, dict):
-            self._metadata = versions
 
 
 class InertObject:
@@ -124,33 +115,6 @@ def _history_statistic(owner: Any, name: str) -> InertObject:
     return InertObject(name)
 
 
-def _list(items: Iterable = (), *_: Any) -> list:
-    return list(items)
-
-
-def _callables() -> dict[str, _Callable]:
-    functions: dict[str, Callable] = {
-        'builtins.getattr': _history_statistic,
-        'collections.deque': _list,
-        'datetime.datetime': datetime.datetime,
-        'datetime.timedelta': datetime.timedelta,
-        'numpy.dtype': numpy.dtype,
-        'numpy.ndarray': InertObject,
-    }
-    for core in ('numpy.core', 'numpy._core'):  # numpy 1 and 2
-        functions[f'{core}.multiarray._reconstruct'] = _empty_array
-        functions[f'{core}.multiarray.scalar'] = _numpy_scalar
-    for module in ('pathlib', 'pathlib._local'):  # Python 3.13 pickles the second
-        for name in ('PosixPath', 'PurePosixPath'):
-            functions[f'{module}.{name}'] = pathlib.PurePosixPath
-        for name in ('WindowsPath', 'PureWindowsPath'):
-            functions[f'{module}.{name}'] = pathlib.PureWindowsPath
-    for kind in (bool, complex, float, int, str, slice, dict, frozenset, list, tuple):
-        functions[f'builtins.{kind.__name__}'] = kind
-    return {name: _Callable(function) for name, function in functions.items()}
-
-
-_CALLABLES = _callables()
 _OBJECTS = (
     'argparse.Namespace',
     'mmengine.logging.history_buffer.HistoryBuffer',
@@ -158,6 +122,8 @@ _OBJECTS = (
 )
 _MAPPINGS = (
     'addict.addict.Dict',
+    'collections.Counter',
+    'collections.OrderedDict',
     'easydict.EasyDict',
     'lightning.fabric.utilities.data.AttributeDict',
     'lightning_fabric.utilities.data.AttributeDict',
@@ -169,44 +135,40 @@ _MAPPINGS = (
 )
 
 
-def _for_torch() -> list[Any]:
-    """The names in the form of ``torch.serialization.safe_globals``.
-
-    torch sets items on plain dicts and OrderedDict alone, and the state of a class
-    alone that is on the list: of numpy's under names that no file can write.
-    """
-    names: dict[str, Any] = {
-        **_CALLABLES,
-        **dict.fromkeys(_OBJECTS, InertObject),
-        **dict.fromkeys(_MAPPINGS, collections.OrderedDict),
-        'collections.defaultdict': _DEFAULT_DICT,
-        'an array\n': numpy.ndarray,
+def _stand_ins() -> dict[str, Any]:
+    """All that a pickle may name, and what it gets for it."""
+    harmless: tuple[Any, ...] = (
+        *(bool, complex, float, int, str, slice, dict, frozenset, list, set, tuple),
+        *(datetime.datetime, datetime.timedelta, numpy.dtype, torch.Size, torch.device),
+        *(torch._utils._rebuild_tensor, torch._utils._rebuild_tensor_v2),
+        torch._utils._rebuild_parameter,
+    )
+    functions: dict[str, Callable] = {
+        **{f'{each.__module__}.{each.__name__}': each for each in harmless},
+        '_codecs.encode': _encode,
+        'builtins.getattr': _history_statistic,
+        'collections.defaultdict': lambda *_: collections.OrderedDict(),
+        'collections.deque': lambda items=(), *_: list(items),
+        'numpy.ndarray': InertObject,
     }
-    codes = numpy.typecodes['All']
-    names.update({f'a type {code}\n': type(numpy.dtype(code)) for code in codes})
-    return [(stand_in, name) for name, stand_in in names.items()]
+    for core in ('numpy.core', 'numpy._core'):  # numpy 1 and 2
+        functions[f'{core}.multiarray._reconstruct'] = _empty_array
+        functions[f'{core}.multiarray.scalar'] = _numpy_scalar
+    for module in ('pathlib', 'pathlib._local'):  # Python 3.13 pickles the second
+        for pure in ('', 'Pure'):
+            functions[f'{module}.{pure}PosixPath'] = pathlib.PurePosixPath
+            functions[f'{module}.{pure}WindowsPath'] = pathlib.PureWindowsPath
+    dtypes = (value for value in vars(torch).values() if type(value) is torch.dtype)
+    return {
+        **{name: _Callable(function) for name, function in functions.items()},
+        **dict.fromkeys(_OBJECTS, InertObject),
+        # torch sets items on plain dicts and OrderedDict alone.
+        **dict.fromkeys(_MAPPINGS, collections.OrderedDict),
+        **{str(dtype): dtype for dtype in dtypes},
+    }
 
 
-_DEFAULT_DICT = _Callable(lambda *_: collections.OrderedDict())
-# What torch's own unpickler knows.
-_TORCHS_OWN = {
-    'collections.Counter': InertDict,
-    'collections.OrderedDict': InertDict,
-    'builtins.set': _Callable(set),
-    'torch._utils._rebuild_tensor': _Callable(torch._utils._rebuild_tensor),
-    'torch._utils._rebuild_tensor_v2': _Callable(torch._utils._rebuild_tensor_v2),
-    'torch._utils._rebuild_parameter': _Callable(torch._utils._rebuild_parameter),
-    'torch.Size': _Callable(torch.Size),
-    'torch.device': _Callable(torch.device),
-    '_codecs.encode': _Callable(_encode),
-    **{str(kind): kind for kind in vars(torch).values() if type(kind) is torch.dtype},
-}
-_RESTRICTED = {
-    **_TORCHS_OWN,
-    **_CALLABLES,
-    **dict.fromkeys(_OBJECTS, InertObject),
-    **dict.fromkeys((*_MAPPINGS, 'collections.defaultdict'), InertDict),
-}
+_STAND_INS = _stand_ins()
 
 
 class RestrictedUnpickler(pickle.Unpickler):
@@ -214,9 +176,9 @@ class RestrictedUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         full_name = f'{_today(module)}.{name}'
-        if full_name not in _RESTRICTED:
+        if full_name not in _STAND_INS:
             raise CheckpointError(full_name)
-        return _RESTRICTED[full_name]
+        return _STAND_INS[full_name]
 
 
 class RestrictedPickle:

@@ -1,10 +1,10 @@
 """Atomic writing: a file appears complete or not at all."""
 
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 from ..errors import CheckpointError
 
@@ -14,12 +14,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary name beside ``path``; it gets its own name at the end.
 
     If the block raises, nothing is left; an older file of that name stays as it was.
-
-    Args:
-        path: The file to write. Its folder is made if need be.
-
-    Yields:
-        Where to write.
+    The folder is made if need be.
 
     Raises:
         CheckpointError: The file or its folder cannot be written.
@@ -27,35 +22,18 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path).expanduser()
     if path.is_dir():
         raise CheckpointError(f'{path} is a folder; name the file to write in it')
-    part = None
+    part = path.with_name(f'.{path.name}.{token_hex(4)}.part')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp('.part', f'.{path.name}.', path.parent)
-        os.close(handle)
-        part = Path(name)
-        yield part
-        _to_disk(part)  # else a machine that stops could keep the name alone
-        os.chmod(part, 0o666 & ~_umask())  # mkstemp's files are for the owner alone
-        os.replace(part, path)
+        part.touch(exist_ok=False)
+        try:
+            yield part
+            with part.open('rb') as file:
+                os.fsync(file)  # else a machine that stops could keep the name alone
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise CheckpointError(
             f'{path} cannot be written: {error.strerror or error}'
         ) from error
-    finally:
-        if part is not None:
-            with suppress(FileNotFoundError):
-                part.unlink()
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -11,6 +11,7 @@ from mmengine._strategy import FSDPStrategy as _FSDPStrategy
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import FlexibleRunner
+from mmengine.utils import apply_to
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
@@ -92,15 +93,9 @@ class ShardedRunner(FlexibleRunner):
         super().call_hook(fn_name, **kwargs)
 
 
-def _plain(value: Any) -> Any:
+def _plain(state: dict) -> dict:
     """Tensors without the attributes that FSDP leaves on them and pickle would keep."""
-    if isinstance(value, torch.Tensor):
-        return value.detach()
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_plain(one) for one in value)
-    return value
+    return apply_to(state, torch.is_tensor, torch.Tensor.detach)
 
 
 def check_sharding(cfg: Config, launcher: str) -> None:

@@ -1,11 +1,12 @@
 """Optimizers: layer-wise learning-rate decay, and bfloat16 training on a CPU."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.utils import apply_to
 from torch import nn
 
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
@@ -36,17 +37,15 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             )
         optim_wrapper = super().__call__(model)
         model = getattr(model, 'module', model)
-        backbone = model.backbone
-        depth_of: Callable[..., tuple[int, int]] | None
-        depth_of = getattr(backbone, 'get_layer_depth', None)
-        if depth_of is None:
+        backbone: Any = model.backbone
+        if not hasattr(backbone, 'get_layer_depth'):
             raise ValueError(
                 f'{type(backbone).__name__} has no get_layer_depth, which says how '
                 'deep a parameter lies; use a backbone of mmmsmlp or of mmpretrain'
             )
         above = {}
         for name, parameter in model.named_parameters():
-            depth, depths = depth_of(name, prefix='backbone.')
+            depth, depths = backbone.get_layer_depth(name, prefix='backbone.')
             above[id(parameter)] = depths - 1 - depth
         for group in optim_wrapper.optimizer.param_groups:  # one a parameter
             group['lr'] *= rate ** above[id(group['params'][0])]
@@ -93,7 +92,8 @@ def _autocast(part: nn.Module) -> Iterator[None]:
 
     def in_bfloat16(*args: object, **kwargs: object) -> Any:
         with torch.autocast('cpu', torch.bfloat16):
-            return _to_float32(forward(*args, **kwargs))
+            output = forward(*args, **kwargs)
+            return apply_to(output, _is_bfloat16, torch.Tensor.float)
 
     part.forward = in_bfloat16
     try:
@@ -102,9 +102,5 @@ def _autocast(part: nn.Module) -> Iterator[None]:
         del part.forward
 
 
-def _to_float32(output: Any) -> Any:
-    if isinstance(output, torch.Tensor):
-        return output.float() if output.dtype == torch.bfloat16 else output
-    if isinstance(output, (list, tuple)):
-        return type(output)(_to_float32(one) for one in output)
-    return output
+def _is_bfloat16(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.dtype == torch.bfloat16

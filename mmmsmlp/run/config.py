@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,11 +84,8 @@ def _check_names(cfg: Config, options: dict) -> None:
                 f'--cfg-options {option}: neither {cfg.filename} nor the Runner knows '
                 f'{name!r}' + (f'; did you mean {near[0]!r}?' if near else '')
             )
-        made = [
-            path
-            for path in _paths({key: cfg[key] for key in cfg if key in read})
-            if path.endswith(f'.{name}')
-        ]
+        kept = {key: cfg[key] for key in cfg if key in read}
+        made = [path for path, _ in _places(kept) if path.endswith(f'.{name}')]
         if made:
             raise BadInput(
                 f'--cfg-options {option}: {name} is a variable of {cfg.filename}, '
@@ -97,14 +94,14 @@ def _check_names(cfg: Config, options: dict) -> None:
             )
 
 
-def _paths(node: dict | list | tuple, prefix: str = '') -> Iterator[str]:
-    """Every place of a config, as ``--cfg-options`` names it."""
-    entries: Iterable[tuple[object, object]]
-    entries = node.items() if isinstance(node, dict) else enumerate(node)
-    for key, value in entries:
-        yield f'{prefix}{key}'
-        if isinstance(value, (dict, list, tuple)):
-            yield from _paths(value, f'{prefix}{key}.')
+def _places(node: object, prefix: str = '') -> Iterator[tuple[str, object]]:
+    """Every place of a config, as ``--cfg-options`` names it, and what it holds."""
+    if isinstance(node, (list, tuple)):
+        node = dict(enumerate(node))
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield f'{prefix}{key}', value
+            yield from _places(value, f'{prefix}{key}.')
 
 
 def check_is_experiment(cfg: Config, *needed: str) -> None:
@@ -123,33 +120,15 @@ def check_is_experiment(cfg: Config, *needed: str) -> None:
 
 def tables_in(node: object) -> Iterator[dict]:
     """Every dict of a config's entry, itself and whatever it nests."""
-    stack = [node]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, dict):
-            yield node
-            stack.extend(node.values())
-        elif isinstance(node, (list, tuple)):
-            stack.extend(node)
+    for _, value in [('', node), *_places(node)]:
+        if isinstance(value, dict):
+            yield value
 
 
-def set_work_dir(cfg: Config, work_dir: str | None) -> None:
-    """Set ``cfg.work_dir``: the argument, else the config's, else its name."""
-    if work_dir:
-        cfg.work_dir = work_dir
-    elif not cfg.get('work_dir'):
-        cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename).stem)
-    source = Path(cfg.filename)
-    record = Path(cfg.work_dir) / source.name
-    if record.exists() and record.samefile(source):
-        # The Runner writes the config as it ran beside the run, under this name.
-        # One that lies there already, as a user's own or an earlier run's record, must
-        # not become what a --tta or --cfg-options made of it.
-        object.__setattr__(cfg, '_filename', str(source.with_suffix('.ran.py')))
+def build_runner(cfg: Config, *loops: str) -> 'Runner | FlexibleRunner':
+    """Build the Runner, its model, and the data and metrics of loops such as 'train'.
 
-
-def build_runner(cfg: Config) -> 'Runner | FlexibleRunner':
-    """Build the Runner and its model.
+    A Runner that takes a strategy prepares its model first, and builds them itself.
 
     Raises:
         BadInput: The config describes something that cannot be built.
@@ -158,25 +137,12 @@ def build_runner(cfg: Config) -> 'Runner | FlexibleRunner':
     from mmengine.runner import Runner
 
     with building(cfg.filename):
-        return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-
-
-def build_loops(runner: 'Runner | FlexibleRunner', *names: str) -> None:
-    """Build loops with their data and metrics, before the Runner would.
-
-    Args:
-        runner: Of :func:`build_runner`. One that takes a strategy is left alone, as it
-            prepares its model first.
-        names: 'train', 'val', 'test'.
-
-    Raises:
-        BadInput: The config describes something that cannot be built.
-    """
-    if 'runner_type' in runner.cfg:
-        return
-    with building(runner.cfg.filename):
-        for name in names:
-            getattr(runner, f'{name}_loop')
+        if 'runner_type' in cfg:
+            return RUNNERS.build(cfg)
+        runner = Runner.from_cfg(cfg)
+        for loop in loops:
+            getattr(runner, f'{loop}_loop')
+        return runner
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Conversion of a foreign checkpoint to a file that every tool here loads."""
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from inspect import signature
@@ -38,9 +39,7 @@ def convert_file(
     Args:
         src: File to read; no code in it runs.
         dst: File to write, tensors and plain values: ``state_dict`` and ``meta``.
-        family: 'auto', 'msmlp', 'swin' or 'focal'.
-        geometry: 'released' or 'paper'; the authors' layout counts as released.
-        shift_dist: Distances, if they are not the geometry's or the file's own.
+        family, geometry, shift_dist: As :func:`convert_state` takes them.
         task: 'cls' keeps the classifier, and names ImageNet's classes.
         verify: ``verify(net)`` is a context in which a backbone computes by other code,
             to compare with.
@@ -88,44 +87,39 @@ def convert_file(
 
 def describe(converted: Converted) -> str:
     """Write the backbone as a config would build it."""
-    kwargs = dict(converted.kwargs)
+    kwargs = dict(converted.kwargs, arch=_arch_name(converted))
     if 'geometry' in kwargs:
         geometry = Geometry(kwargs['geometry'], kwargs['shift_dist'])
         if geometry.has_default_distances:
             del kwargs['shift_dist']
     usual = signature(getattr(models, converted.kind)).parameters
-    words = [f'arch={_arch_name(converted)!r}'] + [
+    words = [
         f'{key}={value!r}'
         for key, value in kwargs.items()
-        if key != 'arch' and value != usual[key].default
+        if key == 'arch' or value != usual[key].default
     ]
     return f'mmmsmlp.{converted.kind}({", ".join(words)})'
 
 
 def _arch_name(converted: Converted) -> str | dict:
     """'tiny' and so on, where the architecture is one of these."""
-    arch = converted.kwargs['arch']
-    hybrid = converted.kind in ('MSMLPSwin', 'MSMLPFocal')
+    backbone, arch = getattr(models, converted.kind), converted.kwargs['arch']
+    hybrid = hasattr(backbone, 'archs')
+    table = backbone.archs if hybrid else sys.modules[backbone.__module__].ARCHS
     unread = {'num_heads', 'focal_levels', 'focal_windows', 'expand_sizes'}
 
     def read(settings: dict) -> dict:
         # Of a hybrid's entries for stage 1 the weights tell the depth alone.
         return {k: v[1:] if hybrid and k in unread else v for k, v in settings.items()}
 
-    module = {'MSMLP': models.msmlp, 'SwinTransformer': models.swin}
-    module['FocalTransformer'] = models.focal
-    if hybrid:
-        table = getattr(models, converted.kind).archs
-    else:
-        table = module[converted.kind].ARCHS
     same = (name for name, settings in table.items() if read(settings) == read(arch))
     return next(same, arch)
 
 
 def build(converted: Converted, **more: Any) -> PyramidBackbone:
     """Build the backbone that the weights describe, with the last stage's norm."""
-    cls = getattr(models, converted.kind)
-    return cls(**converted.kwargs, out_indices=(3,), **more)
+    backbone = getattr(models, converted.kind)
+    return backbone(**converted.kwargs, out_indices=(3,), **more)
 
 
 def check_complete(converted: Converted, src: str) -> None:
@@ -139,12 +133,10 @@ def check_complete(converted: Converted, src: str) -> None:
             own = build(converted).state_dict()
     except ValueError as error:
         raise CheckpointError(f'{src} describes no model: {error}') from error
-    given = dict(converted.backbone)
-    for index in range(3):  # a dense model's file has output norms that this one lacks
-        for name in ('weight', 'bias'):
-            given.pop(f'norm{index}.{name}', None)
-    problems = compare_tensors(own, given, optional=('norm3.weight', 'norm3.bias'))
-    if problems:
+    # A dense model's file has output norms that this one lacks.
+    norms = ('norm0.', 'norm1.', 'norm2.')
+    given = {k: t for k, t in converted.backbone.items() if not k.startswith(norms)}
+    if problems := compare_tensors(own, given, ('norm3.weight', 'norm3.bias')):
         raise CheckpointError(
             f'{src} does not hold a whole {converted.kind}: {"; ".join(problems)}'
         )
@@ -188,8 +180,7 @@ def check_numbers(file: Path, converted: Converted, independent: Oracle) -> str:
     given.load_state_dict(converted.backbone, strict=False)  # check_complete was here
     generator, differences = torch.Generator().manual_seed(0), []
     for count, *size in _image_sizes(converted):
-        shape = count, loaded.in_channels, *size
-        x = torch.randn(shape, generator=generator)
+        x = torch.randn(count, loaded.in_channels, *size, generator=generator)
         ours = _maps_and_logits(loaded, x, converted.head)
         with independent(given):
             theirs = _maps_and_logits(given, x, converted.head)

@@ -30,9 +30,8 @@ def use_tensorboard(cfg: Config) -> None:
         backends = [*backends, dict(type='TensorboardVisBackend')]
     cfg.visualizer = dict(visualizer, vis_backends=backends)
     hook = (cfg.get('default_hooks') or {}).get('visualization')
-    switch = DRAWING.get(cfg.get('default_scope'))
-    if hook and switch:
-        hook[switch] = True
+    if hook and cfg.get('default_scope') in DRAWING:
+        hook[DRAWING[cfg.default_scope]] = True
 
 
 def read_curves(run: Path) -> dict[str, dict[int, float]]:

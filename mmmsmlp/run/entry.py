@@ -44,7 +44,8 @@ def positive(text: str) -> int:
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that training and testing share."""
+    """Add the arguments that training and testing share, the config first."""
+    parser.add_argument('config', help='such as configs/retinanet_msmlp_t_1x.py')
     parser.add_argument(
         '--work-dir', metavar='DIR', help='run folder; default work_dirs/CONFIG_NAME'
     )
@@ -72,28 +73,26 @@ def run_tool(main: Callable[[], None]) -> None:
     error eight times. ``MMMSMLP_TRACEBACK=1`` shows where the error was raised.
     """
     try:
-        main()
+        return main()
     except (BadInput, CheckpointError) as error:
         if os.environ.get('MMMSMLP_TRACEBACK') == '1':
             traceback.print_exc()
         if os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', '0')) != '0':
             _let_the_first_speak()
-        sys.stdout.flush()
-        print(f'error: {error}', file=sys.stderr, flush=True)
-        sys.exit(EXIT_BAD_INPUT)
+        message = str(error)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise  # a fault of the program: tools check the paths that they are given
-        print(
-            f'error: {error.filename or "a file of the run"} cannot be written: '
+        message = (
+            f'{error.filename or "a file of the run"} cannot be written: '
             f'{error.strerror}. Free some space; the same command with --resume '
-            'continues from the last checkpoint.',
-            file=sys.stderr,
-            flush=True,
+            'continues from the last checkpoint.'
         )
-        sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         sys.exit(130)  # the shell's code for Ctrl-C; where it struck is no news
+    sys.stdout.flush()
+    print(f'error: {message}', file=sys.stderr, flush=True)
+    sys.exit(EXIT_BAD_INPUT)
 
 
 def _let_the_first_speak() -> None:

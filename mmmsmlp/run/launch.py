@@ -33,15 +33,11 @@ from ..errors import BadInput
 from .config import find_config, tables_in
 from .entry import EXIT_BAD_INPUT, run_tool
 
-_SYNC_BN = {'SyncBN': 'BN', 'MMSyncBN': 'BN', 'SyncBatchNorm': 'BN'}
-
 
 def rendezvous_arguments(processes: int, env: Mapping[str, str]) -> list[str]:
-    """Say to torchrun how many processes there are and where they meet.
+    """Say to torchrun how many processes there are on this node and where they meet.
 
-    Args:
-        processes: Processes on this node.
-        env: Variables NNODES, NODE_RANK, MASTER_ADDR and PORT (or MASTER_PORT).
+    Read from NNODES, NODE_RANK, MASTER_ADDR and PORT (or MASTER_PORT).
 
     Raises:
         BadInput: A variable is no number or is missing.
@@ -129,25 +125,18 @@ def set_up_processes(cfg: Config, launcher: str, local_rank: int = 0) -> list[st
             _join_gloo(cfg)
         else:
             _check_gpu_count()
-    notices = []
-    if on_cpu or launcher == 'none':
-        replaced = replace_sync_bn(cfg)
-        if replaced:
-            why = 'it needs a GPU' if on_cpu else 'there is one process'
-            notices.append(f'SyncBN became BN in {replaced} places: {why}')
-    return notices
+    if (on_cpu or launcher == 'none') and (replaced := replace_sync_bn(cfg)):
+        why = 'it needs a GPU' if on_cpu else 'there is one process'
+        return [f'SyncBN became BN in {replaced} places: {why}']
+    return []
 
 
 def replace_sync_bn(cfg: Config) -> int:
-    """Make every SyncBN of the model a BN, which has the same weights.
-
-    Returns:
-        How many entries changed.
-    """
+    """Make every SyncBN of the model a BN, which has the same weights; count them."""
     count = int(bool(cfg.pop('sync_bn', None)))
     for table in tables_in(cfg.get('model')):
-        if table.get('type') in _SYNC_BN:
-            table['type'] = _SYNC_BN[table['type']]
+        if table.get('type') in ('SyncBN', 'MMSyncBN', 'SyncBatchNorm'):
+            table['type'] = 'BN'
             count += 1
     return count
 
@@ -155,9 +144,8 @@ def replace_sync_bn(cfg: Config) -> int:
 def spans_nodes() -> bool:
     """Whether this run's processes are on several machines, by their variables."""
     env = os.environ
-    for name in ('SLURM_NNODES', 'SLURM_JOB_NUM_NODES'):
-        if env.get(name, '1') != '1':
-            return True
+    if any(env.get(n, '1') != '1' for n in ('SLURM_NNODES', 'SLURM_JOB_NUM_NODES')):
+        return True
     world = env.get('WORLD_SIZE', '1')
     local = ('LOCAL_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_SIZE')
     return next((env[name] for name in local if name in env), world) != world

@@ -27,7 +27,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checkpoints import read_checkpoint
 from ..checkpoints.keys import Found, find_state
@@ -84,7 +84,7 @@ class Loading:
 
     def load_state_dict(
         self,
-        model: nn.Module,
+        model: Any,
         state_dict: Mapping[str, Tensor],
         strict: bool = False,
         logger: Any = None,
@@ -95,7 +95,8 @@ class Loading:
             CheckpointError: None of its tensors is in the file; for evaluation, not
                 all of them.
         """
-        model = _unwrapped(model)
+        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+            model = model.module
         versions = getattr(state_dict, '_metadata', None)
         found = Found(state_dict, self.layout, versions=versions)
         if self.complete:
@@ -111,13 +112,6 @@ class Loading:
                 'are for --pretrained.'
             )
         _load_state_dict(model, fitted.tensors, strict, logger)
-
-
-def _unwrapped(model: Any) -> nn.Module:
-    """Without DDP's, FSDP's and test-time augmentation's wrappers."""
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
 
 
 class AtomicBackend(LocalBackend):

@@ -12,19 +12,15 @@ from ..configs import checkout
 from ..errors import BadInput, CheckpointError
 from .config import tables_in
 
-LOOPS = ('train', 'val', 'test')
 
-
-def check_data_paths(cfg: Config, loops: tuple[str, ...] = LOOPS) -> None:
+def check_data_paths(
+    cfg: Config, loops: tuple[str, ...] = ('train', 'val', 'test')
+) -> None:
     """Check every dataset path of the loops that a run uses.
 
     A relative path counts from the working directory, as everywhere in OpenMMLab.
-    One that is only found in the checkout is made absolute, so that a tool runs from
-    any directory.
-
-    Args:
-        cfg: Config; its paths may be changed.
-        loops: 'train', 'val', 'test': what the run will use.
+    One that is only found in the checkout is made absolute in the config, so that a
+    tool runs from any directory.
 
     Raises:
         BadInput: A path does not exist; names it and what the config calls it.
@@ -32,12 +28,10 @@ def check_data_paths(cfg: Config, loops: tuple[str, ...] = LOOPS) -> None:
     for loop, dataset in datasets_of(cfg, loops):
         _check_dataset(dataset, loop)
     for loop in _used(cfg, loops):
-        evaluator = cfg.get(f'{loop}_evaluator') or []
-        for metric in evaluator if isinstance(evaluator, list) else [evaluator]:
-            if isinstance(metric, dict) and _is_local(metric, 'ann_file'):
-                path = _locate(metric['ann_file'])
-                _require(path, metric['ann_file'], f'{loop}_evaluator.ann_file')
-                metric['ann_file'] = str(path)
+        for metric in tables_in(cfg.get(f'{loop}_evaluator')):
+            if _is_local(metric, 'ann_file'):
+                name = f'{loop}_evaluator.ann_file'
+                metric['ann_file'] = _locate(metric['ann_file'], name)
 
 
 def datasets_of(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
@@ -74,29 +68,17 @@ def _check_dataset(dataset: dict, loop: str) -> None:
     name = f'{loop}_dataloader.dataset'
     root = dataset.get('data_root') or ''
     if _is_local(dataset, 'data_root'):
-        path = _locate(root)
-        _require(path, root, f'{name}.data_root')
-        dataset['data_root'] = root = str(path)
+        dataset['data_root'] = root = _locate(root, f'{name}.data_root')
     elif root:
         return
-    for table, key, called in _entries(dataset):
-        given = os.path.join(root, table[key])
-        path = _locate(given)
-        _require(path, given, f'{name}.{called}')
-        if not root:
-            table[key] = str(path)
-
-
-def _entries(dataset: dict) -> Iterator[tuple[dict, str, str]]:
-    """Where paths stand below ``data_root``: a table, its key, and what to call it."""
-    if _is_local(dataset, 'ann_file'):
-        yield dataset, 'ann_file', 'ann_file'
-    if _is_local(dataset, 'data_prefix'):
-        yield dataset, 'data_prefix', 'data_prefix'
-    elif dataset.get('data_prefix'):
-        for key in dataset['data_prefix']:
-            if _is_local(dataset['data_prefix'], key):
-                yield dataset['data_prefix'], key, f'data_prefix.{key}'
+    places = [(dataset, 'ann_file', name), (dataset, 'data_prefix', name)]
+    if isinstance(prefixes := dataset.get('data_prefix'), dict):
+        places += [(prefixes, key, f'{name}.data_prefix') for key in prefixes]
+    for table, key, called in places:
+        if _is_local(table, key):
+            path = _locate(os.path.join(root, table[key]), f'{called}.{key}')
+            if not root:
+                table[key] = path
 
 
 def _is_local(table: dict, key: str) -> bool:
@@ -104,30 +86,22 @@ def _is_local(table: dict, key: str) -> bool:
     return isinstance(value, str) and value != '' and '://' not in value
 
 
-def _locate(path: str) -> Path:
-    given = Path(path).expanduser()
-    ours = checkout()
-    if not given.exists() and ours and (ours / given).exists():
-        return ours / given
-    return given
-
-
-def _require(path: Path, given: str, name: str) -> None:
-    if not path.exists():
-        places = {str(Path.cwd()), str(checkout() or Path.cwd())}
-        raise BadInput(
-            f'{name} = {given} does not exist (looked in {" and ".join(sorted(places))}'
-            '). docs/data.md of the repository says where each dataset goes and how to '
-            'name your own.'
-        )
+def _locate(given: str, name: str) -> str:
+    """Where the file or folder lies that the config's ``name`` gives."""
+    own = checkout() or Path.cwd()
+    for path in (Path(given).expanduser(), own / given):
+        if path.exists():
+            return str(path)
+    places = sorted({str(Path.cwd()), str(own)})
+    raise BadInput(
+        f'{name} = {given} does not exist (looked in {" and ".join(places)}). '
+        'docs/data.md of the repository says where each dataset goes and how to name '
+        'your own.'
+    )
 
 
 def check_dataset_classes(cfg: Config, loops: tuple[str, ...]) -> None:
-    """Check ``metainfo.classes`` wherever a config gives it to a dataset.
-
-    Args:
-        cfg: Config whose data paths exist.
-        loops: 'train', 'val', 'test': what the run will use.
+    """Check ``metainfo.classes`` wherever a config, its paths checked, gives it.
 
     Raises:
         BadInput: The classes are one text, are not those of the COCO file, or are not
@@ -181,17 +155,12 @@ def _check_annotations(dataset: dict, name: str, classes: list[str]) -> None:
         )
 
 
-_BATCH_NORMS = ('BN', 'BN2d')
-
-
 def check_batch_of_one(cfg: Config) -> None:
     """Refuse to train batch norm on one value a channel.
 
     UperNet's pyramid pools each image to 1x1. With one image a process and no
-    synchronisation, batch norm there would divide by a variance of nothing.
-
-    Args:
-        cfg: Config, after SyncBN was replaced where it cannot run.
+    synchronisation, batch norm there would divide by a variance of nothing. To be asked
+    once SyncBN was replaced where it cannot run.
 
     Raises:
         BadInput: The batch size is 1, and a head pools to 1x1 before batch norm.
@@ -199,10 +168,9 @@ def check_batch_of_one(cfg: Config) -> None:
     if not cfg.get('train_cfg') or cfg.train_dataloader.get('batch_size') != 1:
         return
     for name in ('decode_head', 'auxiliary_head'):
-        heads = cfg.model.get(name) or []
-        for head in heads if isinstance(heads, list) else [heads]:
+        for head in tables_in(cfg.model.get(name)):
             norm = (head.get('norm_cfg') or {}).get('type')
-            if 1 in head.get('pool_scales', ()) and norm in _BATCH_NORMS:
+            if 1 in head.get('pool_scales', ()) and norm in ('BN', 'BN2d'):
                 raise BadInput(
                     f'train_dataloader.batch_size=1 cannot train model.{name}: it '
                     f'pools each image to 1x1, and {norm} needs more than one value '

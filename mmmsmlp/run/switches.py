@@ -17,6 +17,21 @@ from .mends import latest_checkpoint
 from .preflight import datasets_of
 
 
+def use_work_dir(cfg: Config, work_dir: str | None) -> None:
+    """``--work-dir``: the argument, else the config's, else its name."""
+    if work_dir:
+        cfg.work_dir = work_dir
+    elif not cfg.get('work_dir'):
+        cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename).stem)
+    source = Path(cfg.filename)
+    record = Path(cfg.work_dir) / source.name
+    if record.exists() and record.samefile(source):
+        # The Runner writes the config as it ran beside the run, under this name.
+        # One that lies there already, as a user's own or an earlier run's record, must
+        # not become what a --tta or --cfg-options made of it.
+        object.__setattr__(cfg, '_filename', str(source.with_suffix('.ran.py')))
+
+
 def use_amp(cfg: Config, dtype: str) -> None:
     """``--amp``: train in mixed precision.
 
@@ -117,9 +132,6 @@ def collate_for_scope(cfg: Config) -> None:
             loader.setdefault('collate_fn', dict(type='default_collate'))
 
 
-_INTERVAL_ALL = 1
-
-
 def use_tta(cfg: Config) -> None:
     """``--tta``: evaluate with the config's test-time augmentation.
 
@@ -153,7 +165,7 @@ def use_visualization(cfg: Config, show: bool, show_dir: str | None) -> None:
         raise BadInput('--show needs a display; write files with --show-dir DIR')
     folder = os.path.abspath(show_dir) if show_dir else None
     hook.show = show
-    hook.interval = _INTERVAL_ALL
+    hook.interval = 1  # every image
     # Each toolbox's hook spells the switch and the folder its own way.
     if cfg.get('default_scope') == 'mmpretrain':
         hook.update(enable=True, out_dir=folder)
@@ -163,12 +175,6 @@ def use_visualization(cfg: Config, show: bool, show_dir: str | None) -> None:
         hook.test_out_dir = folder
     if cfg.get('default_scope') == 'mmseg' and folder:
         cfg.visualizer.save_dir = folder
-
-
-def drop_sharding(cfg: Config) -> None:
-    """Evaluate with the whole model in every process, as its checkpoint holds it."""
-    for key in ('runner_type', 'strategy'):
-        cfg.pop(key, None)
 
 
 def check_out_files(out: str | None, metrics: str | None) -> None:
@@ -208,18 +214,14 @@ def dump_predictions(runner: Runner, out: str) -> None:
 @master_only
 def write_metrics(metrics: dict, path: str) -> None:
     """``--metrics``: write the metrics as one JSON object, name to number or lists."""
-    plain = {name: _plain(value) for name, value in metrics.items()}
-    Path(path).write_text(json.dumps(plain, indent=1) + '\n')
+    text = json.dumps(metrics, indent=1, default=lambda value: value.tolist())
+    Path(path).write_text(text + '\n')
 
 
-def _plain(value: object) -> object:
-    return value.tolist() if hasattr(value, 'tolist') else value  # tensors, arrays
-
-
-def seed_by_progress(cfg: Config) -> None:
-    """Make training draw its random numbers as this module says."""
-    hook = dict(type='mmmsmlp.SeedByProgressHook')
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
-    if cfg.get('train_dataloader'):
-        worker = dict(type='mmmsmlp.seed_worker')
-        cfg.train_dataloader.setdefault('worker_init_fn', worker)
+def use_our_hooks(cfg: Config) -> None:
+    """Draw by progress, record the run, save plainly: :mod:`mmmsmlp.engine.hooks`."""
+    ours = ('SeedByProgressHook', 'RunRecordHook', 'PlainCheckpointHook')
+    hooks = [dict(type=f'mmmsmlp.{hook}') for hook in ours]
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]
+    worker = dict(type='mmmsmlp.seed_worker')
+    cfg.train_dataloader.setdefault('worker_init_fn', worker)

@@ -13,16 +13,6 @@ from ..geometry import Geometry
 from .config import building
 
 
-def check_start(cfg: Config) -> None:
-    """Refuse an unsafe or damaged ``load_from`` (or ``--resume``) before any work.
-
-    Raises:
-        CheckpointError: It is missing, damaged, foreign or would run code.
-    """
-    if cfg.get('load_from'):
-        peek_checkpoint(cfg.load_from)
-
-
 def use_pretrained(cfg: Config, file: str) -> str:
     """``--pretrained``: start the backbone from a file, with the file's geometry.
 
