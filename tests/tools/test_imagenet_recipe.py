@@ -63,5 +63,5 @@ def test_it_trains_evaluates_and_starts_a_backbone(run_tool, pictures):
     assert code == 0 and 'accuracy/top1' in out + err, err
     net = MSMLPSwin(ARCH, shift_dist=(0, 1), out_indices=(3,))
     coverage = load_pretrained(net, 'run/epoch_1.pth')
-    assert not coverage.fresh and coverage.ignored == {'head': 2}
+    assert not coverage.fresh and coverage.ignored == {'head.fc': 2}
     assert os.path.exists('run/leaf.py')
