@@ -18,6 +18,7 @@ _LAZY = {
     'SwinTransformer': 'mmmsmlp.models',
     'get_config': 'mmmsmlp.configs',
     'list_configs': 'mmmsmlp.configs',
+    'mark_geometry': 'mmmsmlp.geometry',
 }
 
 __all__ = ['__version__', *_LAZY]

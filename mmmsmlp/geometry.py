@@ -133,7 +133,7 @@ def check_geometry(
                 'these mix-shift weights state no geometry, and their shapes cannot '
                 f'tell it; this model is built as {expected}. '
                 'State the geometry that they were trained with: '
-                'torch.save(mmmsmlp.geometry.mark_geometry(state_dict, geometry), '
+                'torch.save(mmmsmlp.mark_geometry(state_dict, geometry), '
                 'FILE).'
             )
         return

@@ -292,6 +292,8 @@ def is_relative_index(index: Tensor) -> bool:
 
     Queries and keys are the tokens of two squares.
     """
+    if index.dim() != 2:
+        return False
     query, key = (torch.arange(isqrt(size)) for size in index.shape)
     step = query[:, None] - key + len(key) - 1
     expected = step[:, None, :, None] * (len(query) + len(key) - 1)
@@ -384,7 +386,9 @@ OPENMMLAB_SWIN = KeyMap(
 )
 
 
+FAMILIES = (MSMLP, FOCAL, SWIN, OPENMMLAB_SWIN)
+
+
 def find_family(keys: Collection[str]) -> KeyMap | None:
     """The map of the family whose keys these are, or None."""
-    families = (MSMLP, FOCAL, SWIN, OPENMMLAB_SWIN)
-    return next((family for family in families if family.fits(keys)), None)
+    return next((family for family in FAMILIES if family.fits(keys)), None)

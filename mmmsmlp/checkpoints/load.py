@@ -75,7 +75,7 @@ def load_pretrained(
     Every parameter and persistent buffer must be in the file with its exact shape,
     but for the output norms ``norm0`` to ``norm3`` and what ``fresh`` names. The
     file may hold, beside it, a head, output norms and late stages that the backbone
-    does not build; anything else unknown is refused (design: loud weights).
+    does not build; anything else unknown is refused.
 
     Args:
         backbone: With a buffer ``geometry`` if it has mix-shift blocks.
@@ -222,9 +222,8 @@ def fill_whole(model: nn.Module, found: Found, file: FileName) -> None:
     found = fit_names(own, found, file)
     try:
         for name, module in model.named_modules():
-            mark = module._buffers.get(MARK)
-            if mark is not None:
-                expected = Geometry.from_mark(mark)
+            expected = getattr(module, '_geometry', None)
+            if isinstance(expected, Geometry):
                 check_geometry(expected, found.tensors, f'{name}.' if name else '')
     except CheckpointError as error:
         raise type(error)(f'{file} [layout {found}]: {error}') from None

@@ -26,6 +26,10 @@ _SUFFIXES = ('.pth', '.pt', '.ckpt', '.bin', '.safetensors')
 _kept: dict[str, tuple[tuple[int, int], dict]] = {}
 
 
+class _BrokenFileError(CheckpointError):
+    """A file that is no checkpoint, or not all of one."""
+
+
 def read_checkpoint(path: FileName) -> dict[str, Any]:
     """Read a checkpoint of ``torch.save`` or safetensors, of whatever content.
 
@@ -49,7 +53,7 @@ def read_checkpoint(path: FileName) -> dict[str, Any]:
         return content
     try:
         return _read(file)
-    except CheckpointError:
+    except _BrokenFileError:
         if _scheme(path):  # a download that broke off must not be taken for the file
             file.unlink(missing_ok=True)
         raise
@@ -170,7 +174,7 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f'{file} cannot be read: {error.strerror}') from error
     if problem:
-        raise CheckpointError(f'{file} {problem}')
+        raise _BrokenFileError(f'{file} {problem}')
     content = _read_safetensors(file) if safetensors else _read_pickle(file)
     if not isinstance(content, dict):
         raise CheckpointError(
@@ -195,7 +199,7 @@ def _read_safetensors(file: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(file)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(
+        raise _BrokenFileError(
             f'{file} is a damaged safetensors file ({error}); copy or download it again'
         ) from error
 
@@ -214,7 +218,7 @@ def _read_pickle(file: Path) -> Any:
         ) from None
     except Exception as error:  # a damaged pickle can raise nearly anything
         if 'magic number' in str(error):
-            raise CheckpointError(
+            raise _BrokenFileError(
                 f'{file} is a plain pickle; a file written by torch.save is needed'
             ) from error
         words = ('truncated', 'EOF', 'Ran out of input', 'end of file', 'seek')
@@ -222,7 +226,7 @@ def _read_pickle(file: Path) -> Any:
         # The first line, without torch's advice to load the file unsafely.
         text = str(error).rpartition('WeightsUnpickler error:')[-1].strip()
         reason = (text.splitlines() or ['no message'])[0][:120]
-        raise CheckpointError(
+        raise _BrokenFileError(
             f'{file} is {kind} ({type(error).__name__}: {reason}); copy or download '
             'it again'
         ) from error

@@ -16,7 +16,7 @@ from torch.torch_version import TorchVersion
 
 from ..errors import CheckpointError
 
-# Since then a name that a file uses can be given a stand-in.
+# From then on safe_globals takes (stand-in, name).
 TORCH_TAKES_NAMES = TorchVersion(torch.__version__) >= '2.6'
 
 
@@ -33,7 +33,8 @@ def unpickle(file: Path) -> Any:
     """
     if not TORCH_TAKES_NAMES:
         return _load_restricted(file)
-    # An array comes with the class of its type, under names that no file can write.
+    # An array comes with the class of its type, allowed as a value; the
+    # newline keeps files from naming it.
     kinds = {type(numpy.dtype(code)) for code in numpy.typecodes['All']}
     arrays = [(kind, f'{kind}\n') for kind in (numpy.ndarray, *kinds)]
     named: list[Any] = [(stand_in, name) for name, stand_in in _STAND_INS.items()]

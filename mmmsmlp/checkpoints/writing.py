@@ -28,7 +28,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         part.touch(exist_ok=False)
         try:
             yield part
-            with part.open('rb') as file:
+            with part.open('rb+') as file:
                 os.fsync(file)  # else a machine that stops could keep the name alone
             os.replace(part, path)
         finally:

@@ -36,11 +36,19 @@ class FSDPStrategy(_FSDPStrategy):
     """mmengine's FSDPStrategy, which saves whole models, resumes, and runs on gloo.
 
     Args:
-        model_wrapper: As mmengine's; on a CPU its ``device_id`` is set.
+        model_wrapper: As mmengine's, and needed; on a CPU its ``device_id`` is set.
+        state_dict_cfg: 'full' alone: every checkpoint holds the whole model.
         **kwargs: As mmengine's.
     """
 
-    def __init__(self, *, model_wrapper: dict, **kwargs: object):
+    def __init__(
+        self, *, model_wrapper: dict, state_dict_cfg: str = 'full', **kwargs: object
+    ):
+        if state_dict_cfg != 'full':
+            raise ValueError(
+                f'state_dict_cfg={state_dict_cfg!r}: checkpoints of this strategy are '
+                "whole; leave it out, or take mmengine's own FSDPStrategy"
+            )
         on_cpu = get_device() == 'cpu'
         if on_cpu:
             # By default FSDP moves the shards to an accelerator ...

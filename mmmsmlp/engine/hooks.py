@@ -98,7 +98,7 @@ class PlainCheckpointHook(Hook):
 
 
 _PLAIN = (
-    *(type(None), bool, int, float, complex, str, bytes, set),
+    *(type(None), bool, int, float, complex, str, bytes),
     *(torch.Tensor, torch.nn.Parameter, torch.Size, torch.dtype, torch.device),
 )
 
@@ -125,6 +125,8 @@ def to_plain(value: Any, place: str = '') -> Any:
         ordered = OrderedDict(items)
         ordered.__dict__.update(to_plain(vars(value), place))  # a state dict's versions
         return ordered
+    if isinstance(value, (set, frozenset)):
+        return {to_plain(one, place) for one in value}
     if isinstance(value, (list, tuple, deque)):
         plain = (to_plain(one, place) for one in value)
         return tuple(plain) if isinstance(value, tuple) else list(plain)

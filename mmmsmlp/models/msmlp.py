@@ -12,7 +12,7 @@ from ..geometry import Geometry
 from ..ops import channel_mlp, mix_shift
 from ..ops.mixshift.reference import compose_mix_shift
 from ..ops.mixshift.spec import Groups
-from ..ops.torch_private import are_plain, is_eager_cpu
+from ..ops.torch_private import are_plain
 from ..registry import MODELS
 from .pyramid import (
     LayerNorm2d,
@@ -170,10 +170,8 @@ class MSBlock(nn.Module):
         if self.training and self.drop_path is not None:
             keep = self.drop_path(x.new_ones(len(x), 1, 1, 1))
         mixed = self.mix(x)
-        if (
-            is_eager_cpu(x)
-            and are_plain(LayerNorm2d, self.norm)
-            and are_plain(nn.Linear, self.fc1, self.fc2)
+        if are_plain(LayerNorm2d, self.norm) and are_plain(
+            nn.Linear, self.fc1, self.fc2
         ):
             norm = self.norm.weight, self.norm.bias, self.norm.eps
             fc1 = self.fc1.weight, self.fc1.bias
@@ -210,13 +208,17 @@ class MixShift(nn.Module):
         self.horizontal = group_filters(widths, mix_sizes, mix_conv)
         self.vertical = group_filters(widths, mix_sizes, mix_conv)
         self.groups = Groups(tuple(widths), tuple(mix_sizes), tuple(shift_dist), order)
+        self._settings = 2 * [settings_of(conv) for conv in self.horizontal]
 
     def forward(self, x: Tensor) -> Tensor:
         groups = self.groups
         if not torch.compiler.is_compiling() and not torch.jit.is_tracing():
             tell_of_wrapping(groups.distances, x.shape[-2:])
         convs = *self.horizontal, *self.vertical
-        if not are_plain(nn.Conv2d, *convs) or not all(map(is_same_padded, convs)):
+        if (
+            not are_plain(nn.Conv2d, *convs)
+            or [settings_of(conv) for conv in convs] != self._settings
+        ):
             return compose_mix_shift(x, self.horizontal, self.vertical, groups)
         return mix_shift(
             x,
@@ -229,14 +231,10 @@ class MixShift(nn.Module):
         )
 
 
-def is_same_padded(conv: nn.Conv2d) -> bool:
-    """Whether a convolution that stands in a group's place is one as the operator's."""
-    pad = conv.kernel_size[0] // 2
-    return (
-        conv.padding == (pad, pad)
-        and conv.padding_mode == 'zeros'
-        and conv.stride == conv.dilation == (1, 1)
-    )
+def settings_of(conv: nn.Conv2d) -> tuple[object, ...]:
+    """What a convolution computes beside its weights: others may take its place."""
+    shape = conv.in_channels, conv.out_channels, conv.groups, conv.kernel_size
+    return *shape, conv.padding, conv.padding_mode, conv.stride, conv.dilation
 
 
 def tell_of_wrapping(shift_dist: Sequence[int], size: Sequence[int]) -> None:

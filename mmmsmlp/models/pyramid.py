@@ -363,9 +363,14 @@ def plan_pyramid(
     from 0 over all blocks (B2).
 
     Raises:
-        ValueError: ``patch_size`` is neither 4 nor 2.
+        ValueError: ``patch_size``, ``drop_path_rate`` or the width is out of range.
     """
-    widths = [arch['embed_dims'] * 2**i for i in range(4)]
+    if not 0 <= drop_path_rate < 1:
+        raise ValueError(f'drop_path_rate must lie in [0, 1), got {drop_path_rate!r}')
+    width = arch['embed_dims']
+    if not isinstance(width, int) or width < 1:
+        raise ValueError(f'embed_dims must be a whole number above 0, got {width!r}')
+    widths = [width * 2**i for i in range(4)]
     patches, depths = [patch_size, 2, 2, 2], [*arch['depths']]
     if patch_size == 2:
         widths.insert(0, widths[0] // 2)

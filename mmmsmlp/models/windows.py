@@ -10,7 +10,7 @@ from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
 from ..ops import channel_mlp
-from ..ops.torch_private import are_plain, is_eager, is_eager_cpu, is_transformed
+from ..ops.torch_private import are_plain, is_eager, is_transformed, outside_of_modes
 from .pyramid import LayerNorm
 
 HOST_EPS = 1e-5  # both hosts' LayerNorms, where MS-MLP has 1e-6
@@ -43,8 +43,7 @@ def table_cache(build: Callable[..., Tables]) -> CachedTables[Tables]:
 
     def _build(*args: Any) -> Any:
         *shape, device = args
-        # A tensor born in inference mode could never enter a backward pass later.
-        with torch.inference_mode(False):
+        with outside_of_modes():
             tables: Any = build(*shape)
             if isinstance(tables, tuple):
                 return tuple(t if t is None else t.to(device) for t in tables)
@@ -79,17 +78,16 @@ class TransformerBlock(nn.Module):
             change = self.drop_path(change)
             keep = self.drop_path(x.new_ones(len(x), 1, 1, 1))
         x = x + change
-        fc1, fc2 = self.mlp.fc1, self.mlp.fc2
+        mlp, norm2 = self.mlp, self.norm2
         if (
-            is_eager_cpu(x)
-            and are_plain(LayerNorm, self.norm2)
-            and are_plain(nn.Linear, fc1, fc2)
-            and are_plain(MLP, self.mlp)
+            are_plain(MLP, mlp)
+            and are_plain(LayerNorm, norm2)
+            and are_plain(nn.Linear, mlp.fc1, mlp.fc2)
         ):
-            norm = self.norm2.weight, self.norm2.bias, self.norm2.eps
-            linears = (fc1.weight, fc1.bias), (fc2.weight, fc2.bias)
-            return channel_mlp(x, x, norm, *linears, keep=keep)
-        change = self.mlp(self.norm2(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+            norm = norm2.weight, norm2.bias, norm2.eps
+            fc1, fc2 = (mlp.fc1.weight, mlp.fc1.bias), (mlp.fc2.weight, mlp.fc2.bias)
+            return channel_mlp(x, x, norm, fc1, fc2, keep=keep)
+        change = mlp(norm2(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
         return x + (change if keep is None else keep * change)
 
 

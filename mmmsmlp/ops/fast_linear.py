@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .torch_private import ONEDNN_LINEAR, are_plain, is_eager_cpu
+from .torch_private import ONEDNN_LINEAR, are_plain, is_eager_cpu, onednn_is_on
 
 
 def linear(
@@ -43,5 +43,5 @@ def _takes(x: Tensor) -> bool:
         is_eager_cpu(x)
         and x.dtype == torch.float32
         and not torch.is_grad_enabled()
-        and torch.backends.mkldnn.is_available()
+        and onednn_is_on()
     )

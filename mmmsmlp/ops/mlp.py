@@ -45,8 +45,10 @@ def channel_mlp(
         scale = None if keep is None else keep.expand(-1, -1, *x.shape[2:]).reshape(-1)
         if gamma is None:
             gamma = torch.ones_like(fc2[1])
-        training = torch.is_grad_enabled()
-        out = _ChunkedMLP.apply(tokens, skip, *norm, *fc1, *fc2, gamma, scale, training)
+        recording = torch.is_grad_enabled()
+        out = _ChunkedMLP.apply(
+            tokens, skip, *norm, *fc1, *fc2, gamma, scale, recording
+        )
         return out.view(x.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
     tokens = _compose(x.permute(0, 2, 3, 1), *norm[:2], *fc1, *fc2, gamma, eps=norm[2])
     tokens = tokens.permute(0, 3, 1, 2)
@@ -102,15 +104,15 @@ class _ChunkedMLP(torch.autograd.Function):
         b2: Tensor,
         gamma: Tensor,
         scale: Tensor | None,
-        training: bool,
+        recording: bool,
     ) -> Tensor:
         # needs_input_grad alone cannot tell: it is set under no_grad too.
-        training = training and any(ctx.needs_input_grad)
+        recording = recording and any(ctx.needs_input_grad)
         out = torch.empty_like(residual)
         hidden = []
         for part in _chunks(x.shape[0], w1.shape[0]):
             normed = F.layer_norm(x[part], ln_w.shape, ln_w, ln_b, eps)
-            if training:
+            if recording:
                 hidden.append(linear(normed, w1, b1))
                 after = F.gelu(hidden[-1])
             else:
@@ -119,7 +121,7 @@ class _ChunkedMLP(torch.autograd.Function):
             if scale is not None:
                 change *= scale[part, None]
             torch.addcmul(residual[part], change, gamma, out=out[part])
-        if training:
+        if recording:
             ctx.save_for_backward(x, ln_w, ln_b, w1, b1, w2, b2, gamma, scale, *hidden)
             ctx.eps = eps
         return out
@@ -140,6 +142,9 @@ class _ChunkedMLP(torch.autograd.Function):
         grad_ln_w, grad_ln_b = torch.zeros_like(ln_w), torch.zeros_like(ln_b)
         grad_w1, grad_b1 = torch.zeros_like(w1), w1.new_zeros(w1.shape[0])
         grad_w2, grad_b2 = torch.zeros_like(w2), torch.zeros_like(b2)  # before gamma
+        # An adapter may train alone: half of the products are frozen weights' then.
+        needs_first = any(ctx.needs_input_grad[5:7])
+        needs_second = any(ctx.needs_input_grad[7:10])
         for part, before in zip(_chunks(x.shape[0], w1.shape[0]), hidden, strict=True):
             grad = grad_out[part]
             if scale is not None:
@@ -147,37 +152,23 @@ class _ChunkedMLP(torch.autograd.Function):
             normed, mean, rstd = aten.native_layer_norm(
                 x[part], ln_w.shape, ln_w, ln_b, ctx.eps
             )
-            torch.addmm(grad_w2, grad.t(), F.gelu(before), out=grad_w2)
-            grad_b2 += grad.sum(0)
+            if needs_second:
+                torch.addmm(grad_w2, grad.t(), F.gelu(before), out=grad_w2)
+                grad_b2 += grad.sum(0)
             grad = linear(grad * gamma, w2.t())
             aten.gelu_backward.grad_input(grad, before, grad_input=grad)
-            torch.addmm(grad_w1, grad.t(), normed, out=grad_w1)
-            grad_b1 += grad.sum(0)
+            if needs_first:
+                torch.addmm(grad_w1, grad.t(), normed, out=grad_w1)
+                grad_b1 += grad.sum(0)
             grad_x[part], weight, bias = aten.native_layer_norm_backward(
-                linear(grad, w1.t()),
-                x[part],
-                ln_w.shape,
-                mean,
-                rstd,
-                ln_w,
-                ln_b,
+                linear(grad, w1.t()), x[part], ln_w.shape, mean, rstd, ln_w, ln_b,
                 [True, True, True],
-            )
+            )  # fmt: skip
             grad_ln_w += weight
             grad_ln_b += bias
         grad_gamma = torch.linalg.vecdot(grad_w2, w2) + grad_b2 * b2
         grad_w2 *= gamma[:, None]
         return (
-            grad_x,
-            grad_out,
-            grad_ln_w,
-            grad_ln_b,
-            None,
-            grad_w1,
-            grad_b1,
-            grad_w2,
-            grad_b2 * gamma,
-            grad_gamma,
-            None,
-            None,
-        )
+            grad_x, grad_out, grad_ln_w, grad_ln_b, None, grad_w1, grad_b1, grad_w2,
+            grad_b2 * gamma, grad_gamma, None, None,
+        )  # fmt: skip

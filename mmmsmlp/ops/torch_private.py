@@ -1,13 +1,17 @@
 """Names that PyTorch keeps private, and what is done where a release lacks one.
 
 Also what they tell: whether operations run as they come, and whether a layer is what
-its class says. Nothing else in this package names a private part of PyTorch.
+its class says. The operators and models name no private part of PyTorch but these.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as nn_module
+from torch.utils import _python_dispatch
 
 # oneDNN's linear layer, which TorchInductor calls too; it has no gradient of its own.
 ONEDNN_LINEAR = getattr(torch.ops.mkldnn, '_linear_pointwise', None)
@@ -25,6 +29,21 @@ _GLOBAL_HOOKS = [
     if (hooks := getattr(nn_module, f'_global_{name}_hooks', None)) is not None
 ]
 _PLAIN_TENSORS = (nn.Parameter, Tensor, type(None))
+
+
+def onednn_is_on() -> bool:
+    """Whether PyTorch has oneDNN, and the user did not turn it off."""
+    mkldnn = torch.backends.mkldnn
+    return getattr(mkldnn, 'enabled', True) and mkldnn.is_available()
+
+
+@contextmanager
+def outside_of_modes() -> Iterator[None]:
+    """Run operations for real, whatever exports, fakes, counts or moves them."""
+    disable = getattr(_python_dispatch, '_disable_current_modes', nullcontext)
+    # A tensor born in inference mode could never enter a backward pass later.
+    with disable(), torch.inference_mode(False), torch.device('cpu'):
+        yield
 
 
 def foreach_copy(targets: list[Tensor], sources: list[Tensor]) -> None:

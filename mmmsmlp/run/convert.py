@@ -73,7 +73,8 @@ def convert_file(
         notes.append('the classifier was left out; --task cls keeps it')
     weights = {f'backbone.{key}': t for key, t in converted.backbone.items()}
     with atomic_write(dst) as part:
-        torch.save(dict(meta=meta, state_dict={**weights, **head}), part)
+        with part.open('wb') as file:  # by name, a full disk is no OSError
+            torch.save(dict(meta=meta, state_dict={**weights, **head}), file)
         if verify:
             notes.append(check_numbers(part, converted, verify))
     return [

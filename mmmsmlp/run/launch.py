@@ -11,7 +11,6 @@ is set up here, on gloo, before the Runner looks for one.
 """
 
 import atexit
-import fcntl
 import gc
 import logging
 import os
@@ -262,6 +261,8 @@ def interface_to(address: str) -> str:
 
 def _address_of(probe: socket.socket, interface: str) -> str | None:
     """The IPv4 address of an interface, if it has one."""
+    import fcntl  # not on Windows, where nothing comes here
+
     siocgifaddr = 0x8915
     request = struct.pack('256s', interface.encode()[:15])
     try:

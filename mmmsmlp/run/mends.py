@@ -115,7 +115,7 @@ class Loading:
 
 
 class AtomicBackend(LocalBackend):
-    """mmengine's local files, except that each appears complete or not at all."""
+    """mmengine's local files, but what it puts appears complete or not at all."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write a file.

@@ -85,6 +85,15 @@ def test_a_download_that_broke_off(tiny, hub, server, kind, announced):
     assert read_checkpoint(server.url)['model'].keys() == content['model'].keys()
 
 
+def test_a_whole_download_that_is_refused_stays(tiny, hub, server):
+    """It is what it is: to fetch it again would give the same."""
+    server.body = Path(tiny.save({'epoch': 3})).read_bytes()
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match='holds no tensors'):
+            read_checkpoint(server.url)
+    assert len(server.requests) == len(downloads(hub)) == 1
+
+
 def test_what_is_not_there(hub, server):
     with pytest.raises(CheckpointError, match='cannot be downloaded: HTTP Error 404'):
         read_checkpoint(server.url)

@@ -4,8 +4,11 @@ import pytest
 import torch
 from torch.export import Dim
 
-from mmmsmlp import MSMLP
+from mmmsmlp import MSMLP, FocalTransformer, MSMLPFocal, MSMLPSwin, SwinTransformer
+from tests.helpers.small_nets import build as build_small
 from tests.helpers.table2 import REGIONS
+
+HOSTS = [SwinTransformer, FocalTransformer, MSMLPSwin, MSMLPFocal]
 
 ARCH = dict(embed_dims=24, depths=[1, 1, 2, 1], mix_sizes=REGIONS)
 DYNAMIC = {'x': {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}}
@@ -109,3 +112,29 @@ def test_functional_call_uses_the_given_parameters():
     }
     outputs = torch.func.functional_call(net, zeros, (x,))
     assert all(not output.any() for output in outputs)
+
+
+@pytest.mark.parametrize('way', ['export', 'fake', 'meta'])
+@pytest.mark.parametrize('backbone', HOSTS)
+def test_what_is_traced_leaves_no_tables_of_its_own(backbone, way):
+    """Tables are kept by shape: a fake one would come back in every later pass."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    net = build_small(backbone).eval()
+    # A size that no other test has, so that its tables are new.
+    x = torch.randn(1, 3, 8 * (11 + HOSTS.index(backbone)), 8 * (13 + len(way)))
+    with torch.no_grad():
+        if way == 'export':
+            traced = torch.export.export(net, (x,)).module()(x)
+        elif way == 'fake':
+            with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+                traced = net(mode.from_tensor(x))
+        else:
+            with torch.device('meta'):
+                traced = net(x)
+        outputs = net(x)
+    assert [type(output) for output in outputs] == [torch.Tensor] * 4
+    assert all(output.isfinite().all() for output in outputs)
+    assert [y.shape for y in traced] == [y.shape for y in outputs]
+    if way != 'fake':
+        assert_all_close(traced, outputs, 1e-5)

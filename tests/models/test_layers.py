@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.nn.modules import module as for_all
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
-from mmmsmlp import MSMLP
+from mmmsmlp import MSMLP, FocalTransformer, SwinTransformer
 from mmmsmlp.models.pyramid import LayerNorm2d
 from tests.helpers.small_nets import (
     assert_near,
@@ -195,15 +195,26 @@ def test_a_layer_may_be_replaced_by_one_without_a_bias(backbone, grad, x):
 
 
 @either_grad
-@pytest.mark.parametrize('change', [dict(padding_mode='circular'), dict(dilation=2)])
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(padding_mode='circular'),
+        dict(dilation=2, padding=2),
+        dict(kernel_size=5, padding=2),
+        dict(groups=1),
+    ],
+    ids=lambda change: next(iter(change)),
+)
 def test_a_filter_may_be_replaced_by_one_of_other_settings(change, grad, x):
     net, name = build_double(MSMLP), 'stages.0.blocks.0.mix.horizontal.2'
     layer = net.get_submodule(name)
+    settings = dict(kernel_size=3, padding=1, groups=layer.groups)
     other = nn.Conv2d(
-        layer.in_channels, layer.out_channels, 3, groups=layer.groups,
-        padding=change.get('dilation', 1), dtype=torch.float64, **change,
+        layer.in_channels, layer.out_channels, dtype=torch.float64,
+        **{**settings, **change},
     )  # fmt: skip
-    other.load_state_dict(layer.state_dict())
+    if other.weight.shape == layer.weight.shape:
+        other.load_state_dict(layer.state_dict())
     net.get_submodule(name.rpartition('.')[0])[2] = other
     fused = seen_from_outside(net, x, grad)
     handle = other.register_forward_hook(lambda *args: None)
@@ -211,6 +222,19 @@ def test_a_filter_may_be_replaced_by_one_of_other_settings(change, grad, x):
     handle.remove()
     net.get_submodule(name.rpartition('.')[0])[2] = layer
     assert differ(fused, seen_from_outside(net, x, grad))
+
+
+@pytest.mark.parametrize('backbone', [SwinTransformer, FocalTransformer])
+@either_grad
+def test_a_blocks_mlp_may_be_replaced_as_a_whole(backbone, grad, x):
+    net = build_double(backbone)
+    before = seen_from_outside(net, x, grad)
+    block = net.stages[1].blocks[0]
+    mlp = block.mlp
+    block.mlp = nn.Sequential(mlp.fc1, nn.GELU(), mlp.fc2)
+    assert_near(seen_from_outside(net, x, grad), before, 1e-12)
+    block.mlp = nn.Identity()
+    assert differ(before, seen_from_outside(net, x, grad))
 
 
 @pytest.fixture(params=['of each layer', 'of all modules'])

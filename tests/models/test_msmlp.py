@@ -264,3 +264,16 @@ def test_bad_arguments_name_the_value_and_what_is_allowed(kwargs, words):
 def test_a_tensor_that_is_no_image_batch_is_refused(shape):
     with pytest.raises(ValueError, match=r'\(N, 3, H, W\).*in_channels'):
         build()(torch.randn(shape))
+
+
+@pytest.mark.parametrize('rate', [-0.1, 1, 1.5])
+def test_a_drop_rate_outside_its_range(rate):
+    with pytest.raises(ValueError, match=r'drop_path_rate must lie in \[0, 1\), got'):
+        MSMLP(drop_path_rate=rate)
+
+
+@pytest.mark.parametrize('width', [0, -4, 9.5, '96'])
+def test_a_width_that_is_none(width):
+    arch = dict(embed_dims=width, depths=[1] * 4, mix_sizes=[[1]] * 4)
+    with pytest.raises(ValueError, match='embed_dims.*whole number above 0'):
+        MSMLP(arch, shift_dist=[0])

@@ -49,6 +49,8 @@ def test_who_computes():
         with torch.autocast('cpu', torch.bfloat16):
             count, y = calls_of_onednn(lambda: linear(x, weight, bias))
         assert count == 0 and y.dtype == torch.bfloat16
+        with torch.backends.mkldnn.flags(enabled=False):  # the user's word
+            assert calls_of_onednn(lambda: linear(x, weight, bias))[0] == 0
     weight.requires_grad_()
     assert calls_of_onednn(lambda: linear(x, weight, bias))[0] == 0
 

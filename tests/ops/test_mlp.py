@@ -143,3 +143,26 @@ def test_functional_gradients():
 
     expected = torch.autograd.grad(loss(gamma), gamma)[0]
     torch.testing.assert_close(torch.func.grad(loss)(gamma.detach()), expected)
+
+
+@pytest.mark.parametrize('trained', [(0,), (0, 5), (0, 7), (0, 9), (0, 2)])
+def test_frozen_weights_cost_no_products(trained):
+    """Of x and residual, norm, fc1, fc2 and gamma, by place, only some require one."""
+    x, residual, norm, fc1, fc2, gamma = make()
+    tensors = [x, residual, *norm[:2], None, *fc1, *fc2, gamma]
+    names = range(10)
+    expected = dict(zip([n for n in names if n != 4], run(make())[1:], strict=True))
+    for n, tensor in enumerate(tensors):
+        if tensor is not None:
+            tensor.requires_grad_(n in trained)
+    y = channel_mlp(x, residual, norm, fc1, fc2, gamma)
+    torch.manual_seed(1)
+    loss = (y * torch.randn(y.shape, dtype=y.dtype)).sum()
+    inputs = [tensors[n] for n in trained]
+    with torch.profiler.profile() as profile:
+        grads = torch.autograd.grad(loss, inputs)
+    for n, grad in zip(trained, grads, strict=True):
+        torch.testing.assert_close(grad, expected[n])
+    products = [event.name for event in profile.events()].count('aten::addmm_')
+    products += [event.name for event in profile.events()].count('aten::addmm')
+    assert products == (5 in trained) + (7 in trained or 9 in trained)

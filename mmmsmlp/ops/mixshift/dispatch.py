@@ -25,7 +25,7 @@ class use_backend(AbstractContextManager):  # noqa: N801  reads as a verb, like 
 
     Args:
         name: 'triton', 'eager', 'reference', or 'auto' for the fastest that can run.
-            It wins over the environment variable MMMSMLP_BACKEND.
+            It wins over the environment variable MMMSMLP_BACKEND, in every thread.
 
     Derivatives that no backend has by hand (second ones, forward-mode ones, transforms
     of torch.func) are the reference's, whatever the backend. A layer that is replaced
@@ -61,7 +61,7 @@ def select_backend(x: Tensor, weights: Sequence[Tensor]) -> str:
         if reason:
             raise BackendError(
                 f'the mix-shift backend {asked!r} was asked for but cannot run: '
-                f"{reason}. Choose '{AUTO}' to take the fastest that can."
+                f"{reason.rstrip('.')}. Choose '{AUTO}' to take the fastest that can."
             )
         return asked
     return next(
@@ -92,17 +92,13 @@ def why_not(name: str, x: Tensor, weights: Sequence[Tensor]) -> str | None:
     if name == 'triton':
         if not x.is_cuda and os.environ.get('TRITON_INTERPRET') != '1':
             return f'it needs a CUDA device, and the input is on {x.device}'
-        return _triton().unavailable(x, weights)
+        return implementation(name).unavailable(x, weights)
     return None
 
 
 def implementation(name: str) -> ModuleType:
     """The module of a backend: its ``forward`` and ``backward``."""
-    return _triton() if name == 'triton' else import_module('.eager', __package__)
-
-
-def _triton() -> ModuleType:
-    return import_module('.triton', __package__)
+    return import_module(f'.{name}', __package__)
 
 
 def _known(name: str, source: str) -> str:

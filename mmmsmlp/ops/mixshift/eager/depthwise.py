@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ...torch_private import onednn_is_on
+
 LAST = torch.channels_last
 STRIP = 3  # columns of a filter: the widest whose gradient oneDNN computes depth-wise
 
@@ -54,9 +56,7 @@ def filter_grad(grad: Tensor, x: Tensor, size: int) -> Tensor:
 
 
 def _runs_in_onednn(x: Tensor) -> bool:
-    return (
-        x.is_cpu and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-    )
+    return x.is_cpu and x.dtype == torch.float32 and onednn_is_on()
 
 
 def _filter_grad_in_strips(grad: Tensor, x: Tensor, size: int) -> Tensor:

@@ -34,7 +34,7 @@ def interpreted() -> bool:
 def no_triton() -> str | None:
     try:
         import triton
-    except ImportError as error:
+    except Exception as error:  # a broken installation may raise anything
         return f'Triton cannot be imported ({error}).'
     version = tuple(int(part) for part in triton.__version__.split('.')[:2])
     if version < OLDEST_TRITON:
