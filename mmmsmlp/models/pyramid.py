@@ -19,7 +19,8 @@ from torch.utils.checkpoint import checkpoint
 from .. import checkpoints
 from ..geometry import Geometry, check_geometry
 from ..ops.derivatives import layer_norm
-from ..ops.torch_private import is_transformed
+from ..ops.memory_format import is_contiguous, norm_to_contiguous, norms_in_pieces
+from ..ops.torch_private import are_plain, is_transformed
 
 NUM_STAGES = 4
 Layer = TypeVar('Layer', bound=nn.Module)
@@ -102,16 +103,20 @@ class PyramidBackbone(BaseModule):
                 f'got shape {tuple(x.shape)}; set in_channels or convert the image'
             )
         contiguous, outputs = is_contiguous(x), []
-        if self.stage0 is not None:
-            x = self.stage0(x)
+        x = self.stage0(x) if self.stage0 is not None else x
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if i in self.out_indices:
-                gap = self.gap_before_final_norm
-                y = getattr(self, f'norm{i}')(x.mean((2, 3), True) if gap else x)
-                y = y.flatten(1) if gap else y
-                outputs.append(y.contiguous() if contiguous else y)
+                outputs.append(self._output(x, getattr(self, f'norm{i}'), contiguous))
         return tuple(outputs)
+
+    def _output(self, x: Tensor, norm: LayerNorm2d, contiguous: bool) -> Tensor:
+        if self.gap_before_final_norm:
+            return norm(x.mean((2, 3), keepdim=True)).flatten(1)
+        if contiguous and norms_in_pieces(x) and are_plain(LayerNorm2d, norm):
+            return norm_to_contiguous(x, norm.weight, norm.bias, norm.eps)
+        y = norm(x)
+        return y.contiguous() if contiguous else y
 
     def _load_from_state_dict(
         self,
@@ -195,11 +200,6 @@ class PyramidBackbone(BaseModule):
 def module_list(layers: Iterable[Layer]) -> Sequence[Layer]:
     """An ``nn.ModuleList``, for type checkers a sequence of what it holds."""
     return cast('Sequence[Layer]', nn.ModuleList(layers))
-
-
-def is_contiguous(x: Tensor) -> bool:
-    """Whether the rows of (N, C, H, W) lie as NCHW's do; else as channels_last's."""
-    return x.stride(1) != 1 or x.is_contiguous()
 
 
 def _in_classification() -> bool:
