@@ -37,7 +37,7 @@ def server():
     server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
     server.requests, server.body, server.length = [], b'', 0
     server.url = f'http://127.0.0.1:{server.server_port}/files/tiny.pth?download=true'
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
     server.shutdown()

@@ -72,6 +72,7 @@ def test_a_leaf_is_short_and_keeps_the_recipe(name):
     assert config.model.backbone.drop_path_rate == rate
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('patch_size', [4, 2])
 @pytest.mark.parametrize('kind', TABLE_9)
 def test_table_9(kind, patch_size):

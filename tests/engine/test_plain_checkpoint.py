@@ -41,6 +41,7 @@ def read_by_stock_torch(*files):
     assert done.returncode == 0, done.stderr[-1000:]
 
 
+@pytest.mark.full
 def test_every_file_of_a_run(run_tool, tiny_config, tmp_path):
     """With the hooks that add to it: averages, the best one, published ones."""
     config = tmp_path / 'everything.py'

@@ -114,6 +114,7 @@ def test_functional_call_uses_the_given_parameters():
     assert all(not output.any() for output in outputs)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('way', ['export', 'fake', 'meta'])
 @pytest.mark.parametrize('backbone', HOSTS)
 def test_what_is_traced_leaves_no_tables_of_its_own(backbone, way):

@@ -164,6 +164,7 @@ def test_data_that_does_not_exist(run_tool, tiny_config, option, fragment):
     assert_fails(result, fragment, 'docs/data.md')
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ('options', 'fragment'),
     [

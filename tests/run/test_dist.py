@@ -141,6 +141,7 @@ def test_bad_input_is_said_once_by_all_processes(run_shell, tiny_config):
     assert 'none.json does not exist' in done.stderr
 
 
+@pytest.mark.full
 def test_config_is_checked_before_processes_start(run_shell):
     done = run_shell('dist_test.sh', 'none.py', 'none.pth', 2)
     assert done.returncode == 2

@@ -203,6 +203,7 @@ def call(way, config, images, address):
     }[way]  # fmt: skip
 
 
+@pytest.mark.full
 @pytest.mark.parametrize('way', WAYS)
 @pytest.mark.parametrize('scheme', ['http', 'torchvision'])
 def test_addresses_that_are_not_read_from(
