@@ -134,7 +134,7 @@ def roi_pool_forward(
     """The largest pixel of (N, C, H, W) in the bins of (n, 5) boxes.
 
     Not torchvision's operator, which rounds the boxes. ``argmax`` is the pixel's index
-    in its map, -1 in an empty bin; boxes without a size are left out.
+    in its map, -1 in an empty bin and in boxes without a size, which are 0.
     """
     height, width = input.shape[2:]
     for piece in pieces(len(rois), input[0].numel() * 8):
@@ -144,15 +144,12 @@ def roi_pool_forward(
         maps = input[boxes[:, 0].long()]  # (n, C, H, W)
         rows, column = largest_in(maps, left, right)
         best, row = largest_in(rows.transpose(2, 3), top, bottom)
-        index = row * width + column.transpose(2, 3).gather(
-            -1, row.clamp(max=height - 1)
-        )
-        best, index = best.transpose(2, 3), index.transpose(2, 3)
+        column = column.transpose(2, 3).gather(-1, row.clamp(max=height - 1))
+        best, index = best.transpose(2, 3), (row * width + column).transpose(2, 3)
         empty = (bottom <= top)[:, None, :, None] | (right <= left)[:, None, None, :]
-        real = ((down > 0) & (along > 0)).view(-1, 1, 1, 1)
-        best, index = best.masked_fill(empty, 0), index.masked_fill(empty, -1)
-        output[piece] = torch.where(real, best, output[piece])
-        argmax[piece] = torch.where(real, index.to(argmax.dtype), argmax[piece])
+        empty = empty | ((down <= 0) | (along <= 0)).view(-1, 1, 1, 1)
+        output[piece] = best.masked_fill(empty, 0)
+        argmax[piece] = index.masked_fill(empty, -1)
 
 
 @operator('torch')
