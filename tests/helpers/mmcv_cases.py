@@ -3,7 +3,7 @@
 ``run(case, ext)`` calls mmcv's Python functions with ``ext`` in the place of
 ``mmcv._ext`` and returns what they compute, gradients too. ``CASES`` are the ones that
 mmcv has compiled for a CPU, and whose results do not depend on how equal scores are
-sorted; ``python tests/helpers/mmcv_cases.py`` writes their golden file.
+sorted: their results are stored (``make_mmcv_golden.py``).
 """
 
 from collections.abc import Callable, Iterator
@@ -216,20 +216,3 @@ def cases() -> Iterator[tuple[str, Callable[[], Results]]]:
 
 
 CASES = dict(cases())
-
-
-def write() -> None:
-    import mmcv._ext as compiled
-
-    if not compiled.__file__.endswith('.so'):
-        raise SystemExit(f'{compiled.__file__} is not compiled')
-    arrays = {}
-    for name, case in CASES.items():
-        for number, tensor in enumerate(run(case, compiled)):
-            arrays[f'{name}/{number}'] = tensor.numpy()
-    np.savez_compressed(GOLDEN, **arrays)
-    print(f'{len(CASES)} cases, {GOLDEN.stat().st_size} bytes')
-
-
-if __name__ == '__main__':
-    write()

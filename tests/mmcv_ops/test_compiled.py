@@ -1,40 +1,15 @@
 """Do the operators by torchvision and torch compute what the compiled ones do?"""
 
 from functools import partial
-from importlib import import_module
-from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from itertools import product
 
-import mmcv
-import numpy as np
 import pytest
 import torch
 
 from mmmsmlp.mmcv_ops import ext
 from tests.helpers import mmcv_cases
 from tests.helpers.mmcv_cases import CASES, run
-
-
-def compiled_module():
-    """mmcv's compiled module, or None."""
-    spec = PathFinder.find_spec('mmcv._ext', mmcv.__path__)
-    if spec is None or not spec.origin.endswith(tuple(EXTENSION_SUFFIXES)):
-        return None
-    return import_module('mmcv._ext')
-
-
-@pytest.fixture(scope='module')
-def compiled():
-    module = compiled_module()
-    if module is None:
-        pytest.skip('mmcv has no compiled operators here to compare with')
-    return module
-
-
-@pytest.fixture(scope='module')
-def golden():
-    with np.load(mmcv_cases.GOLDEN) as file:
-        return {name: torch.from_numpy(file[name]) for name in file.files}
+from tests.helpers.mmcv_models import DETECTORS
 
 
 def assert_same(found, expected):
@@ -57,8 +32,8 @@ def test_as_the_compiled_operator_did(name, golden):
 
 
 @pytest.mark.parametrize('name', CASES)
-def test_as_the_compiled_operator_does(name, compiled):
-    assert_same(run(CASES[name], ext), run(CASES[name], compiled))
+def test_as_the_compiled_operator_does(name, needs_compiled):
+    assert_same(run(CASES[name], ext), run(CASES[name], needs_compiled))
 
 
 def with_equal_scores(kind, offset, threshold):
@@ -76,16 +51,18 @@ def with_equal_scores(kind, offset, threshold):
 @pytest.mark.parametrize('offset', [0, 1])
 @pytest.mark.parametrize('threshold', [1 / 3, 0.5, 0.7])
 @pytest.mark.parametrize('kind', ['nms', 'nms_match', 'naive', 'linear', 'gaussian'])
-def test_equal_scores_and_overlaps_at_the_threshold(kind, threshold, offset, compiled):
+def test_equal_scores_and_overlaps_at_the_threshold(
+    kind, threshold, offset, needs_compiled
+):
     """Whole coordinates: overlaps hit thresholds, and boxes without area are there."""
     case = partial(with_equal_scores, kind, offset, threshold)
-    assert_same(run(case, ext), run(case, compiled))
+    assert_same(run(case, ext), run(case, needs_compiled))
 
 
-def test_nms_of_many_boxes(compiled):
+def test_nms_of_many_boxes(needs_compiled):
     for threshold in (0.3, 0.7):
         case = partial(mmcv_cases.nms, 3000, threshold, 0, 0, -1)
-        assert_same(run(case, ext), run(case, compiled))
+        assert_same(run(case, ext), run(case, needs_compiled))
 
 
 @pytest.mark.parametrize(
@@ -93,12 +70,12 @@ def test_nms_of_many_boxes(compiled):
 )
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.float16])
 @pytest.mark.parametrize('modulated', [False, True])
-def test_deformable_convolution(sizes, offsets, dtype, modulated, compiled):
+def test_deformable_convolution(sizes, offsets, dtype, modulated, needs_compiled):
     if dtype == torch.float16 and torch.__version__ < '2.2':
         pytest.skip('torch multiplies no half matrices on a CPU before 2.2')
     given = (sizes, offsets, modulated, modulated, dtype)
     case = partial(mmcv_cases.deform_conv, *given)
-    found, expected = run(case, ext), run(case, compiled)
+    found, expected = run(case, ext), run(case, needs_compiled)
     if dtype != torch.float16:
         assert_same(found, expected)
         return
@@ -108,18 +85,19 @@ def test_deformable_convolution(sizes, offsets, dtype, modulated, compiled):
         assert (ours - theirs).abs().max() <= 1e-2 * theirs.abs().max()
 
 
-def test_the_parameters_have_the_compiled_names(compiled):
+def test_the_parameters_have_the_compiled_names(needs_compiled):
     import inspect
 
     for name in ext.LIBRARIES:
         ours = [*inspect.signature(getattr(ext, name)).parameters]
         signature = (
-            getattr(compiled, name).__doc__.partition('(')[2].partition(') ->')[0]
+            getattr(needs_compiled, name).__doc__.partition('(')[2].partition(') ->')[0]
         )
         theirs = [part.partition(':')[0] for part in signature.split(', ')]
         assert ours == theirs, name
 
 
 def test_the_golden_file_holds_these_cases(golden):
-    assert {key.rpartition('/')[0] for key in golden} == CASES.keys()
+    names = {key.rpartition('/')[0] for key in golden}
+    assert names == {*CASES, *(f'losses {name}' for name in DETECTORS)}
     assert mmcv_cases.GOLDEN.stat().st_size < 400_000
