@@ -287,7 +287,7 @@ main() {
     local found python minor mmcv pure_mmcv operators key env log
     found=$(find_python) || exit 2
     read -r minor python <<<"$found"
-    pure_mmcv=$(grep == "$pins/mmcv.txt")
+    pure_mmcv=$(grep '==' "$pins/mmcv.txt")
     mmcv=${pure_mmcv/-lite/}
     operators=$(choose_operators)
     key=$(sed 's/ *#.*//' "$pins"/*.txt "$repo/requirements/tests.txt" | checksum)

@@ -63,6 +63,11 @@ def test_installed_used_and_removed_without_a_trace(site):
     status, output = call(site, '-c', code)
     assert output.split('\n')[:2] == ['[1]', 'mmcv._mmmsmlp_ops']
     assert 'NotImplementedError' in output
+    code = (
+        f'import sys; sys.path.insert(0, {str(TOOL.parents[1])!r})\n'
+        'import mmmsmlp, mmcv._ext as ext; print(ext.nms.__module__)'
+    )
+    assert call(site, '-c', code) == (0, 'mmmsmlp.mmcv_ops.nms\n')  # not the copy
     status, output = call(site, TOOL)
     assert 'of mmmsmlp-mmcv-ops 0.1.0' in output
     assert 'by torchvision (1):\n  nms\n' in output
