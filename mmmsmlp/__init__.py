@@ -8,7 +8,10 @@ from importlib import import_module
 from typing import Any
 
 from . import registry  # noqa: F401  its child registries make the names resolvable
+from .mmcv_ops.finder import stand_in
 from .version import __version__
+
+stand_in()  # for mmcv._ext, where mmcv has no compiled operators
 
 _LAZY = {
     'FocalTransformer': 'mmmsmlp.models',

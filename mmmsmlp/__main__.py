@@ -23,6 +23,8 @@ def main() -> None:
         and path.stem not in OF_THE_CHECKOUT
     }
     name = sys.argv[1] if len(sys.argv) > 1 else '--help'
+    if not name.startswith('-'):
+        name = name.replace('-', '_')  # mmcv-ops is the file mmcv_ops.py
     if name in ('-h', '--help'):
         print(f'usage: python -m mmmsmlp TOOL ...\n\ntools: {", ".join(tools)}')
         return
