@@ -22,9 +22,7 @@ _functorch_is_active = getattr(
     torch._C, '_are_functorch_transforms_active', lambda: True
 )
 _count_dispatch_modes = getattr(torch._C, '_len_torch_dispatch_stack', lambda: 1)
-_is_batched = getattr(
-    torch._C._functorch, 'is_legacy_batchedtensor', lambda tensor: False
-)
+_dispatch_keys = getattr(torch._C, '_dispatch_keys', None)
 _GLOBAL_HOOKS = [
     hooks
     for name in ('forward', 'forward_pre', 'backward', 'backward_pre')
@@ -91,6 +89,13 @@ def is_transformed() -> bool:
     Operators of our own know neither; compositions of PyTorch's know both.
     """
     return _functorch_is_active() or getattr(forward_ad, '_current_level', 0) >= 0
+
+
+def _is_batched(tensor: Tensor) -> bool:
+    """Whether ``is_grads_batched`` of autograd.grad made it; unknown counts as yes."""
+    if _dispatch_keys is None:
+        return True
+    return _dispatch_keys(tensor).has(torch._C._dispatch_key_parse('Batched'))
 
 
 def is_watched_backward(grad: Tensor) -> bool:
