@@ -48,20 +48,21 @@ def main() -> int:
     say(f'1/4 the dataset, in {DATA}')
     run('make_demo_data.py', DATA)
 
-    say(f'2/4 training (minutes; the log shows the time left), in {WORK_DIR}')
+    say(f'2/4 training (minutes), in {WORK_DIR}')
     if WORK_DIR.exists():
         shutil.rmtree(WORK_DIR)
-    run('train.py', CONFIG, '--work-dir', WORK_DIR)
+    run('train.py', CONFIG, '--work-dir', WORK_DIR, '--quiet')
     checkpoint = (WORK_DIR / 'last_checkpoint').read_text(encoding='utf-8')
 
     say(f'3/4 evaluating {checkpoint}')
     metrics = WORK_DIR / 'metrics.json'
-    run('test.py', CONFIG, checkpoint, '--work-dir', WORK_DIR, '--metrics', metrics)
+    evaluate = ('test.py', CONFIG, checkpoint, '--work-dir', WORK_DIR, '--quiet')
+    run(*evaluate, '--metrics', metrics)
 
     drawn = WORK_DIR / 'detections'
     say(f'4/4 drawing detections, in {drawn}')
     images = DATA / 'val' / '*0.jpg'
-    run('image_demo.py', images, CONFIG, checkpoint, '--out-dir', drawn)
+    run('image_demo.py', images, CONFIG, checkpoint, '--out-dir', drawn, '--quiet')
     image = min((drawn / 'vis').iterdir())
 
     minutes, seconds = divmod(int(time.monotonic() - start), 60)
