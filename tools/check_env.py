@@ -13,13 +13,13 @@ from pathlib import Path
 # Import name: (distributions that provide it, oldest release that will do).
 # The upstream and the maintained (onedl) distributions share their import names.
 RUN = {
-    'torch': (['torch'], '2.4'),
-    'torchvision': (['torchvision'], '0.19'),
+    'torch': (['torch'], '2.1'),
+    'torchvision': (['torchvision'], '0.16'),
     'numpy': (['numpy'], '1.23'),
     'cv2': (['opencv-python-headless', 'opencv-python'], '4.5'),
     'pycocotools': (['pycocotools'], '2.0'),
     'mmengine': (['onedl-mmengine', 'mmengine'], '0.10'),
-    'mmcv': (['onedl-mmcv', 'mmcv'], '2.0'),
+    'mmcv': (['onedl-mmcv', 'mmcv', 'mmcv-lite'], '2.0'),
     'mmdet': (['onedl-mmdetection', 'mmdet'], '3.3'),
     'mmseg': (['onedl-mmsegmentation', 'mmsegmentation'], '1.2'),
     'mmpretrain': (['onedl-mmpretrain', 'mmpretrain'], '1.2'),

@@ -16,6 +16,7 @@ log buffers and numpy's scalars as objects), ``hooks.SeedByProgressHook`` (a res
 draws other numbers), ``fsdp.FSDPStrategy`` and ``fsdp.ShardedRunner`` (see there).
 """
 
+import logging
 import re
 import zipfile
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend, register_backend
+from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -110,6 +112,15 @@ class Loading:
                 f'of {type(model).__name__}, which would start from random weights; '
                 f'it holds {join_some(fitted.tensors)}. Weights of a backbone alone '
                 'are for --pretrained.'
+            )
+        shapes = {key: value.shape for key, value in fitted.tensors.items()}
+        filled = sum(shapes.get(key) == value.shape for key, value in own.items())
+        if filled < len(own):
+            print_log(
+                f'{self.file} fills {filled} of {len(own)} tensors of '
+                f'{type(model).__name__}; the log names the others',
+                logger='current',
+                level=logging.WARNING,
             )
         _load_state_dict(model, fitted.tensors, strict, logger)
 
