@@ -8,6 +8,15 @@ from torch import Tensor
 from .common import native, operator, torchvision_ops
 
 Sizes = tuple[int, int, int, int, int, int]  # stride, padding, dilation: down, along
+FAR = 3e4  # further than a map reaches; half can hold it
+
+
+def finite(offset: Tensor) -> Tensor:
+    """Offsets that are NaN or endless as far ones, which sample 0 as mmcv's do.
+
+    torchvision reads them from outside of its memory.
+    """
+    return native(offset).nan_to_num(FAR).clamp(-FAR, FAR)
 
 
 def convolve(
@@ -21,7 +30,7 @@ def convolve(
     deform_groups: int,
 ) -> Tensor:
     """The convolution of (N, C, H, W) at its kernel's places moved by offset."""
-    x, weight, offset = native(x), native(weight), native(offset)
+    x, weight, offset = native(x), native(weight), finite(offset)
     used = mask is not None
     mask = native(mask) if mask is not None else x.new_zeros(len(x), 1)
     bias = native(bias) if bias is not None else x.new_zeros(len(weight))
@@ -40,7 +49,7 @@ def derive(
     deform_groups: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, weight, offset, mask and bias."""
-    grad, x, weight, offset = native(grad), native(x), native(weight), native(offset)
+    grad, x, weight, offset = native(grad), native(x), native(weight), finite(offset)
     used = mask is not None
     mask = native(mask) if mask is not None else x.new_zeros(len(x), 1)
     bias = x.new_zeros(len(weight))
