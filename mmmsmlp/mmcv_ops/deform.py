@@ -176,6 +176,27 @@ def deform_conv_backward_parameters(
     gradWeight.add_(grad, alpha=scale)
 
 
+def as_read(moves: Tensor, size: torch.Size) -> Tensor:
+    """Offsets or masks as mmcv's modulated operator reads them: (N, C, *size).
+
+    It takes their places from memory one after the other and does not look at their
+    size, which mmdet's DyHead gives too large.
+    """
+    if moves.shape[2:] == size:
+        return moves
+    places = moves.shape[1] * size.numel()
+    return moves.flatten(1)[:, :places].view(len(moves), -1, *size)
+
+
+def write(target: Tensor, grad: Tensor) -> None:
+    """Copy a gradient to where :func:`as_read` reads; zeros elsewhere."""
+    whole = grad
+    if target.shape != grad.shape:
+        whole = grad.new_zeros(target.shape)
+        as_read(whole, grad.shape[2:]).copy_(grad)
+    target.copy_(whole)
+
+
 @operator('torchvision')
 def modulated_deform_conv_forward(
     input: Tensor,
@@ -201,6 +222,7 @@ def modulated_deform_conv_forward(
     sizes = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w)
     added = bias if with_bias else None
     groups = (group, deformable_group)
+    offset, mask = (as_read(moves, output.shape[2:]) for moves in (offset, mask))
     output.copy_(convolve(input, weight, offset, mask, added, sizes, *groups))
 
 
@@ -233,9 +255,10 @@ def modulated_deform_conv_backward(
 ) -> None:
     sizes = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w)
     groups = (group, deformable_group)
+    offset, mask = (as_read(moves, grad_output.shape[2:]) for moves in (offset, mask))
     grads = derive(grad_output, input, weight, offset, mask, sizes, *groups)
     outputs = [grad_input, grad_weight, grad_offset, grad_mask]
     if with_bias:
         outputs.append(grad_bias)
     for output, grad in zip(outputs, grads, strict=False):
-        output.copy_(grad)
+        write(output, grad)
