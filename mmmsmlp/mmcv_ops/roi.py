@@ -25,6 +25,7 @@ def roi_align_forward(
 ) -> None:
     """Samples of (N, C, H, W) in the bins of (n, 5) boxes: maximum (0) or mean (1)."""
     bins = (aligned_height, aligned_width)
+    check_boxes(rois, aligned)
     if pool_mode == 1:
         sizes = (spatial_scale, *bins, sampling_ratio, aligned)
         output.copy_(torchvision_ops().roi_align(native(input), native(rois), *sizes))
@@ -46,6 +47,21 @@ def roi_align_forward(
         for target, points in ((argmax_y, y), (argmax_x, x)):
             at = points.gather(3, place).masked_fill(none, -1)
             target[piece] = at.movedim(-1, 1).to(target)
+
+
+def check_boxes(rois: Tensor, aligned: bool) -> None:
+    """Refuse, on a CPU, what the compiled operator refuses or reads wild memory by."""
+    if rois.device.type != 'cpu':
+        return
+    sides = wide(rois[:, 3:]) - wide(rois[:, 1:3])
+    least = 0 if aligned else float('-inf')
+    real = (sides.isfinite() & (sides >= least)).all(1)
+    if not real.all():
+        worst = rois[~real][0].tolist()
+        raise RuntimeError(
+            f'RoIAlign got the box {worst} (image, x1, y1, x2, y2): its sides must be '
+            f'finite{" and 0 or more" if aligned else ""}; does the training diverge?'
+        )
 
 
 @operator('torchvision')
@@ -96,7 +112,7 @@ def bin_edges(
     start = rois[:, 1 + axis, None] * scale
     size = (rois[:, 3 + axis, None] + 1) * scale - start
     order = torch.arange(bins + 1, device=rois.device, dtype=rois.dtype)
-    edges = order * (size / bins) + start
+    edges = (order * (size / bins) + start).nan_to_num()
     first = edges[:, :-1].floor().clamp(0, limit).long()
     return first, edges[:, 1:].ceil().clamp(0, limit).long(), size[:, 0]
 

@@ -178,6 +178,20 @@ def deform_conv(
     return derived(function, *(tensor.to(dtype) for tensor in inputs))
 
 
+def large_offsets() -> Results:
+    """As of mmdet's DyHead: offsets and masks of a larger map than the output."""
+    from mmcv.ops import modulated_deform_conv2d
+
+    inputs = (
+        drawn(2, 4, 5, 6),
+        drawn(2, 18, 9, 11, seed=1),
+        uniform(2, 9, 9, 11, seed=2),
+    )
+    weight = drawn(4, 4, 3, 3, seed=3)
+    function = lambda *given: modulated_deform_conv2d(*given, None, 1, 1)  # noqa: E731
+    return derived(function, *inputs, weight)
+
+
 def cases() -> Iterator[tuple[str, Callable[[], Results]]]:
     def named(function: Callable, *given: object) -> tuple[str, Callable]:
         names = [str(value).removeprefix('torch.') for value in given]
@@ -213,6 +227,7 @@ def cases() -> Iterator[tuple[str, Callable[[], Results]]]:
             yield named(deform_conv, sizes, offsets, True, True, torch.float32)
     yield named(deform_conv, 'plain', 'moved', True, False, torch.float32)
     yield named(deform_conv, 'plain', 'moved', True, True, torch.float64)
+    yield named(large_offsets)
 
 
 CASES = dict(cases())

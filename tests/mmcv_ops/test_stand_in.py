@@ -2,14 +2,16 @@
 
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mmmsmlp.mmcv_ops import ext
 from mmmsmlp.mmcv_ops.finder import StandIn, stand_in
-from tests.helpers.mmcv_cases import boxes, drawn, rois, scores
+from tests.helpers.mmcv_cases import boxes, derived, drawn, rois, scores, using
 
 REPO = Path(__file__).parents[2]
 
@@ -130,3 +132,43 @@ def test_channels_last_maps_are_taken():
     x, given = drawn(2, 3, 13, 15), rois(6)
     strided = x.to(memory_format=torch.channels_last)
     assert torch.equal(pooled(strided, given), pooled(x, given))
+
+
+@pytest.mark.parametrize('wild', [float('nan'), float('inf'), -float('inf'), 1e30])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_wild_offsets_sample_nothing(wild, dtype):
+    """As compiled; torchvision would read memory that is not its own."""
+    x, weight, offset = drawn(2, 4, 6, 7), drawn(3, 4, 3, 3), torch.zeros(2, 18, 6, 7)
+    offset[0, 4:8] = wild  # of the third and fourth of the nine places
+    expected = weight.clone()
+    expected[:, :, 0, 2] = expected[:, :, 1, 0] = 0
+    with using(ext):
+        from mmcv.ops import deform_conv2d
+
+        given = [tensor.to(dtype) for tensor in (x, offset, weight)]
+        output, *grads = derived(lambda *t: deform_conv2d(*t, 1, 1), *given)
+    wanted = F.conv2d(x[:1], expected, padding=1), F.conv2d(x[1:], weight, padding=1)
+    torch.testing.assert_close(output, torch.cat(wanted).to(dtype), rtol=0, atol=1e-4)
+    assert all(grad.isfinite().all() for grad in grads)
+    assert not grads[1][0, 4:8].any() and grads[1][0, 8:].any()
+
+
+@pytest.mark.parametrize(
+    ('side', 'aligned', 'refused'),
+    [
+        (-2, True, True),
+        (-2, False, False),
+        (0, True, False),
+        *product([float('nan'), float('inf')], [True, False], [True]),
+    ],
+)
+def test_boxes_that_roi_align_refuses(side, aligned, refused):
+    x, given = drawn(1, 2, 8, 8), torch.tensor([[0, 2.0, 2, 2 + side, 6]])
+    output, none = torch.zeros(1, 2, 2, 2), torch.zeros(0)
+    call = (x, given, output, none, none, 2, 2, 1.0, 2, 1, aligned)
+    if not refused:
+        ext.roi_align_forward(*call)
+        assert output.any()
+        return
+    with pytest.raises(RuntimeError, match='RoIAlign got the box .* does the training'):
+        ext.roi_align_forward(*call)
