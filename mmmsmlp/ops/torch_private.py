@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as nn_module
+from torch.torch_version import TorchVersion
 from torch.utils import _python_dispatch
 
 # oneDNN's linear layer, which TorchInductor calls too; it has no gradient of its own.
@@ -29,6 +30,8 @@ _GLOBAL_HOOKS = [
     if (hooks := getattr(nn_module, f'_global_{name}_hooks', None)) is not None
 ]
 _PLAIN_TENSORS = (nn.Parameter, Tensor, type(None))
+# Before, the question for transforms ends a graph (pytorch/pytorch#134889).
+_COMPILERS_KNOW_TRANSFORMS = TorchVersion(torch.__version__) >= '2.5'
 # Public from PyTorch 2.3 on; compilers know either.
 is_compiling = getattr(torch.compiler, 'is_compiling', None) or (
     torch._utils.is_compiling
@@ -88,6 +91,8 @@ def is_transformed() -> bool:
 
     Operators of our own know neither; compositions of PyTorch's know both.
     """
+    if is_compiling() and not _COMPILERS_KNOW_TRANSFORMS:
+        return False  # an operator of ours then refuses a compiled transform
     return _functorch_is_active() or getattr(forward_ad, '_current_level', 0) >= 0
 
 

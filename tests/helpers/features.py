@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+import torch.export
 from torch.torch_version import TorchVersion
 
 from mmmsmlp.ops.mixshift.triton import no_triton
@@ -41,6 +42,11 @@ FEATURES = {
         'torch.empty filled with NaN',
         '2.2',
         lambda: importlib.util.find_spec('torch.utils.deterministic') is not None,
+    ),
+    'whole_graph': Feature(
+        'a graph of the whole net (torch.export with Dim.DYNAMIC)',
+        '2.6',
+        lambda: hasattr(getattr(torch.export, 'Dim', None), 'DYNAMIC'),
     ),
     'half': Feature('a float16 convolution on a CPU', '2.2', has_half_convolution),
 }
