@@ -196,7 +196,7 @@ class Terminal:
     """
 
     def __init__(self, file: int, encoding: str):
-        self._out: TextIO = open(
+        self._out: TextIO = open(  # noqa: SIM115  closed with the descriptor
             file, 'w', encoding=encoding, errors='backslashreplace', closefd=False
         )
         self._in_place = self._out.isatty()

@@ -1,4 +1,4 @@
-"""What the tests need of PyTorch and Triton that older releases lack: who skips, why."""
+"""What tests need of PyTorch and Triton that older releases lack: who skips, why."""
 
 import importlib.util
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def reason(name: str) -> str:
 
 def needs(name: str) -> pytest.MarkDecorator:
     """A mark that skips where PyTorch is older than the feature."""
-    return pytest.mark.skipif(TORCH < FEATURES[name].since, reason=reason(name))
+    return pytest.mark.skipif(FEATURES[name].since > TORCH, reason=reason(name))
 
 
 needs_triton = pytest.mark.skipif(no_triton() is not None, reason=f'{no_triton()}')
