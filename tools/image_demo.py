@@ -7,6 +7,7 @@ from glob import glob
 from pathlib import Path
 
 import cv2
+import torch
 from mmcv import imread, imwrite
 from mmengine.device import get_device
 from numpy import unique
@@ -32,15 +33,35 @@ def parse_args() -> argparse.Namespace:
     add('weights', help='checkpoint of the whole model')
     add('--out-dir', default='outputs', help='default: %(default)s')
     add(
-        '--score-thr', type=float, default=0.3,
+        '--score-thr', type=fraction, default=0.3,
         help='detection: draw and count boxes above it',
     )  # fmt: skip
-    add('--device', help='such as cuda:0 or cpu; default: the GPU')
+    add('--device', type=device, help='such as cuda:0 or cpu; default: the GPU')
     add(
         '--no-save-pred', action='store_true', help='detection, segmentation: draw only'
     )
     add_quiet(parser)
     return parser.parse_args()
+
+
+def fraction(text: str) -> float:
+    """Read a score, as the ``type`` of an argument."""
+    if not 0 <= (value := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f'must be from 0 to 1, got {text}')
+    return value
+
+
+def device(text: str) -> str:
+    """Check that a device is there, as the ``type`` of an argument."""
+    try:
+        torch.empty(1, device=text)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).partition('\n')[0]
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not there ({reason}); choose one of '
+            + ', '.join(dict.fromkeys([get_device(), 'cpu']))
+        ) from error
+    return text
 
 
 def find_images(source: str) -> list[str]:
@@ -56,7 +77,9 @@ def find_images(source: str) -> list[str]:
         found = [p for p in map(Path, names) if p.suffix.lower() in SUFFIXES]
         found = sorted(p for p in found if p.is_file())
     if not found:
-        raise BadInput(f'there is no image at {source}')
+        raise BadInput(
+            f'there is no image at {source} (a file, or {", ".join(sorted(SUFFIXES))})'
+        )
     first = {}
     for p in found:
         if first.setdefault(p.stem, p) != p:

@@ -24,6 +24,10 @@ def use_work_dir(cfg: Config, work_dir: str | None) -> None:
         cfg.work_dir = os.path.expanduser(work_dir)
     elif not cfg.get('work_dir'):
         cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename).stem)
+    if Path(cfg.work_dir).is_file():
+        raise BadInput(
+            f'--work-dir {cfg.work_dir} is a file; name a folder to write in'
+        )
     source = Path(cfg.filename)
     record = Path(cfg.work_dir) / source.name
     if record.exists() and record.samefile(source):

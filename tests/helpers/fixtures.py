@@ -111,6 +111,8 @@ def run_tool(monkeypatch, capfd, tmp_path, stock_mmengine):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(TOOLS))
+    # A refused run leaves what its checks have read; its process would end.
+    monkeypatch.setattr('mmmsmlp.checkpoints.read._kept', {})
 
     def run(name, *args):
         path = TOOLS / name

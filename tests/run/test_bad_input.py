@@ -334,3 +334,9 @@ def test_number_of_processes(run_tool, tool, gpus):
     assert code == 2
     assert err.startswith(f'usage: tools/{tool} {" ".join(DIST[tool])} GPUS')
     assert_fails(run_tool(tool, *DIST[tool], gpus), 'GPUS must be', f"got '{gpus}'")
+
+
+def test_a_run_folder_that_is_a_file(run_tool, tiny_config, tmp_path):
+    (tmp_path / 'run').write_text('')
+    code, _, err = run_tool('train.py', tiny_config, '--work-dir', tmp_path / 'run')
+    assert code == 2 and 'run is a file; name a folder' in err
