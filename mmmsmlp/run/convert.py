@@ -56,8 +56,8 @@ def convert_file(
         raise BadInput(f'{dst} is the file that is read; name another one to write')
     if Path(dst).suffix == '.safetensors':
         raise BadInput(
-            f'{dst}: what is written is a PyTorch file, which holds class names and the '
-            'source too; name it .pth'
+            f'{dst}: what is written is a PyTorch file, which holds class names and '
+            'the source too; name it .pth'
         )
     try:
         converted = convert_state(src, family, geometry, shift_dist)
