@@ -267,7 +267,8 @@ def test_a_narrow_terminal_gets_no_second_line():
     written = ''
     while '\n' not in written:
         written += os.read(screen, 4096).decode()
-    assert written == f'\rstep 1000/2000 with\r{" " * 19}\rdone\r\n'
+    shown = 'step 1000/2000 wi'
+    assert written == f'\r{shown}  \r{shown}\r{" " * 19}\rdone\r\n'
     os.close(screen)
     os.close(file)
 
