@@ -220,7 +220,8 @@ class Terminal:
         self._due = now + (REDRAW if self._in_place else SPARSE)
         if self._in_place:
             width = self._width()
-            self._write(f'\r{text[:width]:<{width}}')
+            shown = text[: width - len('^C')]  # which a terminal types behind it
+            self._write(f'\r{shown:<{width}}\r{shown}')
             self._drawn = True
         else:
             self._write(text + '\n')

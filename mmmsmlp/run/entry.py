@@ -98,7 +98,10 @@ def run_tool(main: Callable[[], None]) -> None:
             f'{error.strerror}. Free some space; the same command with --resume '
             'continues from the last checkpoint.'
         )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SyntaxError) as stop:
+        # mmengine says of any end of its formatting that the config has bad syntax.
+        if not isinstance(stop.__context__ or stop, KeyboardInterrupt):
+            raise
         sys.exit(130)  # the shell's code for Ctrl-C; where it struck is no news
     sys.stdout.flush()
     print(f'error: {message}', file=sys.stderr, flush=True)

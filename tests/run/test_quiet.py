@@ -12,6 +12,7 @@ from struct import pack
 
 import pytest
 
+from mmmsmlp.run import entry
 from mmmsmlp.run.console import (
     ProgressHook,
     QuietConsole,
@@ -241,6 +242,21 @@ def test_ctrl_c_leaves_the_line_empty(capfd):
     assert capfd.readouterr() == ('', '')
 
 
+def test_ctrl_c_while_mmengine_formats_a_config_is_no_error(monkeypatch, capfd):
+    from mmengine.config import Config, config
+
+    def struck(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', struck)
+    monkeypatch.setattr(config, 'FormatCode', struck, raising=False)  # upstream's
+    with pytest.raises(SystemExit) as end:
+        entry.run_tool(lambda: Config(dict(a=1)).pretty_text)
+    assert end.value.code == 130 and capfd.readouterr() == ('', '')
+    with pytest.raises(SyntaxError):  # one that is an error stays one
+        entry.run_tool(lambda: compile('a b', 'file', 'exec'))
+
+
 def test_a_narrow_terminal_gets_no_second_line():
     screen, file = open_terminal(columns=20)
     terminal = Terminal(file, 'utf-8')
@@ -251,7 +267,8 @@ def test_a_narrow_terminal_gets_no_second_line():
     written = ''
     while '\n' not in written:
         written += os.read(screen, 4096).decode()
-    assert written == f'\rstep 1000/2000 with\r{" " * 19}\rdone\r\n'
+    shown = 'step 1000/2000 wi'
+    assert written == f'\r{shown}  \r{shown}\r{" " * 19}\rdone\r\n'
     os.close(screen)
     os.close(file)
 
