@@ -136,3 +136,12 @@ def test_pip_that_is_missing_and_places_that_it_cannot_reach(site, tmp_path):
     status, output = call(site, TOOL, 'install')
     assert status == 2 and 'outside of the packages of' in output
     assert 'install mmcv into this Python' in output
+
+
+def test_the_package_knows_the_command_by_both_spellings():
+    for name in ('mmcv-ops', 'mmcv_ops'):
+        command = [sys.executable, '-m', 'mmmsmlp', name, '--help']
+        result = subprocess.run(
+            command, capture_output=True, text=True, timeout=120, cwd=TOOL.parents[1]
+        )
+        assert result.returncode == 0 and '{status,install,remove}' in result.stdout
