@@ -7,16 +7,19 @@ import subprocess
 import sys
 import types
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmmsmlp.checkpoints import read
 from mmmsmlp.checkpoints.writing import atomic_write
 from mmmsmlp.errors import BadInput, CheckpointError
 from mmmsmlp.ops.mixshift.dispatch import select_backend, why_not
-from mmmsmlp.run import launch, switches
+from mmmsmlp.run import launch, mends, switches
 from mmmsmlp.run.config import find_config
 from tests.helpers.commands import ROOT
 from tests.helpers.small_nets import build, every_backbone, images
@@ -189,3 +192,13 @@ def test_a_script_needs_bash(tmp_path):
     assert done.stderr == (
         'error: slurm_train is a bash script, and there is no bash on the PATH\n'
     )
+
+
+def test_an_image_under_any_name(monkeypatch, tmp_path):
+    """OpenCV on Windows finds no path beyond ASCII, and says nothing."""
+    monkeypatch.setattr(cv2, 'imwrite', lambda *_: False)
+    image = np.arange(6 * 5 * 3, dtype=np.uint8).reshape(6, 5, 3)
+    mends.AnyPathVisBackend(str(tmp_path / '图')).add_image('画', image, 7)
+    (file,) = tmp_path.rglob('*.png')
+    assert file.name == '画_7.png'
+    assert np.array_equal(np.asarray(Image.open(file)), image)
