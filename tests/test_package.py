@@ -1,6 +1,7 @@
 """Is the package light, layered as the design says, and packed with its configs?"""
 
 import ast
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -231,8 +232,10 @@ def wheel(tmp_path_factory):
     sources = ['setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'mmmsmlp',
                'configs', 'tools']  # fmt: skip
     for name in [*sources, 'README.md', 'model-index.yml']:
-        if (REPO / name).exists():
-            subprocess.run(['cp', '-r', REPO / name, copy], check=True)
+        if (REPO / name).is_dir():
+            shutil.copytree(REPO / name, copy / name)
+        elif (REPO / name).exists():
+            shutil.copy(REPO / name, copy)
     out = tmp_path_factory.mktemp('wheel')
     command = [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-index',
                '--no-build-isolation', '-w', out, copy]  # fmt: skip

@@ -52,7 +52,7 @@ def main() -> int:
     if WORK_DIR.exists():
         shutil.rmtree(WORK_DIR)
     run('train.py', CONFIG, '--work-dir', WORK_DIR, '--quiet')
-    checkpoint = (WORK_DIR / 'last_checkpoint').read_text(encoding='utf-8')
+    checkpoint = os.fsdecode((WORK_DIR / 'last_checkpoint').read_bytes())
 
     say(f'3/4 evaluating {checkpoint}')
     metrics = WORK_DIR / 'metrics.json'

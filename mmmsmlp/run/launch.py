@@ -161,10 +161,11 @@ def _spawn_where_forking_fails(cfg: Config) -> str | None:
     """
     if sys.platform != 'darwin' and 'fork' in get_all_start_methods():
         return None
-    cfg.setdefault('env_cfg', {}).setdefault('mp_cfg', {})
-    if cfg.env_cfg.mp_cfg.get('mp_start_method', 'fork') != 'fork':
+    env = cfg.get('env_cfg') or {}
+    workers = env.get('mp_cfg') or {}
+    if workers.get('mp_start_method', 'fork') != 'fork':
         return None
-    cfg.env_cfg.mp_cfg.mp_start_method = 'spawn'
+    cfg.env_cfg = dict(env, mp_cfg=dict(workers, mp_start_method='spawn'))
     return 'data workers are spawned, since this system does not fork them safely'
 
 

@@ -173,15 +173,14 @@ _TEXTS = (
     *('mmengine.fileio.handlers.base', 'mmengine.hooks.logger_hook'),
     *('mmengine.visualization.vis_backend', 'pycocotools.coco'),
 )
-_AS_PATH = dict(
-    encoding=sys.getfilesystemencoding(), errors=sys.getfilesystemencodeerrors()
-)
 
 
 def name_encodings() -> None:
     """Let mmengine and pycocotools open text as UTF-8 whatever the locale, logs too."""
     for name in _NOTES:
-        vars(import_module(name))['open'] = _opening(**_AS_PATH)
+        vars(import_module(name))['open'] = _opening(
+            encoding=sys.getfilesystemencoding(), errors=sys.getfilesystemencodeerrors()
+        )
     for name in _TEXTS:
         if find_spec(name.partition('.')[0]):
             vars(import_module(name))['open'] = _opening(encoding='utf-8')
@@ -233,7 +232,7 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
     numbered = sorted(folder.glob('*_*.pth'), key=_number, reverse=True)
     candidates = [path for path in numbered if _number(path) >= 0]
     note = folder / 'last_checkpoint'
-    if note.is_file() and (named := note.read_text(**_AS_PATH).strip()):
+    if note.is_file() and (named := os.fsdecode(note.read_bytes()).strip()):
         candidates[:0] = [folder / Path(named).name, Path(named)]
     # A torch file is a zip archive, whose directory comes last.
     complete = (p for p in candidates if p.is_file() and zipfile.is_zipfile(p))

@@ -46,10 +46,13 @@ def use_amp(cfg: Config, dtype: str) -> None:
             fp16; on a CPU bf16.
 
     Raises:
-        BadInput: fp16 on a CPU, or an optimizer wrapper that has no mixed-precision
-            form.
+        BadInput: fp16 on a CPU, any on mps, or an optimizer wrapper that has no
+            mixed-precision form.
     """
-    on_cpu = get_device() == 'cpu'
+    device = get_device()
+    on_cpu = device == 'cpu'
+    if device == 'mps':
+        raise BadInput("--amp does not run on a Mac's GPU (mps); leave it out")
     if on_cpu and dtype == 'fp16':
         raise BadInput(
             '--amp fp16 needs a GPU: its loss scaling does not run on a CPU. Take '
