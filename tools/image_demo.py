@@ -16,7 +16,8 @@ from mmmsmlp.checkpoints import peek_checkpoint
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import mends
 from mmmsmlp.run.config import building, check_is_experiment, load_config
-from mmmsmlp.run.entry import run_tool
+from mmmsmlp.run.console import Console, open_console
+from mmmsmlp.run.entry import add_quiet, run_tool
 from mmmsmlp.run.launch import replace_sync_bn
 from mmmsmlp.run.preflight import check_classes
 
@@ -38,6 +39,7 @@ def parse_args() -> argparse.Namespace:
     add(
         '--no-save-pred', action='store_true', help='detection, segmentation: draw only'
     )
+    add_quiet(parser)
     return parser.parse_args()
 
 
@@ -128,8 +130,7 @@ def classifier(cfg, args) -> Callable[[str], str]:
 INFERENCERS = {'mmdet': detector, 'mmseg': segmentor, 'mmpretrain': classifier}
 
 
-def main() -> None:
-    args = parse_args()
+def demo(args: argparse.Namespace, console: Console) -> None:
     args.device = args.device or get_device()
     cfg = load_config(args.config)
     check_is_experiment(cfg, 'default_scope', 'model')
@@ -140,9 +141,11 @@ def main() -> None:
             + ', '.join(INFERENCERS)
         )
     images = find_images(args.input)
+    console.log_to(args.out_dir)
     mends.install(complete=True)
     peek_checkpoint(args.weights)
     replace_sync_bn(cfg)
+    console.progress('building the model')
     with building(cfg.filename):
         draw = INFERENCERS[scope](cfg, args)
     for image in images:
@@ -152,8 +155,14 @@ def main() -> None:
             if is_readable(image):
                 raise
             raise BadInput(f'{image} is no image that can be read') from error
-        print(f'{image}: {found}', flush=True)
-    print(f'drawn into {Path(args.out_dir) / "vis"}')
+        console.say(f'{image}: {found}')
+    console.say(f'drawn into {Path(args.out_dir) / "vis"}')
+
+
+def main() -> None:
+    args = parse_args()
+    with open_console(args.quiet) as console:
+        demo(args, console)
 
 
 if __name__ == '__main__':

@@ -30,8 +30,14 @@ DISTRIBUTION = 'mmmsmlp-mmcv-ops'
 INSTALLED = '_mmmsmlp_ops'  # the folder in mmcv
 MODULE = f'''"""mmcv's operators by torchvision and torch (of {DISTRIBUTION})."""
 
-from .{INSTALLED}.ext import *  # noqa: F403
-from .{INSTALLED}.ext import __getattr__  # noqa: F401
+import sys
+
+if 'mmmsmlp' in sys.modules:  # its own, which may be newer than the copy here
+    from mmmsmlp.mmcv_ops.ext import *  # noqa: F403
+    from mmmsmlp.mmcv_ops.ext import __getattr__  # noqa: F401
+else:
+    from .{INSTALLED}.ext import *  # noqa: F403
+    from .{INSTALLED}.ext import __getattr__  # noqa: F401
 '''
 
 
@@ -221,8 +227,8 @@ def install(mmcv: Path) -> None:
 
 
 def remove(mmcv: Path) -> None:
-    if installed_version() is None:
-        print(f'{DISTRIBUTION} is not installed: nothing to remove')
+    if not (mmcv / INSTALLED).is_dir():
+        print(f'{DISTRIBUTION} is not in {mmcv}: nothing to remove')
         return
     pip('uninstall', '--yes', '--quiet', DISTRIBUTION)
     print(f'{DISTRIBUTION} is gone')

@@ -7,6 +7,7 @@ import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import peek_checkpoint
 from mmmsmlp.run import mends, switches
 from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
+from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
 from mmmsmlp.run.preflight import check_classes, check_data_paths, check_dataset_classes
@@ -26,11 +27,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = parse_args()
+def test(args: argparse.Namespace, console: Console) -> None:
     cfg = load_config(args.config, args.cfg_options)
     check_is_experiment(cfg, *NEEDED)
     switches.use_work_dir(cfg, args.work_dir)
+    console.log_to(cfg.work_dir)
     mends.install(complete=True)
     switches.check_out_files(args.out, args.metrics)
     if args.tta:
@@ -46,7 +47,9 @@ def main() -> None:
         cfg.pop(sharding, None)
     cfg.load_from, cfg.resume = args.checkpoint, False
     notices = set_up_processes(cfg, args.launcher, args.local_rank)
+    console.progress('building the model, reading the data')
     runner = build_runner(cfg, 'test')
+    console.watch(runner)
     for notice in notices:
         runner.logger.info(notice)
     if args.out:
@@ -54,6 +57,12 @@ def main() -> None:
     metrics = runner.test()
     if args.metrics:
         switches.write_metrics(metrics, args.metrics)
+
+
+def main() -> None:
+    args = parse_args()
+    with open_console(args.quiet) as console:
+        test(args, console)
 
 
 if __name__ == '__main__':

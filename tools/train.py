@@ -7,6 +7,7 @@ import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import peek_checkpoint
 from mmmsmlp.run import curves, mends, preflight, switches
 from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
+from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
 from mmmsmlp.run.weights import use_pretrained
@@ -47,11 +48,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = parse_args()
+def train(args: argparse.Namespace, console: Console) -> None:
     cfg = load_config(args.config, args.cfg_options)
     check_is_experiment(cfg, *NEEDED)
     switches.use_work_dir(cfg, args.work_dir)
+    console.log_to(cfg.work_dir)
     mends.install()
     notices = [mends.keep_two(cfg)]
     if args.amp:
@@ -73,10 +74,18 @@ def main() -> None:
     notices += set_up_processes(cfg, args.launcher, args.local_rank)
     preflight.check_batch_of_one(cfg)
     mends.remove_parts(cfg.work_dir)
+    console.progress('building the model, reading the data')
     runner = build_runner(cfg, 'train', 'val')
+    console.watch(runner)
     for notice in filter(None, notices):
         runner.logger.info(notice)
     runner.train()
+
+
+def main() -> None:
+    args = parse_args()
+    with open_console(args.quiet) as console:
+        train(args, console)
 
 
 if __name__ == '__main__':

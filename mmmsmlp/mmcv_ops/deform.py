@@ -8,6 +8,15 @@ from torch import Tensor
 from .common import native, operator, torchvision_ops
 
 Sizes = tuple[int, int, int, int, int, int]  # stride, padding, dilation: down, along
+FAR = 3e4  # further than a map reaches; half can hold it
+
+
+def finite(offset: Tensor) -> Tensor:
+    """Offsets that are NaN or endless as far ones, which sample 0 as mmcv's do.
+
+    torchvision reads them from outside of its memory.
+    """
+    return native(offset).nan_to_num(FAR).clamp(-FAR, FAR)
 
 
 def convolve(
@@ -21,7 +30,7 @@ def convolve(
     deform_groups: int,
 ) -> Tensor:
     """The convolution of (N, C, H, W) at its kernel's places moved by offset."""
-    x, weight, offset = native(x), native(weight), native(offset)
+    x, weight, offset = native(x), native(weight), finite(offset)
     used = mask is not None
     mask = native(mask) if mask is not None else x.new_zeros(len(x), 1)
     bias = native(bias) if bias is not None else x.new_zeros(len(weight))
@@ -40,7 +49,7 @@ def derive(
     deform_groups: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, weight, offset, mask and bias."""
-    grad, x, weight, offset = native(grad), native(x), native(weight), native(offset)
+    grad, x, weight, offset = native(grad), native(x), native(weight), finite(offset)
     used = mask is not None
     mask = native(mask) if mask is not None else x.new_zeros(len(x), 1)
     bias = x.new_zeros(len(weight))
@@ -167,6 +176,27 @@ def deform_conv_backward_parameters(
     gradWeight.add_(grad, alpha=scale)
 
 
+def as_read(moves: Tensor, size: torch.Size) -> Tensor:
+    """Offsets or masks as mmcv's modulated operator reads them: (N, C, *size).
+
+    It takes their places from memory one after the other and does not look at their
+    size, which mmdet's DyHead gives too large.
+    """
+    if moves.shape[2:] == size:
+        return moves
+    places = moves.shape[1] * size.numel()
+    return moves.flatten(1)[:, :places].view(len(moves), -1, *size)
+
+
+def write(target: Tensor, grad: Tensor) -> None:
+    """Copy a gradient to where :func:`as_read` reads; zeros elsewhere."""
+    whole = grad
+    if target.shape != grad.shape:
+        whole = grad.new_zeros(target.shape)
+        as_read(whole, grad.shape[2:]).copy_(grad)
+    target.copy_(whole)
+
+
 @operator('torchvision')
 def modulated_deform_conv_forward(
     input: Tensor,
@@ -192,6 +222,7 @@ def modulated_deform_conv_forward(
     sizes = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w)
     added = bias if with_bias else None
     groups = (group, deformable_group)
+    offset, mask = (as_read(moves, output.shape[2:]) for moves in (offset, mask))
     output.copy_(convolve(input, weight, offset, mask, added, sizes, *groups))
 
 
@@ -224,9 +255,10 @@ def modulated_deform_conv_backward(
 ) -> None:
     sizes = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w)
     groups = (group, deformable_group)
+    offset, mask = (as_read(moves, grad_output.shape[2:]) for moves in (offset, mask))
     grads = derive(grad_output, input, weight, offset, mask, sizes, *groups)
     outputs = [grad_input, grad_weight, grad_offset, grad_mask]
     if with_bias:
         outputs.append(grad_bias)
     for output, grad in zip(outputs, grads, strict=False):
-        output.copy_(grad)
+        write(output, grad)

@@ -1,7 +1,5 @@
 """Suppression of boxes: NMS by torchvision; soft-NMS, NMS-match and overlaps."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,13 +24,19 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     return order[torchvision_ops().nms(boxes[order], falling, threshold)]
 
 
-def overlaps(box: Any, others: Any, offset: int = 0) -> Any:
-    """IoU of a box with (n, 4) others, as arrays of float32."""
-    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    inter = np.maximum(0, sides + offset).prod(1)
-    areas = (others[:, 2:] - others[:, :2] + offset).prod(1)
+def columns_of(boxes: Tensor, offset: int = 0) -> np.ndarray:
+    """x1, y1, x2, y2 and area of (n, 4) boxes: (5, n) in float32."""
+    x1, y1, x2, y2 = boxes.float().numpy().T
+    return np.stack([x1, y1, x2, y2, (x2 - x1 + offset) * (y2 - y1 + offset)])
+
+
+def overlaps(box: np.ndarray, others: np.ndarray, offset: int = 0) -> np.ndarray:
+    """IoU of a box (5,) with others (5, n)."""
+    width = np.minimum(box[2], others[2]) - np.maximum(box[0], others[0]) + offset
+    height = np.minimum(box[3], others[3]) - np.maximum(box[1], others[1]) + offset
+    inter = np.maximum(width, 0) * np.maximum(height, 0)
     with np.errstate(invalid='ignore', divide='ignore'):
-        return inter / ((box[2:] - box[:2] + offset).prod() + areas - inter)
+        return inter / (box[4] + others[4] - inter)
 
 
 @operator('torch')
@@ -52,36 +56,49 @@ def softnms(
     operator, which swaps the best to the front and fills gaps from the end: it decides
     between equal scores.
     """
-    # One row a box: its corners, score and index.
-    box = boxes.float().numpy().copy()
-    score = scores.float().numpy().copy()
-    index = np.arange(len(box))
-    rows, threshold = (box, score, index), np.float32(iou_threshold)
-    end = len(box)
-    i = 0
+    box = columns_of(boxes, offset)
+    score, index = scores.float().numpy().copy(), np.arange(len(boxes))
+    threshold, least = np.float32(iou_threshold), np.float32(min_score)
+    tables = (box, score, index)
+    i, end = 0, len(score)
     while i < end:
-        rest = score[i:end]
-        best = i + (0 if np.isnan(rest[0]) else int(np.nanargmax(rest)))
-        for row in rows:
-            row[[i, best]] = row[[best, i]]
+        best = i + first_largest(score[i:end])
+        if best != i:
+            for table in tables:
+                table[..., [i, best]] = table[..., [best, i]]
         others = slice(i + 1, end)
-        overlap = overlaps(box[i], box[others], offset)
+        overlap = overlaps(box[:, i], box[:, others], offset)
         if method == 2:
             score[others] *= np.exp(-(overlap * overlap) / np.float32(sigma))
         else:
             less = 1 - overlap if method == 1 else np.float32(0)
             score[others] *= np.where(overlap >= threshold, less, np.float32(1))
-        kept = i + 1 + np.flatnonzero(~(score[others] < np.float32(min_score)))
-        stay = i + 1 + len(kept)
-        gaps = np.setdiff1d(np.arange(i + 1, stay), kept, assume_unique=True)
-        fill = kept[kept >= stay][::-1]
-        for row in rows:
-            row[gaps] = row[fill]
-        end = stay
+        low = score[others] < least
+        if low.any():
+            end = drop(tables, i + 1, low)
         i += 1
-    kept_dets = np.concatenate([box[:end], score[:end, None]], axis=1)
-    dets[:end] = torch.from_numpy(kept_dets).to(dets)
+    kept = np.concatenate([box[:4, :end], score[None, :end]]).T
+    dets[:end] = torch.from_numpy(kept).to(dets)
     return torch.from_numpy(index[:end])
+
+
+def first_largest(score: np.ndarray) -> int:
+    """As one comparison after the other finds it: only a NaN in front stays there."""
+    best = int(score.argmax())
+    if not np.isnan(score[best]):
+        return best
+    return 0 if np.isnan(score[0]) else int(np.nanargmax(score))
+
+
+def drop(tables: tuple[np.ndarray, ...], start: int, low: np.ndarray) -> int:
+    """Drop the low ones of all from start on; gives the new end."""
+    kept = start + np.flatnonzero(~low)
+    end = start + len(kept)
+    gaps = start + np.flatnonzero(low[: len(kept)])
+    fill = kept[len(kept) - len(gaps) :][::-1]
+    for table in tables:
+        table[..., gaps] = table[..., fill]
+    return end
 
 
 @operator('torch')
@@ -91,9 +108,10 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
     A box goes where an overlap is at least the threshold.
     """
     order = dets[:, 4].sort(0, descending=True)[1].numpy()
-    boxes, groups = dets[:, :4].float().numpy(), []
+    box, groups = columns_of(dets[:, :4]), []
     while len(order):
-        matched = overlaps(boxes[order[0]], boxes[order]) >= np.float32(iou_threshold)
+        overlap = overlaps(box[:, order[0]], box[:, order])
+        matched = overlap >= np.float32(iou_threshold)
         matched[0] = True
         groups.append(order[matched].tolist())
         order = order[~matched]

@@ -25,6 +25,7 @@ def roi_align_forward(
 ) -> None:
     """Samples of (N, C, H, W) in the bins of (n, 5) boxes: maximum (0) or mean (1)."""
     bins = (aligned_height, aligned_width)
+    check_boxes(rois, aligned)
     if pool_mode == 1:
         sizes = (spatial_scale, *bins, sampling_ratio, aligned)
         output.copy_(torchvision_ops().roi_align(native(input), native(rois), *sizes))
@@ -46,6 +47,21 @@ def roi_align_forward(
         for target, points in ((argmax_y, y), (argmax_x, x)):
             at = points.gather(3, place).masked_fill(none, -1)
             target[piece] = at.movedim(-1, 1).to(target)
+
+
+def check_boxes(rois: Tensor, aligned: bool) -> None:
+    """Refuse, on a CPU, what the compiled operator refuses or reads wild memory by."""
+    if rois.device.type != 'cpu':
+        return
+    sides = wide(rois[:, 3:]) - wide(rois[:, 1:3])
+    least = 0 if aligned else float('-inf')
+    real = (sides.isfinite() & (sides >= least)).all(1)
+    if not real.all():
+        worst = rois[~real][0].tolist()
+        raise RuntimeError(
+            f'RoIAlign got the box {worst} (image, x1, y1, x2, y2): its sides must be '
+            f'finite{" and 0 or more" if aligned else ""}; does the training diverge?'
+        )
 
 
 @operator('torchvision')
@@ -96,7 +112,7 @@ def bin_edges(
     start = rois[:, 1 + axis, None] * scale
     size = (rois[:, 3 + axis, None] + 1) * scale - start
     order = torch.arange(bins + 1, device=rois.device, dtype=rois.dtype)
-    edges = order * (size / bins) + start
+    edges = (order * (size / bins) + start).nan_to_num()
     first = edges[:, :-1].floor().clamp(0, limit).long()
     return first, edges[:, 1:].ceil().clamp(0, limit).long(), size[:, 0]
 
@@ -134,7 +150,7 @@ def roi_pool_forward(
     """The largest pixel of (N, C, H, W) in the bins of (n, 5) boxes.
 
     Not torchvision's operator, which rounds the boxes. ``argmax`` is the pixel's index
-    in its map, -1 in an empty bin; boxes without a size are left out.
+    in its map, -1 in an empty bin and in boxes without a size, which are 0.
     """
     height, width = input.shape[2:]
     for piece in pieces(len(rois), input[0].numel() * 8):
@@ -144,15 +160,12 @@ def roi_pool_forward(
         maps = input[boxes[:, 0].long()]  # (n, C, H, W)
         rows, column = largest_in(maps, left, right)
         best, row = largest_in(rows.transpose(2, 3), top, bottom)
-        index = row * width + column.transpose(2, 3).gather(
-            -1, row.clamp(max=height - 1)
-        )
-        best, index = best.transpose(2, 3), index.transpose(2, 3)
+        column = column.transpose(2, 3).gather(-1, row.clamp(max=height - 1))
+        best, index = best.transpose(2, 3), (row * width + column).transpose(2, 3)
         empty = (bottom <= top)[:, None, :, None] | (right <= left)[:, None, None, :]
-        real = ((down > 0) & (along > 0)).view(-1, 1, 1, 1)
-        best, index = best.masked_fill(empty, 0), index.masked_fill(empty, -1)
-        output[piece] = torch.where(real, best, output[piece])
-        argmax[piece] = torch.where(real, index.to(argmax.dtype), argmax[piece])
+        empty = empty | ((down <= 0) | (along <= 0)).view(-1, 1, 1, 1)
+        output[piece] = best.masked_fill(empty, 0)
+        argmax[piece] = index.masked_fill(empty, -1)
 
 
 @operator('torch')

@@ -71,7 +71,7 @@ def grid_in(
     sides = size.new_tensor(bins)
     step = size / sides
     points = torch.full_like(size, ratio) if ratio > 0 else (size / sides).ceil()
-    points = points.clamp(min=0)
+    points = points.nan_to_num(0).clamp(min=0)
     places = []
     for axis in (0, 1):
         # (n, bins, points): begin of the box, of its bin, of the cell and its middle.

@@ -26,7 +26,7 @@ def find_config(name: str) -> Path:
     for path in (Path(name).expanduser(), configs.root() / name):
         if path.is_file():
             return path
-    short = name.removeprefix('configs/')
+    short = name.replace('\\', '/').removeprefix('configs/')
     try:
         return configs.config_path(short)
     except KeyError as error:

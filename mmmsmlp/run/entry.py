@@ -62,8 +62,18 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='who started the processes; dist_*.sh and slurm_*.sh set it',
     )
+    add_quiet(parser)
     # Older launchers pass the local rank as an argument instead of a variable.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Add ``--quiet``, for :func:`mmmsmlp.run.console.open_console`."""
+    parser.add_argument(
+        '--quiet',
+        action='store_true',
+        help='print progress, metrics and what you can act on; the rest goes to a log',
+    )
 
 
 def run_tool(main: Callable[[], None]) -> None:

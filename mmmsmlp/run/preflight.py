@@ -140,7 +140,7 @@ def _check_annotations(dataset: dict, name: str, classes: list[str]) -> None:
     if not path.endswith('.json') or not os.path.isfile(path):
         return  # of another format, or in a remote store
     try:
-        with open(path) as file:
+        with open(path, encoding='utf-8') as file:
             known = [category['name'] for category in json.load(file)['categories']]
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(

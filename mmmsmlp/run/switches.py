@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -20,7 +21,7 @@ from .preflight import datasets_of
 def use_work_dir(cfg: Config, work_dir: str | None) -> None:
     """``--work-dir``: the argument, else the config's, else its name."""
     if work_dir:
-        cfg.work_dir = work_dir
+        cfg.work_dir = os.path.expanduser(work_dir)
     elif not cfg.get('work_dir'):
         cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename).stem)
     source = Path(cfg.filename)
@@ -161,7 +162,8 @@ def use_visualization(cfg: Config, show: bool, show_dir: str | None) -> None:
             f'--show and --show-dir need default_hooks.visualization and a visualizer '
             f'in the config; {cfg.filename} lacks one'
         )
-    if show and not os.environ.get('DISPLAY'):
+    screenless = sys.platform == 'linux' and not os.environ.get('DISPLAY')
+    if show and screenless:
         raise BadInput('--show needs a display; write files with --show-dir DIR')
     folder = os.path.abspath(show_dir) if show_dir else None
     hook.show = show
@@ -215,7 +217,7 @@ def dump_predictions(runner: Runner, out: str) -> None:
 def write_metrics(metrics: dict, path: str) -> None:
     """``--metrics``: write the metrics as one JSON object, name to number or lists."""
     text = json.dumps(metrics, indent=1, default=lambda value: value.tolist())
-    Path(path).write_text(text + '\n')
+    Path(path).write_text(text + '\n', encoding='utf-8')
 
 
 def use_our_hooks(cfg: Config) -> None:

@@ -11,13 +11,28 @@ from mmmsmlp.ops import linear, mix_shift, torch_private
 
 # Whether the releases that were tried have a name; between them nobody looked.
 HAS = {
-    'torch.ops.mkldnn._linear_pointwise': {'2.1': True, '2.11': True},
-    'torch._C._are_functorch_transforms_active': {'2.1': True, '2.11': True},
-    'torch._C._len_torch_dispatch_stack': {'2.1': True, '2.11': True},
-    'torch._C._functorch.is_legacy_batchedtensor': {'2.1': False, '2.11': True},
-    'torch._foreach_copy_': {'2.1': True, '2.11': True},
-    'torch.autograd.forward_ad._current_level': {'2.1': True, '2.11': True},
-    'torch.nn.modules.module._global_forward_hooks': {'2.1': True, '2.11': True},
+    'torch.ops.mkldnn._linear_pointwise': {'2.1': True, '2.4': True, '2.11': True},
+    'torch._C._are_functorch_transforms_active': {
+        '2.1': True,
+        '2.4': True,
+        '2.11': True,
+    },
+    'torch._C._len_torch_dispatch_stack': {'2.1': True, '2.4': True, '2.11': True},
+    'torch._C._dispatch_keys': {'2.1': True, '2.4': True, '2.11': True},
+    'torch._foreach_copy_': {'2.1': True, '2.4': True, '2.11': True},
+    'torch.library.custom_op': {'2.1': False, '2.4': True, '2.11': True},
+    'torch.compiler.is_compiling': {'2.1': False, '2.4': True, '2.11': True},
+    'torch.get_autocast_dtype': {'2.1': False, '2.4': True, '2.11': True},
+    'torch.autograd.forward_ad._current_level': {
+        '2.1': True,
+        '2.4': True,
+        '2.11': True,
+    },
+    'torch.nn.modules.module._global_forward_hooks': {
+        '2.1': True,
+        '2.4': True,
+        '2.11': True,
+    },
 }
 RELEASE = '.'.join(torch.__version__.split('.')[:2])
 
