@@ -145,7 +145,7 @@ def check_stacks() -> list[Finding]:
         text = f'{pairs} install into the same folders: whose files lie there is chance'
     else:
         text = (
-            f'mmcv is {".".join(map(str, newest))}; upstream\'s {" and ".join(refusing)}'
+            f"mmcv is {'.'.join(map(str, newest))}; upstream's {' and '.join(refusing)}"
             f' want one below {UPSTREAM_MMCV[0]}'
         )
     return [Finding('stacks', 'fault', text, cure)]
