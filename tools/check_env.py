@@ -200,7 +200,7 @@ def check_torch_of_maintained() -> list[Finding]:
 
 
 def check_torchvision() -> list[Finding]:
-    """torchvision 0.(15 + m) is made for torch 2.m, and holds operators for no other."""
+    """torchvision 0.(15 + m) is made for torch 2.m, and its operators for no other."""
     torch, vision = version_of('torch'), version_of('torchvision')
     if torch[:1] != (2,) or vision[:1] != (0,) or vision[1] == torch[1] + 15:
         return []
