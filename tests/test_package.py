@@ -177,11 +177,11 @@ def test_no_module_imports_itself_in_a_circle():
 
 
 def test_a_newcomer_reads_any_file_in_one_sitting():
-    """At most 73 files, 13 of them mmcv's operators; none over 450 lines; no function
+    """At most 74 files, 13 of them mmcv's operators; none over 450 lines; no function
     over 60 but a kernel.
     """
     paths = [*sources().values(), *(REPO / 'tools').rglob('*.py')]
-    assert len(sources()) <= 73
+    assert len(sources()) <= 74
     long = [path.name for path in paths if len(path.read_text().splitlines()) > 450]
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -260,5 +260,5 @@ def test_wheel_requires_no_toolbox(wheel):
         for line in metadata.splitlines()
         if line.startswith('Requires-Dist:') and 'extra ==' not in line
     ]
-    assert required == ['torch>=2.4', 'numpy']
+    assert required == ['torch>=2.1', 'numpy']
     assert 'Requires-Python: >=3.10' in metadata

@@ -1,6 +1,8 @@
-"""What the tests need of PyTorch and Triton that older releases lack: who skips, why."""
+"""What the tests need of PyTorch and Triton and older ones lack: who skips, and why."""
 
 import importlib.util
+import io
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,6 +36,15 @@ def has_half_convolution() -> bool:
     return True
 
 
+def reads_builtins() -> bool:
+    torch.save({b'1'}, file := io.BytesIO())
+    file.seek(0)
+    try:
+        return torch.load(file, weights_only=True) == {b'1'}
+    except pickle.UnpicklingError:
+        return False
+
+
 FEATURES = {
     'opcheck': Feature(
         'torch.library.opcheck', '2.4', lambda: hasattr(torch.library, 'opcheck')
@@ -48,6 +59,14 @@ FEATURES = {
         '2.6',
         lambda: hasattr(getattr(torch.export, 'Dim', None), 'DYNAMIC'),
     ),
+    'traced_context': Feature(
+        'compilers that enter a context manager',
+        '2.7',
+        lambda: hasattr(torch._dynamo.config, 'enable_trace_contextlib'),
+    ),
+    'builtins': Feature(
+        'sets and bytes by torch.load(weights_only=True)', '2.6', reads_builtins
+    ),
     'half': Feature('a float16 convolution on a CPU', '2.2', has_half_convolution),
 }
 
@@ -60,7 +79,7 @@ def reason(name: str) -> str:
 
 def needs(name: str) -> pytest.MarkDecorator:
     """A mark that skips where PyTorch is older than the feature."""
-    return pytest.mark.skipif(TORCH < FEATURES[name].since, reason=reason(name))
+    return pytest.mark.skipif(FEATURES[name].since > TORCH, reason=reason(name))
 
 
 needs_triton = pytest.mark.skipif(no_triton() is not None, reason=f'{no_triton()}')
