@@ -76,7 +76,7 @@ setup(
     packages=find_packages(include=['mmmsmlp', 'mmmsmlp.*']),
     include_package_data=True,
     package_data={'mmmsmlp': ['py.typed']},
-    install_requires=['torch>=2.4', 'numpy'],
+    install_requires=['torch>=2.1', 'numpy'],
     extras_require={
         'det': DET,
         'seg': SEG,

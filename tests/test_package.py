@@ -263,5 +263,5 @@ def test_wheel_requires_no_toolbox(wheel):
         for line in metadata.splitlines()
         if line.startswith('Requires-Dist:') and 'extra ==' not in line
     ]
-    assert required == ['torch>=2.4', 'numpy']
+    assert required == ['torch>=2.1', 'numpy']
     assert 'Requires-Python: >=3.10' in metadata

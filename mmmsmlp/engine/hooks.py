@@ -158,7 +158,8 @@ def _to_buffer(saved: Any) -> Any:
 PACKAGES = (
     *('torchvision', 'numpy'),
     *('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmsegmentation'),
-    *('onedl-mmpretrain', 'mmengine', 'mmcv', 'mmdet', 'mmsegmentation', 'mmpretrain'),
+    *('onedl-mmpretrain', 'mmengine', 'mmcv', 'mmcv-lite', 'mmdet', 'mmsegmentation'),
+    'mmpretrain',
 )
 
 

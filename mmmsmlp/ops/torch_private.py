@@ -52,10 +52,10 @@ def autocast_dtype(device: str) -> torch.dtype | None:
         on = torch.is_autocast_enabled(device)
         return torch.get_autocast_dtype(device) if on else None
     if device == 'cpu':  # before PyTorch 2.4 each type had functions of its own
-        return (
-            torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
-        )
-    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
+        on, dtype = torch.is_autocast_cpu_enabled(), torch.get_autocast_cpu_dtype()
+    else:
+        on, dtype = torch.is_autocast_enabled(), torch.get_autocast_gpu_dtype()
+    return dtype if on else None
 
 
 @contextmanager

@@ -1,6 +1,8 @@
-"""What tests need of PyTorch and Triton that older releases lack: who skips, why."""
+"""What the tests need of PyTorch and Triton and older ones lack: who skips, and why."""
 
 import importlib.util
+import io
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,6 +36,15 @@ def has_half_convolution() -> bool:
     return True
 
 
+def reads_builtins() -> bool:
+    torch.save({b'1'}, file := io.BytesIO())
+    file.seek(0)
+    try:
+        return torch.load(file, weights_only=True) == {b'1'}
+    except pickle.UnpicklingError:
+        return False
+
+
 FEATURES = {
     'opcheck': Feature(
         'torch.library.opcheck', '2.4', lambda: hasattr(torch.library, 'opcheck')
@@ -47,6 +58,14 @@ FEATURES = {
         'a graph of the whole net (torch.export with Dim.DYNAMIC)',
         '2.6',
         lambda: hasattr(getattr(torch.export, 'Dim', None), 'DYNAMIC'),
+    ),
+    'traced_context': Feature(
+        'compilers that enter a context manager',
+        '2.7',
+        lambda: hasattr(torch._dynamo.config, 'enable_trace_contextlib'),
+    ),
+    'builtins': Feature(
+        'sets and bytes by torch.load(weights_only=True)', '2.6', reads_builtins
     ),
     'half': Feature('a float16 convolution on a CPU', '2.2', has_half_convolution),
 }

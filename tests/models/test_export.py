@@ -132,7 +132,7 @@ def test_functional_call_uses_the_given_parameters():
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    'way', [pytest.param('export', marks=needs('whole_graph')), 'fake', 'meta']
+    'way', [pytest.param('export', marks=needs('traced_context')), 'fake', 'meta']
 )
 @pytest.mark.parametrize('backbone', HOSTS)
 def test_what_is_traced_leaves_no_tables_of_its_own(backbone, way):

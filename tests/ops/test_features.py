@@ -25,6 +25,8 @@ def test_all_that_is_skipped_for_an_old_pytorch():
         'opcheck': '2.4',
         'fill_empty': '2.2',
         'whole_graph': '2.6',
+        'traced_context': '2.7',
+        'builtins': '2.6',
         'half': '2.2',
     }
 

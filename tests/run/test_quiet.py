@@ -166,10 +166,11 @@ def test_weights_that_fit_in_part_are_told(run_tool, trained, tiny_config):
 
 def test_a_log_that_cannot_be_written_is_told(run_tool, tiny_config, tmp_path):
     (tmp_path / 'file').write_text('')
-    code, out, err = run_tool('train.py', tiny_config, '--work-dir', 'file', '--quiet')
+    run = Path('file', 'run')
+    code, out, err = run_tool('train.py', tiny_config, '--work-dir', run, '--quiet')
     assert (code, out) == (2, '')
     assert err.startswith(
-        f'error: --quiet writes {Path("file", "console.log")}, which cannot be'
+        f'error: --quiet writes {run / "console.log"}, which cannot be'
     )
 
 
