@@ -266,7 +266,8 @@ class Page:
 def summary(findings: list[Finding]) -> str:
     counts = {mark: sum(f.mark == mark for f in findings) for mark in COLOURS}
     said = ', '.join(
-        f'{counts[mark]} {mark}{"s" * (counts[mark] != 1)}' for mark in ('fault', 'note')
+        f'{counts[mark]} {mark}{"s" * (counts[mark] != 1)}'
+        for mark in ('fault', 'note')
     )
     if is_well(findings):
         return f'{said}: mmmsmlp trains and predicts here'
@@ -295,7 +296,9 @@ def report(findings: list[tuple[str, Finding]]) -> dict:
         'python': sys.version,
         'findings': [dict(section=s, **asdict(finding)) for s, finding in findings],
         'packages': {str(k): packages[k] for k in sorted(packages, key=str)},
-        'variables': {k: v for k, v in sorted(os.environ.items()) if k.startswith(named)},
+        'variables': {
+            k: v for k, v in sorted(os.environ.items()) if k.startswith(named)
+        },
     }
 
 
