@@ -90,7 +90,7 @@ def version_of(distribution: str) -> tuple[int, ...]:
     return release(installed([distribution]).get(distribution, ''))
 
 
-# --- the two stacks ----------------------------------------------------------------
+# --- the two stacks -----------------------------------------------------
 
 
 def is_upstream() -> bool:
@@ -200,7 +200,7 @@ def check_torch_of_maintained() -> list[Finding]:
 
 
 def check_torchvision() -> list[Finding]:
-    """torchvision 0.(15 + m) is made for torch 2.m, and holds operators for no other."""
+    """torchvision 0.(15 + m) is made for torch 2.m; its operators load in no other."""
     torch, vision = version_of('torch'), version_of('torchvision')
     if torch[:1] != (2,) or vision[:1] != (0,) or vision[1] == torch[1] + 15:
         return []
@@ -242,7 +242,7 @@ def check_opencv() -> list[Finding]:
     return [Finding('opencv', 'note', text)]
 
 
-# --- all of them ---------------------------------------------------------------------
+# --- all of them -----------------------------------------------------
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:

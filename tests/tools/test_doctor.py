@@ -68,7 +68,7 @@ def only_fault(name):
     return found
 
 
-# --- packages --------------------------------------------------------------------------
+# --- packages -----------------------------------------------------
 
 
 @pytest.mark.parametrize('stack', STACKS)
@@ -234,7 +234,7 @@ def test_extras_are_noted(packages):
     ]  # fmt: skip
 
 
-# --- tries -------------------------------------------------------------------------------
+# --- tries -----------------------------------------------------
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ def test_a_gpu_that_triton_cannot_serve():
     assert found.text == f'backend eager, which is slower; not triton: {reason}'
 
 
-# --- the page ----------------------------------------------------------------------------
+# --- the page -----------------------------------------------------
 
 
 def test_the_page_fits_80_columns_of_ascii(capsys):
@@ -356,7 +356,7 @@ def test_when_all_is_well(findings, well, text):
     assert doctor.summary(findings).startswith(text)
 
 
-# --- in whole ----------------------------------------------------------------------------
+# --- in whole -----------------------------------------------------
 
 
 def start(*options, python=sys.executable, **variables):
@@ -392,8 +392,11 @@ def test_without_torch_and_the_toolboxes(tmp_path):
 
 def test_python_that_has_nothing():
     """Standard library only, and no third party hides behind an import."""
-    done = start('-S', '-I', '-c', f'import sys; sys.path.insert(0, {str(TOOLS)!r})\n'
-                 'import doctor; print(doctor.check_env.check_package("torch").text)')  # fmt: skip
+    code = (
+        f'import sys; sys.path.insert(0, {str(TOOLS)!r}); import doctor\n'
+        'print(doctor.check_env.check_package("torch").text)'
+    )
+    done = start('-S', '-I', '-c', code)
     assert done.stdout == 'missing; 2.1 or newer is needed\n', done.stderr
 
 
