@@ -61,7 +61,7 @@ def check_shared_memory(folder: Path = SHM) -> list[Finding]:
     return [Finding(str(folder), 'ok', f'{free / 1024:.1f} GB free')]
 
 
-# --- folders -------------------------------------------------------------------------
+# --- folders -----------------------------------------------------
 
 
 def folders() -> dict[str, tuple[Path | None, str]]:

@@ -95,7 +95,7 @@ def probe_backend() -> dict[str, object]:
     return {'backend': backend, 'reason': reason or ''}
 
 
-# --- nets ----------------------------------------------------------------------------
+# --- nets -----------------------------------------------------
 
 
 def backbone(**options: object) -> dict[str, object]:

@@ -90,7 +90,7 @@ def version_of(distribution: str) -> tuple[int, ...]:
     return release(installed([distribution]).get(distribution, ''))
 
 
-# --- the two stacks ----------------------------------------------------------------
+# --- the two stacks -----------------------------------------------------
 
 
 def is_upstream() -> bool:
@@ -125,8 +125,8 @@ def check_stacks() -> list[Finding]:
     if not doubled and not too_new:
         if not is_mixed:
             return []
-        text = f'{", ".join(names)}: a mixture that is not tested'
-        return [Finding('stacks', 'note', text)]
+        text = f'mixed, which is not tested: {", ".join(names)}'
+        return [Finding('the stack', 'note', text)]
     upstream = is_upstream()
     of_the_other = [
         box
@@ -142,13 +142,13 @@ def check_stacks() -> list[Finding]:
     )
     if doubled:
         pairs = '; '.join(' and '.join(found[box]) for box in doubled)
-        text = f'{pairs} install into the same folders: whose files lie there is chance'
+        text = f'mixed: {pairs} share folders, and whose files lie there is chance'
     else:
         text = (
-            f"mmcv is {'.'.join(map(str, newest))}; upstream's {' and '.join(refusing)}"
-            f' want one below {UPSTREAM_MMCV[0]}'
+            f"mixed: upstream's {' and '.join(refusing)} want mmcv below "
+            f'{UPSTREAM_MMCV[0]}, and it is {".".join(map(str, newest))}'
         )
-    return [Finding('stacks', 'fault', text, cure)]
+    return [Finding('the stack', 'fault', text, cure)]
 
 
 # --- packages that do not fit each other --------------------------------------------
@@ -200,7 +200,7 @@ def check_torch_of_maintained() -> list[Finding]:
 
 
 def check_torchvision() -> list[Finding]:
-    """torchvision 0.(15 + m) is made for torch 2.m, and its operators for no other."""
+    """torchvision 0.(15 + m) is made for torch 2.m; its operators load in no other."""
     torch, vision = version_of('torch'), version_of('torchvision')
     if torch[:1] != (2,) or vision[:1] != (0,) or vision[1] == torch[1] + 15:
         return []
@@ -242,7 +242,7 @@ def check_opencv() -> list[Finding]:
     return [Finding('opencv', 'note', text)]
 
 
-# --- all of them ---------------------------------------------------------------------
+# --- all of them -----------------------------------------------------
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
@@ -278,8 +278,7 @@ def check_package(name: str) -> Finding:
 
 def check_packages(names: Iterable[str]) -> list[Finding]:
     """One finding a package, and one for each set that does not fit together."""
-    return [
-        *map(check_package, names),
+    misfits = [
         *check_stacks(),
         *check_torch_of_maintained(),
         *check_torchvision(),
@@ -288,6 +287,9 @@ def check_packages(names: Iterable[str]) -> list[Finding]:
         *check_pkg_resources(),
         *check_opencv(),
     ]
+    wrong = {finding.name for finding in misfits}
+    alone = map(check_package, names)
+    return [one for one in alone if one.mark != 'ok' or one.name not in wrong] + misfits
 
 
 def main(arguments: list[str]) -> int:
@@ -302,7 +304,7 @@ def main(arguments: list[str]) -> int:
     findings = [check_python(), *check_packages(wanted)]
     faults = [finding for finding in findings if finding.mark == 'fault']
     for fault in faults:
-        print(f'  {fault.name}: {fault.text} ({fault.cure})')
+        print(f'  {fault.name} is {fault.text} ({fault.cure})')
     if faults:
         return 1
     if '--import' in arguments:

@@ -44,7 +44,7 @@ WIDTH = 80
 UNKNOWN = 'that of the faults above; if there are none, report this with doctor --json'
 
 
-# --- one try -------------------------------------------------------------------------
+# --- one try -----------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def read(output: bytes) -> Try:
     return Try(said.get('stage', ''), found, said.get('error', ''))
 
 
-# --- what the tries mean ------------------------------------------------------------
+# --- what the tries mean -----------------------------------------------------
 
 
 def cure_of(error: str) -> str:
@@ -210,7 +210,7 @@ def check_extras() -> list[Finding]:
     ]
 
 
-# --- the page ----------------------------------------------------------------------
+# --- the page -----------------------------------------------------
 
 
 def examine() -> Iterator[tuple[str, Finding]]:

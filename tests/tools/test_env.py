@@ -325,7 +325,7 @@ def test_an_activated_environment_that_lacks_something_is_left_alone(machine, tm
     prefix = virtualenv_with(tmp_path, 'torch', '1.13.0')
     code, out, err = machine.start(VIRTUAL_ENV=prefix)
     assert code == 0, err
-    assert 'mmdet is missing (pip install onedl-mmdetection)' in err
+    assert 'mmdet is missing; 3.3 or newer is needed (pip install onedl-mm' in err
     assert 'does not satisfy' in err
     assert Path(out.strip()).is_relative_to(machine.cache)
 
