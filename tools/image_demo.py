@@ -116,8 +116,8 @@ def segmentor(cfg, args) -> Callable[[str], str]:
     from mmseg.apis import MMSegInferencer
 
     check_classes(cfg, args.weights)
-    options = dict(device=args.device, show_progress=False)
-    inferencer = MMSegInferencer(cfg, args.weights, **options)
+    inferencer = MMSegInferencer(cfg, args.weights, device=args.device)
+    inferencer.show_progress = False  # no argument of upstream's mmseg
     names = inferencer.model.dataset_meta['classes']
 
     def draw(image: str) -> str:
