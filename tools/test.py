@@ -10,6 +10,7 @@ from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
 from mmmsmlp.run.preflight import check_classes, check_data_paths, check_dataset_classes
+from mmmsmlp.run.vet import vet_data
 
 NEEDED = ('default_scope', 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
 
@@ -46,6 +47,7 @@ def main() -> None:
         cfg.pop(sharding, None)
     cfg.load_from, cfg.resume = args.checkpoint, False
     notices = set_up_processes(cfg, args.launcher, args.local_rank)
+    notices += vet_data(cfg, ('test',), args.data_check)
     runner = build_runner(cfg, 'test')
     for notice in notices:
         runner.logger.info(notice)

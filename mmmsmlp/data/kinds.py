@@ -247,6 +247,11 @@ COCO = {
         'No such file would be found',
         'They name the files that were found in the copy that is read',
     ),
+    'score-file': _error(
+        'does not list {n} images of the dataset, whose predictions it is to score',
+        'Scoring would end in an AssertionError after the first epoch',
+        "Set the evaluator's ann_file to the annotations of the dataset",
+    ),
     'splits-share': _warning(
         '{n} pictures are in the training and in the evaluation data',
         'The metric says nothing of new pictures',
@@ -336,7 +341,7 @@ LABEL_MAPS = {
     'map-missing': _error(
         '{n} images have no label map',
         'Training would end when it comes to one',
-        'Add the maps, or take the images away; a map has its image\'s name with '
+        "Add the maps, or take the images away; a map has its image's name with "
         'seg_map_suffix in place of img_suffix',
     ),
     'map-extra': _warning(

@@ -23,6 +23,7 @@ TAIL = 4096  # bytes at the end that are looked at
 ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND'}
 ANIMATED = ('GIF', 'PNG', 'WEBP', 'TIFF')  # a JPEG's frames are previews
 LARGE, HUGE = 90_000_000, 2**30  # pixels; cv2 takes no more than the second
+WHAT = 'pictures looked at'
 THINNEST = 2666  # long by short side: at 1333 pixels half a pixel is left
 
 
@@ -37,8 +38,9 @@ class Picture(NamedTuple):
     problem: str = ''  # 'missing', 'empty', 'broken' or 'truncated'
     detail: str = ''
     high: float = 0.0  # largest value, of pictures of more than 8 bits
-    tail: int = 0  # checksum of the end: equal for equal files
+    tail: int = 0  # checksum of the end and the length: equal for equal files
     decoded: bool = False
+    values: Sequence[tuple[int, int]] = ()  # of a label map: value, pixels
 
     @property
     def turned(self) -> tuple[int, int]:
@@ -62,7 +64,7 @@ def read_picture(path: str, full: bool = False) -> Picture:
             except (Image.UnidentifiedImageError, Image.DecompressionBombError):
                 file.seek(0)
                 picture = _by_cv2(file.read())
-            return picture._replace(tail=zlib.crc32(tail))
+            return picture._replace(tail=zlib.crc32(tail, end & 0xFFFFFFFF))
     except FileNotFoundError:
         return Picture(problem='missing')
     except Exception as error:  # a decoder raises anything on bytes that are wrong
@@ -80,7 +82,8 @@ def _read_open(file: object, tail: bytes, full: bool) -> Picture:
         frames = 1
         if image.format in ANIMATED and getattr(image, 'is_animated', False):
             frames = 2
-        picture = Picture(*image.size, mode, _whole(orientation), frames)
+        width, height = image.size
+        picture = Picture(width, height, mode, _whole(orientation), frames)
         mark = ENDS.get(image.format or '')
         deep = mode in ('I;16', 'I', 'F')
         if not (full or deep or (mark and mark not in tail)):
@@ -125,13 +128,23 @@ def look(
     cache: Cache,
     full: bool = False,
     read: Callable[[str, bool], Picture] = read_picture,
+    shelf: str = '',
 ) -> list[Picture]:
-    """Read many pictures, those anew that the cache does not know as they are now."""
+    """Read many pictures, those anew that the cache does not know as they are now.
+
+    Args:
+        paths: The files.
+        cache: What is known of them.
+        full: Decode them too.
+        read: Reads one, as :func:`read_picture` does.
+        shelf: Where the cache keeps what another ``read`` gives.
+    """
     known: dict[str, dict] = {}
     found: list[Picture | None] = [None] * len(paths)
     stats: dict[int, tuple[str, str, int, int]] = {}
     for i, path in enumerate(paths):
         folder, name = os.path.split(path)
+        folder = shelf + folder
         try:
             stat = os.stat(path)
         except OSError:
@@ -177,8 +190,8 @@ def _in_parallel(paths: list[str], read: Callable[[str], Picture]) -> list[Pictu
 class Bar:
     """A bar of progress on a terminal, and nothing elsewhere."""
 
-    def __init__(self, total: int, what: str = 'pictures looked at') -> None:
-        self.total, self.what = total, what
+    def __init__(self, total: int) -> None:
+        self.total = total
         self.shown = sys.stderr.isatty() and total > 500
         self.start = self.last = time.monotonic()
 
@@ -191,7 +204,7 @@ class Bar:
         left = (now - self.start) / done * (self.total - done)
         marks = '#' * (30 * done // self.total)
         print(
-            f'\r[{marks:30}] {done:,} of {self.total:,} {self.what}, {left:.0f} s left ',
+            f'\r[{marks:30}] {done:,} of {self.total:,} {WHAT}, {left:.0f} s left ',
             end='', file=sys.stderr, flush=True,
         )  # fmt: skip
 
@@ -232,9 +245,6 @@ def _problems(picture: Picture, memory: int) -> list[tuple[str, str]]:
     if picture.problem:
         return [(picture.problem, picture.detail)]
     width, height, mode = picture.width, picture.height, picture.mode
-    if mode in ('RGB', 'L') and 1 < width < 4096 > height > 1 and picture.frames == 1:
-        if max(width, height) < THINNEST * min(width, height):
-            return []
     result = []
     size = f'{width} x {height} pixels'
     short, long = sorted((width, height))
