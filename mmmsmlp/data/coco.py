@@ -142,10 +142,16 @@ def _mask(value: object) -> Mask:
         if len(size) == 2 and all(type(n) is int for n in size):
             if isinstance(counts, str) and counts:
                 return Mask('rle', (size[0], size[1]))
-            whole = isinstance(counts, list) and all(type(n) is int for n in counts)
-            if whole and sum(counts) == size[0] * size[1]:
+            if _adds_up(counts, size[0] * size[1]):
                 return Mask('rle', (size[0], size[1]))
     return Mask('broken', shown=_shown(value))
+
+
+def _adds_up(counts: object, pixels: int) -> bool:
+    """Whether the runs of an uncompressed code are as long as the mask."""
+    if not isinstance(counts, list) or not all(type(n) is int for n in counts):
+        return False
+    return sum(counts) == pixels
 
 
 def _shown(value: object) -> str:

@@ -42,13 +42,12 @@ def mend(data: dict[str, Any], plan: Plan) -> dict[str, Any]:
         if str(number) in plan.sizes:
             image['width'], image['height'] = plan.sizes[str(number)]
     rows = data.get('annotations') or []
-    for number in plan.area:
-        _, _, width, height = rows[number]['bbox']
-        rows[number]['area'] = width * height
     for number in plan.masks:
         mask = rows[number]['segmentation']
         pieces = [mask] if is_polygon(mask) else list(filter(is_polygon, mask))
         rows[number]['segmentation'] = pieces
+    for number in plan.area:
+        rows[number]['area'] = area_of(rows[number])
     for number, row in enumerate(rows):
         if row.get('iscrowd') is None:
             row['iscrowd'] = 0
@@ -59,3 +58,26 @@ def mend(data: dict[str, Any], plan: Plan) -> dict[str, Any]:
     if plan.categories is not None:
         data['categories'] = [data['categories'][i] for i in plan.categories]
     return data
+
+
+def area_of(row: dict[str, Any]) -> float:
+    """The area of an annotation's mask in pixels, or else of its box."""
+    mask = row.get('segmentation')
+    if isinstance(mask, list) and mask and all(map(is_polygon, mask)):
+        area = sum(map(_polygon_area, mask))
+    elif isinstance(mask, dict) and isinstance(mask.get('counts'), list):
+        area = sum(mask['counts'][1::2])
+    elif isinstance(mask, dict) and isinstance(mask.get('counts'), str):
+        from pycocotools.mask import area as area_of_code
+
+        area = int(area_of_code(mask))
+    else:
+        area = 0
+    return float(area) or row['bbox'][2] * row['bbox'][3]
+
+
+def _polygon_area(polygon: list[float]) -> float:
+    """By the corners: half the sum of the cross products of its edges."""
+    x, y = polygon[::2], polygon[1::2]
+    edges = zip(x, y, [*x[1:], x[0]], [*y[1:], y[0]], strict=True)
+    return abs(sum(x1 * y2 - x2 * y1 for x1, y1, x2, y2 in edges)) / 2

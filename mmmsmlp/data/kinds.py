@@ -129,7 +129,7 @@ COCO = {
     'area': _repair(
         "{n} annotations have no 'area', or one that is no positive number",
         'Training would end in a KeyError, or leave them out in silence',
-        'It is width * height of the box in the copy that is read',
+        "It is the mask's, or else width * height, in the copy that is read",
     ),
     # Classes.
     'class-missing': _error(

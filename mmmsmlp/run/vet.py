@@ -8,11 +8,12 @@ run folder, for the dataset and for the metric alike.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import DATASETS
 
 from ..data import class_folders, label_maps
 from ..data.cache import Cache
@@ -88,17 +89,16 @@ def vet(
     cfg: Config, loops: tuple[str, ...], cache: Cache, full: bool = False
 ) -> Vetted:
     """Check every dataset of the loops, and write the repaired copies."""
-    init_default_scope(cfg.get('default_scope') or 'mmengine')
     vetted = Vetted()
     plans: dict[str, tuple[CocoSet, str]] = {}
     for loop, dataset in datasets_of(cfg, loops):
-        check = _checker_of(dataset)
+        check = _checker_of(cfg, dataset)
         if check is None:
             continue
         one = check(cfg, loop, dataset, vetted.found, cache, full)
         vetted.sets.append((loop, one))
         if isinstance(one, CocoSet):
-            plans[one.path] = one, loop
+            plans[os.path.realpath(one.path)] = one, loop
     for loop in loops:
         _check_metrics(cfg, loop, vetted, plans, cache)
     _compare_splits(vetted)
@@ -107,41 +107,50 @@ def vet(
         for path, (one, loop) in plans.items():
             if one.plan:
                 target = os.path.abspath(folder / f'{loop}_{Path(path).name}')
-                write_copy(path, target, one.plan)
+                write_copy(one.path, target, one.plan)
                 vetted.changes[path] = target
     return vetted
 
 
-def _checker_of(dataset: dict) -> Callable[..., AnySet] | None:
+def _checker_of(cfg: Config, dataset: dict) -> Callable[..., AnySet] | None:
     """The check for a dataset's class, or None for a form that is not known here."""
     if dataset.get('backend_args') or dataset.get('file_client_args'):
         return None  # the files lie in some remote or archived store
     if '://' in str(dataset.get('data_root')):
         return None
-    kind = _class_of(dataset)
+    kind = _class_of(cfg, dataset)
     bases = {base.__name__: base for base in getattr(kind, '__mro__', ())}
     if coco := bases.get('CocoDataset'):
         same = kind.load_data_list is coco.load_data_list
         return _check_coco if same and dataset.get('ann_file') else None
     if 'BaseSegDataset' in bases:
         return _check_maps
-    if kind.__name__ in ('CustomDataset', 'ImageNet', 'ImageNet21k'):
-        return _check_folders
-    return None
+    known = getattr(kind, '__name__', '') in (
+        'CustomDataset',
+        'ImageNet',
+        'ImageNet21k',
+    )
+    return _check_folders if known else None
 
 
-def _class_of(dataset: dict) -> Any:
-    kind = dataset.get('type')
-    return DATASETS.get(kind) if isinstance(kind, str) else kind
+def _class_of(cfg: Config, dataset: dict) -> Any:
+    """The class of a dataset, or None where no toolbox has one of that name."""
+    kind, scope = dataset.get('type'), cfg.get('default_scope')
+    if not isinstance(kind, str):
+        return kind
+    if '.' in kind or not scope:
+        return DATASETS.get(kind)
+    import_module(f'{scope}.datasets')
+    return DATASETS.get(f'{scope}.{kind}') or DATASETS.get(kind)
 
 
-def _classes(dataset: dict) -> tuple[str, ...] | None:
+def _classes(cfg: Config, dataset: dict) -> tuple[str, ...] | None:
     """The classes that the labels of a dataset count, as mmengine finds them."""
     given = (dataset.get('metainfo') or {}).get('classes')
     if isinstance(given, str):
         return tuple(Path(given).read_text(encoding='utf-8').split('\n'))
     if given is None:
-        given = _class_of(dataset).METAINFO.get('classes')
+        given = _class_of(cfg, dataset).METAINFO.get('classes')
     return tuple(given) if given else None
 
 
@@ -157,7 +166,7 @@ def _prefix(dataset: dict, key: str) -> str:
 
 
 def _source(dataset: dict) -> str:
-    return os.path.realpath(_join(dataset, dataset['ann_file']))
+    return os.path.normpath(_join(dataset, dataset['ann_file']))
 
 
 def _loader(dataset: dict, name: str) -> dict:
@@ -181,7 +190,7 @@ def _use(cfg: Config, loop: str, dataset: dict) -> Use:
     kinds = [kind for m in scoring for kind in _as_list(m.get('metric', 'bbox'))]
     masks = bool(_loader(dataset, 'LoadAnnotations').get('with_mask'))
     return Use(
-        classes=_classes(dataset),
+        classes=_classes(cfg, dataset),
         place=f'{loop}_dataloader.dataset.metainfo.classes',
         masks=masks if loop == 'train' else 'segm' in kinds,
         trains=loop == 'train',
@@ -213,8 +222,8 @@ def _check_coco(
 def _check_maps(
     cfg: Config, loop: str, dataset: dict, found: Findings, cache: Cache, full: bool
 ) -> MapSet:
-    kind = _class_of(dataset)
-    classes = _classes(dataset) or ()
+    kind = _class_of(cfg, dataset)
+    classes = _classes(cfg, dataset) or ()
     known = kind.METAINFO.get('classes') or classes
     defaults = _defaults(kind)
     options = {**defaults, **dataset}
@@ -262,11 +271,13 @@ def _check_folders(
         inferred = os.path.join('meta', f'{split}.txt')
         listed = inferred if os.path.isfile(_join(data, inferred)) else ''
     heads = [t for t in tables_in(cfg.model.get('head')) if 'num_classes' in t]
-    suffixes = dataset.get('extensions') or _defaults(_class_of(dataset))['extensions']
+    suffixes = (
+        dataset.get('extensions') or _defaults(_class_of(cfg, dataset))['extensions']
+    )
     use = FolderUse(
         root=_prefix(data, 'img_path'),
         suffixes=tuple(suffix.lower() for suffix in suffixes),
-        classes=_classes(dataset),
+        classes=_classes(cfg, dataset),
         count=heads[0]['num_classes'] if heads else None,
         list_file=_join(data, listed) if listed else '',
     )
@@ -305,9 +316,8 @@ def _compare_splits(vetted: Vetted) -> None:
         for other in others:
             if type(one) is not type(other):
                 continue
-            place = getattr(other, 'path', None) or os.path.dirname(
-                next(iter(other.files), '')
-            )
+            folder = os.path.dirname(next(iter(other.files), ''))
+            place = other.path if isinstance(other, CocoSet) else folder
             mine, theirs = (one.files, one.pictures), (other.files, other.pictures)
             check_splits(mine, theirs, place, vetted.found)
             if isinstance(one, FolderSet) and isinstance(other, FolderSet):
@@ -330,11 +340,12 @@ def _point_to_copies(
                 'repair the annotations themselves'
             )
     for _, dataset in datasets_of(cfg, loops):
-        if dataset.get('ann_file') and (copy := changes.get(_source(dataset))):
-            dataset['ann_file'] = copy
+        if dataset.get('ann_file'):
+            file = os.path.realpath(_source(dataset))
+            dataset['ann_file'] = changes.get(file, dataset['ann_file'])
     for loop in loops:
         for metric in tables_in(cfg.get(f'{loop}_evaluator')):
-            file = metric.get('ann_file')
-            if isinstance(file, str) and '://' not in file:
-                path = os.path.realpath(os.path.expanduser(file))
-                metric['ann_file'] = changes.get(path, file)
+            given = metric.get('ann_file')
+            if isinstance(given, str) and '://' not in given:
+                path = os.path.realpath(os.path.expanduser(given))
+                metric['ann_file'] = changes.get(path, given)
