@@ -242,16 +242,23 @@ def columns_of(file: CocoFile, found: Findings) -> Columns | None:
 
 def _check_image(path: str, number: int, image: dict, found: Findings) -> None:
     name = f'image {image.get("id", f"number {number}")}'
-    for key, good in (('id', _is_id), ('file_name', _is_text)):
+    for key, good in _IMAGE_KEYS.items():
         if not good(image.get(key)):
             found.add('image-key', path, f'{name}, {key}', _said(image, key))
-    for key in ('width', 'height'):
-        if image.get(key) is not None and not _is_number(image[key]):
-            found.add('image-key', path, f'{name}, {key}', repr(image[key]))
+            return
 
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != ''
+
+
+def _is_size(value: object) -> bool:
+    return value is None or _is_number(value)  # one that is missing is filled in
+
+
+_IMAGE_KEYS = {
+    'id': _is_id, 'file_name': _is_text, 'width': _is_size, 'height': _is_size
+}  # fmt: skip
 
 
 def _said(entry: dict, key: str) -> str:

@@ -47,12 +47,14 @@ class Group:
         ]
 
     def line(self) -> str:
-        """Count, the first example, what would happen and the cure, in one line."""
-        text = f'{self.file}: {KINDS[self.kind].what.format(n=self.count)}'
-        if self.examples:
-            entry, value = self.examples[0]
-            first = ' = '.join(part for part in (entry, value) if part)
-            text += f' ({"first: " if self.count > 1 else ""}{first})' if first else ''
+        """What, how often, the first, what would happen and the cure, in one line."""
+        entry, value = self.examples[0] if self.examples else ('', '')
+        first = ': '.join(part for part in (entry, value) if part)
+        if self.count > 1:
+            first = f'{self.count}, first: {first}' if first else str(self.count)
+        text = f'{self.file}: {KINDS[self.kind].what}' + (
+            f' ({first})' if first else ''
+        )
         return f'{text}. {self.consequence}. {self.cure}.'
 
 

@@ -1,9 +1,10 @@
 """Every kind of trouble that is looked for: its outcome, its words and its cure.
 
-``what`` follows the file's name and counts with ``{n}``. For a repair, ``consequence``
-is what would happen without it, and ``cure`` what is done.
+``what`` follows the name of the file, and a count follows it. For a repair,
+``consequence`` is what would happen without it, and ``cure`` what is done.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 
@@ -16,16 +17,9 @@ class Kind(NamedTuple):
     cure: str
 
 
-def _error(what: str, consequence: str, cure: str) -> Kind:
-    return Kind('error', what, consequence, cure)
-
-
-def _repair(what: str, consequence: str, cure: str) -> Kind:
-    return Kind('repair', what, consequence, cure)
-
-
-def _warning(what: str, consequence: str, cure: str) -> Kind:
-    return Kind('warning', what, consequence, cure)
+_error, _repair, _warning = (
+    partial(Kind, outcome) for outcome in ('error', 'repair', 'warning')
+)
 
 
 COCO = {
@@ -47,7 +41,7 @@ COCO = {
         'It is left out of the copy that is read',
     ),
     'json-nan': _warning(
-        '{n} numbers are NaN or Infinity, which JSON does not have',
+        'numbers are NaN or Infinity, which JSON does not have',
         'Other programs may refuse the file',
         'Boxes and areas that are no numbers are dealt with below',
     ),
@@ -57,25 +51,25 @@ COCO = {
         'An empty one is added to the copy that is read',
     ),
     'image-key': _error(
-        '{n} images lack a value or have one of the wrong type',
+        'images that lack a value or have one of the wrong type',
         'Training would end in a KeyError or a TypeError',
         "Each of 'images' needs an 'id', a 'file_name' that is text, and 'width' and "
         "'height' that are numbers without quotes",
     ),
     'annotation-key': _error(
-        '{n} annotations lack a value or have one of the wrong type',
+        'annotations that lack a value or have one of the wrong type',
         'Training would end in a KeyError or a TypeError',
         "Each of 'annotations' needs 'image_id', 'category_id' and a 'bbox' of four "
         'numbers [x, y, width, height], without quotes',
     ),
     'image-id-repeated': _error(
-        '{n} ids are used by more than one image',
+        'ids are used by more than one image',
         'All but the last image of an id would be lost, and its boxes be drawn on '
         'another one',
         "Give each of 'images' an id of its own",
     ),
     'file-repeated': _warning(
-        '{n} files are listed as more than one image',
+        'files are listed as more than one image',
         'They are trained on or scored more than once',
         'Remove what is listed twice, if that is not meant',
     ),
@@ -85,22 +79,22 @@ COCO = {
         'Export the file anew, with its images',
     ),
     'annotation-of-no-image': _warning(
-        "{n} annotations belong to images that 'images' does not list",
+        "annotations belong to images that 'images' does not list",
         'They take no part',
         'Add the images, or remove the annotations',
     ),
     'annotations-all-foreign': _error(
-        "none of the {n} annotations belongs to an image that 'images' lists",
+        "none of the annotations belongs to an image that 'images' lists",
         'Every image would count as empty',
         "Make 'image_id' the 'id' of an image: the same value of the same type",
     ),
     'category-unknown': _error(
-        "{n} annotations have a category_id that 'categories' does not list",
+        "annotations have a category_id that 'categories' does not list",
         'They would be left out in silence',
         'Add the category, or correct the number (of the same type, without quotes)',
     ),
     'annotation-ids': _repair(
-        '{n} annotation ids are 0, repeated or missing',
+        'annotation ids are 0, repeated or missing',
         'pycocotools takes an object of id 0 for one not found, and loses all but the '
         'last of one id',
         'They are numbered from 1 in the copy that is read; no result names them',
@@ -117,33 +111,33 @@ COCO = {
         'Compare the classes and the categories; name a file that has boxes',
     ),
     'all-crowd': _error(
-        'all {n} annotations have iscrowd 1',
+        'all annotations have iscrowd 1',
         'None would be trained on, and none be scored',
         'Set iscrowd to 0: 1 is for groups that nobody told apart',
     ),
     'iscrowd-missing': _repair(
-        "{n} annotations have no 'iscrowd'",
+        "annotations have no 'iscrowd'",
         'Scoring would end in a KeyError after the first epoch',
         'It is 0 in the copy that is read: no object is a crowd',
     ),
     'area': _repair(
-        "{n} annotations have no 'area', or one that is no positive number",
+        "annotations have no 'area', or one that is no positive number",
         'Training would end in a KeyError, or leave them out in silence',
         "It is the mask's, or else width * height, in the copy that is read",
     ),
     # Classes.
     'class-missing': _error(
-        '{n} classes of the config have no category',
+        'classes of the config have no category',
         'Labels would be shifted against the names',
         'Spell classes and categories alike, or correct metainfo.classes',
     ),
     'class-twins': _error(
-        '{n} names stand for several categories that all have boxes',
+        'names stand for several categories that all have boxes',
         'Labels beyond num_classes would be trained, and the AP be wrong',
         'Rename one of them, or give all its annotations the same category_id',
     ),
     'class-empty-twin': _repair(
-        '{n} names stand for several categories, of which one has boxes',
+        'names stand for several categories, of which one has boxes',
         'Labels would be shifted and lie beyond num_classes',
         'The categories without boxes are left out of the copy that is read',
     ),
@@ -153,107 +147,106 @@ COCO = {
         'They are put in the order of the classes in the copy that is read; ids stay',
     ),
     'class-empty': _warning(
-        '{n} classes have no box',
+        'classes have no box',
         'They cannot be learned from it, or not be scored on it',
         'Add examples, or take them out of the classes',
     ),
     'class-extra': _warning(
-        '{n} categories that have boxes are not among the classes',
+        'categories that have boxes are not among the classes',
         'Their boxes take no part, and their objects count as background',
         'Add them to metainfo.classes and to num_classes, if they are wanted',
     ),
     # Boxes.
     'box-empty': _repair(
-        '{n} boxes have no size, a negative one, none that is a number, or lie outside '
+        'boxes have no size, a negative one, none that is a number, or lie outside '
         'their image',
         'The loss could become NaN, and scoring would count them as objects not found',
         'They are left out of the copy that is read',
     ),
     'box-tiny': _warning(
-        '{n} boxes are less than one pixel wide or high',
+        'boxes are less than one pixel wide or high',
         'Training leaves them out, and scoring counts them',
         'Remove them, if they are slips of the mouse',
     ),
     'box-overhangs': _warning(
-        '{n} boxes reach beyond their image by more than a pixel',
+        'boxes reach beyond their image by more than a pixel',
         'They are trained on and scored as they are',
         'Clip them, if that is not meant',
     ),
     'box-corners': _error(
-        '{n} boxes are [x1, y1, x2, y2]; COCO has [x, y, width, height]',
+        'boxes are [x1, y1, x2, y2]; COCO has [x, y, width, height]',
         'Every box would be too large and be wrong',
         'Write x2 - x1 and y2 - y1 in place of x2 and y2',
     ),
     'box-fractions': _error(
-        'all {n} boxes are fractions of the image; COCO has pixels',
+        'all boxes are fractions of the image; COCO has pixels',
         'Every box would be less than a pixel large and be left out',
         "Multiply x and width by the image's width, y and height by its height",
     ),
     # Masks.
     'mask-missing': _error(
-        '{n} annotations have no mask, and the model is trained or scored with masks',
+        'annotations have no mask, and the model is trained or scored with masks',
         "Training would end in KeyError: 'mask'",
         'Draw them, remove those annotations, or take a box detector such as '
         'configs/retinanet_msmlp_t_1x.py',
     ),
     'mask-broken': _error(
-        '{n} masks are of no form that COCO has',
+        'masks are of no form that COCO has',
         'Training or scoring would end in a traceback',
         "'segmentation' is a list of polygons [x1, y1, x2, y2, ...] of three points or "
         "more, or a run-length code with 'size' [height, width] and 'counts'",
     ),
     'mask-size': _error(
-        "{n} run-length codes have another 'size' than their image",
+        "run-length codes have another 'size' than their image",
         'Training would end in a traceback, or the mask be wrong',
         "Make 'size' [height, width] of the image, and draw the mask in it",
     ),
     'mask-pieces': _repair(
-        '{n} masks have pieces of less than three points or of an odd count of numbers',
+        'masks have pieces of less than three points or of an odd count of numbers',
         'pycocotools takes four numbers for a box when it scores',
         'Those pieces are left out of the copy that is read',
     ),
     'mask-flat': _repair(
-        '{n} masks are one list of numbers, where COCO has a list of polygons',
+        'masks are one list of numbers, where COCO has a list of polygons',
         'Training would end in a TypeError',
         'Each is one polygon in the copy that is read',
     ),
     # Images as the JSON has them.
     'size-missing': _repair(
-        "{n} images have no 'width' or 'height'",
+        "images have no 'width' or 'height'",
         'Training would end in a KeyError',
         "They are the picture's in the copy that is read",
     ),
     'size-differs': _error(
-        '{n} pictures have another size than the file says',
+        'pictures have another size than the file says',
         'Their boxes would lie in the wrong place',
         'Scale the boxes and correct width and height, or bring the pictures that were '
         'annotated',
     ),
     'size-rotated': _error(
-        '{n} pictures are turned when they are read, by their EXIF orientation, and '
+        'pictures are turned when they are read, by their EXIF orientation, and '
         'the file has the size before',
         'Their boxes would lie in the wrong place',
         "Read them as they are stored: dict(type='LoadImageFromFile', "
         "color_type='color_ignore_orientation') first in every pipeline",
     ),
     'path-separators': _repair(
-        '{n} file names have the backslashes of Windows',
+        'file names have the backslashes of Windows',
         'No such file would be found',
         'They are slashes in the copy that is read',
     ),
     'path-moved': _repair(
-        '{n} file names are paths of another place; the files lie under the image '
-        'folder',
+        'file names are paths of another place; the files lie under the image folder',
         'No such file would be found',
         'They name the files that were found in the copy that is read',
     ),
     'score-file': _error(
-        'does not list {n} images of the dataset, whose predictions it is to score',
+        'does not list all images of the dataset, whose predictions it is to score',
         'Scoring would end in an AssertionError after the first epoch',
         "Set the evaluator's ann_file to the annotations of the dataset",
     ),
     'splits-share': _warning(
-        '{n} pictures are in the training and in the evaluation data',
+        'pictures are in the training and in the evaluation data',
         'The metric says nothing of new pictures',
         'Take them out of one of both, if that is not meant',
     ),
@@ -261,72 +254,72 @@ COCO = {
 
 PICTURES = {
     'picture-missing': _error(
-        '{n} pictures do not exist',
+        'pictures do not exist',
         'Training would end when it comes to one',
         'Copy them there, or correct the names or the image folder',
     ),
     'picture-empty': _error(
-        '{n} pictures are files of no bytes',
+        'pictures are files of no bytes',
         'Training would end when it comes to one',
         'Copy them anew, or take them out of the data',
     ),
     'picture-broken': _error(
-        '{n} files are no pictures that can be read',
+        'files are no pictures that can be read',
         'Training would end when it comes to one',
         'Copy or convert them anew, or take them out of the data',
     ),
     'picture-truncated': _error(
-        '{n} pictures break off before their end',
+        'pictures break off before their end',
         'What is missing would be grey, or training end when it comes to one',
         'Copy them anew, or take them out of the data',
     ),
     'picture-deep': _error(
-        '{n} pictures have 16 bits and use a small part of them',
+        'pictures have 16 bits and use a small part of them',
         'They would be read as black: reading keeps the upper 8 of 16 bits',
         'Scale them by their range to 8 bits, or to the full 16',
     ),
     'picture-16-bit': _warning(
-        '{n} pictures have 16 bits',
+        'pictures have 16 bits',
         'The upper 8 of them are read',
         'Convert them yourself, if the lower ones matter',
     ),
     'picture-float': _error(
-        '{n} pictures hold floating-point or 32-bit numbers',
+        'pictures hold floating-point or 32-bit numbers',
         'They would be read as black, or not at all',
         'Scale them by their range to 8 bits a channel',
     ),
     'picture-cmyk': _warning(
-        '{n} pictures are CMYK',
+        'pictures are CMYK',
         'Their colours are converted without their profile',
         'Convert them to RGB, if colours matter',
     ),
     'picture-alpha': _warning(
-        '{n} pictures have transparency',
+        'pictures have transparency',
         'It is dropped: what is transparent shows the colour beneath',
         'Put them on a background, if that is not meant',
     ),
     'picture-animated': _warning(
-        '{n} pictures are animated',
+        'pictures are animated',
         'Their first frame is read at most',
         'Save the frames that matter as pictures',
     ),
     'picture-thin': _warning(
-        '{n} pictures are one pixel wide or high',
+        'pictures are one pixel wide or high',
         'Nothing can be seen in them',
         'Take them out of the data',
     ),
     'picture-too-thin': _error(
-        '{n} pictures are so thin that resizing leaves nothing of them',
+        'pictures are so thin that resizing leaves nothing of them',
         'Training would end when it comes to one',
         'Take them out of the data',
     ),
     'picture-large': _warning(
-        '{n} pictures have more than 90 million pixels',
+        'pictures have more than 90 million pixels',
         'Each takes a second or more, and a gigabyte while it is resized',
         'Scale or cut them before',
     ),
     'picture-huge': _error(
-        '{n} pictures are larger than can be read into the memory here',
+        'pictures are larger than can be read into the memory here',
         'Training would end when it comes to one',
         'Scale or cut them before',
     ),
@@ -339,45 +332,45 @@ LABEL_MAPS = {
         'Set img_suffix and seg_map_suffix of the dataset to what is there',
     ),
     'map-missing': _error(
-        '{n} images have no label map',
+        'images have no label map',
         'Training would end when it comes to one',
         "Add the maps, or take the images away; a map has its image's name with "
         'seg_map_suffix in place of img_suffix',
     ),
     'map-extra': _warning(
-        '{n} label maps have no image',
+        'label maps have no image',
         'They take no part',
         'Add the images, or look whether img_suffix is right',
     ),
     'map-size': _error(
-        '{n} label maps have another size than their image',
+        'label maps have another size than their image',
         'Training would end, or labels lie in the wrong place',
         'Make each map as large as its image, resized without interpolation',
     ),
     'map-colours': _error(
-        '{n} label maps have several channels (colours), where one number a pixel is '
+        'label maps have several channels (colours), where one number a pixel is '
         'needed',
         'Training would end in a traceback',
         'Convert each colour to the number of its class, in a PNG of one channel',
     ),
     'map-palette': _error(
-        '{n} label maps have a palette, and the pipeline reads them by cv2',
+        'label maps have a palette, and the pipeline reads them by cv2',
         'Colours would be read in place of numbers',
         "Read them with dict(type='LoadAnnotations') as it is, or with "
         "imdecode_backend='pillow'",
     ),
     'map-values': _error(
-        '{n} label maps hold values that are no class',
+        'label maps hold values that are no class',
         'Training would end in an IndexError, or on a GPU in a device-side assert',
         'Correct the numbers or the classes',
     ),
     'map-wide': _error(
-        '{n} label maps hold values over 255',
+        'label maps hold values over 255',
         'They would be taken modulo 256, for other classes',
         'Number the classes from 0 to 254',
     ),
     'map-lossy': _warning(
-        '{n} label maps are JPEG files',
+        'label maps are JPEG files',
         'Compression changes numbers at the edges of objects',
         'Save maps as PNG',
     ),
@@ -403,7 +396,7 @@ LABEL_MAPS = {
         'Set reduce_zero_label=False of the dataset, if your first class is 0',
     ),
     'map-class-empty': _warning(
-        '{n} classes have no pixel',
+        'classes have no pixel',
         'They cannot be learned',
         'Add examples, or take them out of the classes',
     ),
@@ -421,33 +414,33 @@ FOLDERS = {
         'Make folders, metainfo.classes and num_classes agree',
     ),
     'folder-empty': _warning(
-        '{n} classes have no picture',
+        'classes have no picture',
         'They cannot be learned from it, or not be scored on it',
         'Add pictures, or remove the folders and the classes',
     ),
     'folder-one-split': _error(
-        '{n} classes are in one of the splits only',
+        'classes are in one of the splits only',
         'Labels are numbered by the folders that are there: training and evaluation '
         'would give one number to different classes',
         'Make the same folders in both, empty ones where there are no pictures',
     ),
     'folder-stray': _warning(
-        '{n} files are no pictures of a class',
+        'files are no pictures of a class',
         'They take no part',
         'Move them into the folder of their class, or away',
     ),
     'list-broken': _error(
-        '{n} lines are not a file name and a class number',
+        'lines are not a file name and a class number',
         'Training would end in a ValueError',
         "Write 'folder/file.jpg 3' in each line",
     ),
     'list-label': _error(
-        '{n} lines have a class number that is none of the classes',
+        'lines have a class number that is none of the classes',
         'Training would end in an IndexError, or on a GPU in a device-side assert',
         'Number the classes from 0',
     ),
     'twins': _warning(
-        '{n} pictures are in the training and in the evaluation data, byte for byte',
+        'pictures are in the training and in the evaluation data, byte for byte',
         'The metric says too much of new pictures',
         'Take them out of one of both',
     ),

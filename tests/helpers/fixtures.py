@@ -98,8 +98,14 @@ def reads(monkeypatch):
     return counts
 
 
+@pytest.fixture(scope='session')
+def data_cache(tmp_path_factory):
+    """Where the tools keep what they read of data, in place of the user's folder."""
+    return tmp_path_factory.mktemp('cache')
+
+
 @pytest.fixture
-def run_tool(monkeypatch, capfd, tmp_path, stock_mmengine):
+def run_tool(monkeypatch, capfd, tmp_path, stock_mmengine, data_cache):
     """Run a Python tool in this process, which has imported mmdet once.
 
     Gives ``run(name, *args) -> (exit code, stdout, stderr)``; the working directory is
@@ -110,6 +116,7 @@ def run_tool(monkeypatch, capfd, tmp_path, stock_mmengine):
     from mmengine.visualization import Visualizer
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('XDG_CACHE_HOME', str(data_cache))
     monkeypatch.syspath_prepend(str(TOOLS))
 
     def run(name, *args):
