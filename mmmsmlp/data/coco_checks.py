@@ -246,7 +246,8 @@ def _count(
     if use.scores and not file.annotations:
         found.add('no-annotations', file.path)
     elif (use.scores or use.trains) and not summary.boxes:
-        found.add('no-boxes', file.path)
+        if not found.kinds('error'):
+            found.add('no-boxes', file.path)
     else:
         none = [(repr(name), '') for name, n in summary.classes.items() if not n]
         found.add_many('class-empty', file.path, len(none), none)

@@ -60,7 +60,7 @@ def read_map(path: str, full: bool = True) -> Picture:
         counts = np.bincount(pixels)
         values = np.flatnonzero(counts)
         counts = counts[values]
-    pairs = [(int(v), int(n)) for v, n in zip(values, counts, strict=True)][:1024]
+    pairs = tuple(zip(values.tolist(), counts.tolist(), strict=True))[:1024]
     return picture._replace(values=pairs, detail='JPEG' if lossy else '')
 
 
@@ -70,6 +70,8 @@ def check_maps(
     """Check the images and label maps of a dataset."""
     names = _names(use, found)
     summary = Summary(len(names))
+    if not names:
+        return MapSet(summary, [], [])
     images = [os.path.join(use.images, name + use.image_suffix) for name in names]
     pictures = look(images, cache, full)
     shown = [os.path.basename(path) for path in images]

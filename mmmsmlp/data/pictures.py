@@ -11,7 +11,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -71,8 +71,8 @@ def read_picture(path: str, full: bool = False) -> Picture:
         return Picture(problem='broken', detail=f'{type(error).__name__}: {error}')
 
 
-def _read_open(file: object, tail: bytes, full: bool) -> Picture:
-    with Image.open(file) as image:  # type: ignore[arg-type]
+def _read_open(file: BinaryIO, tail: bytes, full: bool) -> Picture:
+    with Image.open(file) as image:
         mode = image.mode
         if any(';16' in str(tile[3]) for tile in image.tile) or mode.startswith('I;16'):
             mode = 'I;16'
@@ -88,14 +88,15 @@ def _read_open(file: object, tail: bytes, full: bool) -> Picture:
         deep = mode in ('I;16', 'I', 'F')
         if not (full or deep or (mark and mark not in tail)):
             return picture
+        if mode == 'I;16' and image.mode == 'RGB':
+            file.seek(0)  # Pillow has cut them to their upper 8 bits
+            return _by_cv2(file.read())
         try:
             image.load()
         except Exception as error:
             return picture._replace(problem='truncated', detail=str(error))
         if deep:
-            high = float(np.nanmax(np.asarray(image)))
-            # Pillow has already cut colours of 16 bits to their upper 8.
-            picture = picture._replace(high=high * 256 if image.mode == 'RGB' else high)
+            picture = picture._replace(high=float(np.nanmax(np.asarray(image))))
         return picture._replace(decoded=True)
 
 
@@ -139,27 +140,29 @@ def look(
         read: Reads one, as :func:`read_picture` does.
         shelf: Where the cache keeps what another ``read`` gives.
     """
-    known: dict[str, dict] = {}
+    known: dict[str, tuple[str, dict]] = {}
     found: list[Picture | None] = [None] * len(paths)
     stats: dict[int, tuple[str, str, int, int]] = {}
     for i, path in enumerate(paths):
         folder, name = os.path.split(path)
-        folder = shelf + folder
         try:
             stat = os.stat(path)
         except OSError:
             found[i] = Picture(problem='missing')
             continue
         if folder not in known:
-            known[folder] = cache.files(folder)
+            key = shelf + os.path.abspath(folder)
+            known[folder] = key, cache.files(key)
         size, mtime = stat.st_size, stat.st_mtime_ns
-        row = known[folder].get(name)
+        key, rows = known[folder]
+        row = rows.get(name)
         if row and row[:2] == (size, mtime):
-            picture = Picture(*row[2])
+            *rest, values = row[2]
+            picture = Picture._make([*rest, tuple(map(tuple, values))])
             if picture.decoded or not full or picture.problem:
                 found[i] = picture
                 continue
-        stats[i] = (folder, name, size, mtime)
+        stats[i] = (key, name, size, mtime)
     order = list(stats)
     fresh = _in_parallel([paths[i] for i in order], lambda path: read(path, full))
     for i, picture in zip(order, fresh, strict=True):

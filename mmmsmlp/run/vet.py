@@ -38,7 +38,8 @@ class Vetted:
 
     found: Findings = field(default_factory=Findings)
     sets: list[tuple[str, AnySet]] = field(default_factory=list)  # by loop
-    changes: dict[str, str] = field(default_factory=dict)  # source to repaired copy
+    changes: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By loop: the real path of a file to its repaired copy."""
 
 
 def vet_data(cfg: Config, loops: tuple[str, ...], mode: str = 'headers') -> list[str]:
@@ -90,7 +91,7 @@ def vet(
 ) -> Vetted:
     """Check every dataset of the loops, and write the repaired copies."""
     vetted = Vetted()
-    plans: dict[str, tuple[CocoSet, str]] = {}
+    files: dict[tuple[str, str], CocoSet] = {}  # by loop and real path
     for loop, dataset in datasets_of(cfg, loops):
         check = _checker_of(cfg, dataset)
         if check is None:
@@ -98,17 +99,23 @@ def vet(
         one = check(cfg, loop, dataset, vetted.found, cache, full)
         vetted.sets.append((loop, one))
         if isinstance(one, CocoSet):
-            plans[os.path.realpath(one.path)] = one, loop
+            files[loop, os.path.realpath(one.path)] = one
     for loop in loops:
-        _check_metrics(cfg, loop, vetted, plans, cache)
+        _check_metrics(cfg, loop, vetted, files, cache)
     _compare_splits(vetted)
     if not vetted.found.of('error'):
-        folder = Path(cfg.work_dir, 'data')
-        for path, (one, loop) in plans.items():
-            if one.plan:
-                target = os.path.abspath(folder / f'{loop}_{Path(path).name}')
-                write_copy(one.path, target, one.plan)
-                vetted.changes[path] = target
+        for number, ((loop, path), one) in enumerate(files.items()):
+            if not one.plan:
+                continue
+            name = f'{loop}_{Path(path).name}'
+            alike = [
+                f for f in files if (f[0], Path(f[1]).name) == (loop, Path(path).name)
+            ]
+            if len(alike) > 1:
+                name = f'{loop}{number}_{Path(path).name}'
+            target = os.path.abspath(os.path.join(cfg.work_dir, 'data', name))
+            write_copy(one.path, target, one.plan)
+            vetted.changes.setdefault(loop, {})[path] = target
     return vetted
 
 
@@ -288,7 +295,7 @@ def _check_metrics(
     cfg: Config,
     loop: str,
     vetted: Vetted,
-    plans: dict[str, tuple[CocoSet, str]],
+    files: dict[tuple[str, str], CocoSet],
     cache: Cache,
 ) -> None:
     """A metric that scores against a file of its own needs it in order too."""
@@ -301,12 +308,12 @@ def _check_metrics(
         if not file or not own or '://' in file:
             continue
         path = os.path.realpath(os.path.expanduser(file))
-        if path in plans or len(own) > 1:
+        if (loop, path) in files or len(own) > 1:
             continue
         _, dataset = next(pair for pair in datasets_of(cfg, (loop,)))
         use = _use(cfg, loop, dataset)
         one = check_names(path, own[0], use, vetted.found, cache)
-        plans[path] = one, loop
+        files[loop, path] = one
 
 
 def _compare_splits(vetted: Vetted) -> None:
@@ -325,27 +332,29 @@ def _compare_splits(vetted: Vetted) -> None:
 
 
 def _point_to_copies(
-    cfg: Config, loops: tuple[str, ...], changes: dict[str, str]
+    cfg: Config, loops: tuple[str, ...], changes: dict[str, dict[str, str]]
 ) -> None:
     """Let datasets and metrics read the repaired copies.
 
     Raises:
         BadInput: A copy is not to be seen from this machine.
     """
-    for copy in changes.values():
+    for copy in (copy for copies in changes.values() for copy in copies.values()):
         if not os.path.exists(copy):
             raise BadInput(
                 f'{copy}, the repaired copy of the annotations, is not to be seen from '
                 'this machine; give a --work-dir on a disk that all machines share, or '
                 'repair the annotations themselves'
             )
-    for _, dataset in datasets_of(cfg, loops):
+    if 'test' not in loops:  # often the validation's: the config as it runs is whole
+        changes = {**changes, 'test': changes.get('val', {})}
+    for loop, dataset in datasets_of(cfg, tuple(changes)):
         if dataset.get('ann_file'):
             file = os.path.realpath(_source(dataset))
-            dataset['ann_file'] = changes.get(file, dataset['ann_file'])
-    for loop in loops:
+            dataset['ann_file'] = changes[loop].get(file, dataset['ann_file'])
+    for loop in changes:
         for metric in tables_in(cfg.get(f'{loop}_evaluator')):
             given = metric.get('ann_file')
             if isinstance(given, str) and '://' not in given:
                 path = os.path.realpath(os.path.expanduser(given))
-                metric['ann_file'] = changes.get(path, given)
+                metric['ann_file'] = changes[loop].get(path, given)

@@ -61,7 +61,7 @@ def tiny_data(tmp_path_factory):
         Image.fromarray(pixels).save(folder / 'images' / f'{i}.png')
         images.append(dict(id=i, file_name=f'{i}.png', width=width, height=height))
     categories = [dict(id=1, name='square'), dict(id=2, name='bar')]
-    content = dict(images=images, annotations=boxes, categories=categories)
+    content = dict(info={}, images=images, annotations=boxes, categories=categories)
     (folder / 'boxes.json').write_text(json.dumps(content))
     return folder
 
