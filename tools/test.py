@@ -47,7 +47,7 @@ def main() -> None:
         cfg.pop(sharding, None)
     cfg.load_from, cfg.resume = args.checkpoint, False
     notices = set_up_processes(cfg, args.launcher, args.local_rank)
-    notices += vet_data(cfg, ('test',), args.data_check)
+    notices += vet_data(cfg, ('test',), args.data_check, args.checkpoint)
     runner = build_runner(cfg, 'test')
     for notice in notices:
         runner.logger.info(notice)

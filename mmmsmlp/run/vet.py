@@ -15,6 +15,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
+from ..checkpoints import peek_checkpoint
 from ..data import class_folders, label_maps
 from ..data.cache import Cache
 from ..data.class_folders import FolderSet, FolderUse
@@ -24,7 +25,7 @@ from ..data.coco_set import CocoSet, check_names, check_set
 from ..data.findings import Findings
 from ..data.label_maps import MapSet, MapUse
 from ..data.splits import check_splits
-from ..errors import BadInput
+from ..errors import BadInput, join_some
 from .config import tables_in
 from .launch import one_for_all
 from .preflight import datasets_of
@@ -42,7 +43,12 @@ class Vetted:
     """By loop: the real path of a file to its repaired copy."""
 
 
-def vet_data(cfg: Config, loops: tuple[str, ...], mode: str = 'headers') -> list[str]:
+def vet_data(
+    cfg: Config,
+    loops: tuple[str, ...],
+    mode: str = 'headers',
+    checkpoint: str | None = None,
+) -> list[str]:
     """Vet the data of loops, and point the config to repaired copies.
 
     The first process does it; the others wait for what it found.
@@ -52,6 +58,7 @@ def vet_data(cfg: Config, loops: tuple[str, ...], mode: str = 'headers') -> list
             ``ann_file``.
         loops: Such as ('train', 'val').
         mode: 'headers' reads the pictures' headers, 'full' decodes them, 'off' skips.
+        checkpoint: Whose labels are evaluated: its classes give their order.
 
     Returns:
         Lines for the log: what was repaired, and what to be warned of.
@@ -61,6 +68,7 @@ def vet_data(cfg: Config, loops: tuple[str, ...], mode: str = 'headers') -> list
     """
     if mode == 'off':
         return []
+    followed = follow_checkpoint(cfg, checkpoint) if checkpoint else []
 
     def work() -> dict[str, Any]:
         cache = Cache()
@@ -76,7 +84,47 @@ def vet_data(cfg: Config, loops: tuple[str, ...], mode: str = 'headers') -> list
     if errors := outcome['errors']:
         raise BadInput(_joined(errors))
     _point_to_copies(cfg, loops, outcome['changes'])
-    return outcome['notices']
+    return [*followed, *outcome['notices']]
+
+
+def follow_checkpoint(cfg: Config, checkpoint: str) -> list[str]:
+    """Number the classes of the test data as a checkpoint's model does.
+
+    Returns:
+        Lines for the log, where classes differ.
+
+    Raises:
+        BadInput: The same classes in another order, where the data hold numbers.
+    """
+    meta = peek_checkpoint(checkpoint).get('meta')
+    known = (meta.get('dataset_meta') or {}) if isinstance(meta, dict) else {}
+    names = tuple(known.get('classes') or ())
+    notices = []
+    for _, dataset in datasets_of(cfg, ('test',)):
+        own = _classes(cfg, dataset) if _class_of(cfg, dataset) else None
+        if not names or not own or own == names:
+            continue
+        orders = f'{join_some(names, 10)}; the config has {join_some(own, 10)}'
+        if sorted(own) != sorted(names):
+            notices.append(
+                f'data warning: {checkpoint} knows the classes {orders}: labels are '
+                'compared by their place'
+            )
+            continue
+        if cfg.get('default_scope') != 'mmdet':
+            raise BadInput(
+                f'{checkpoint} was trained with the classes in another order, {orders}. '
+                'Every label would be scored as another class; put metainfo.classes, '
+                'and the numbers in the data, in the order of the checkpoint'
+            )
+        info = dict(dataset.get('metainfo') or {}, classes=names)
+        if len(info.get('palette', ())) == len(names):
+            info['palette'] = [info['palette'][own.index(name)] for name in names]
+        dataset['metainfo'] = info
+        notices.append(
+            f'data repaired: classes are in the order of the checkpoint, {orders}'
+        )
+    return notices
 
 
 def _joined(errors: list[str]) -> str:

@@ -155,12 +155,13 @@ def run_shell(tmp_path):
 
 
 @pytest.fixture(scope='session')
-def trained(tiny_config, tmp_path_factory):
+def trained(tiny_config, tmp_path_factory, data_cache):
     """The run folder of one epoch, with ``epoch_1.pth``."""
     folder = tmp_path_factory.mktemp('trained')
     subprocess.run(
         [sys.executable, TOOLS / 'train.py', tiny_config, '--work-dir', folder],
         cwd=folder, check=True, capture_output=True, timeout=240,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '-1'},
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '-1',
+             'XDG_CACHE_HOME': str(data_cache)},
     )  # fmt: skip
     return folder

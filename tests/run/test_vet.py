@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from PIL import Image
 
 from mmmsmlp.data.cache import Cache
-from mmmsmlp.run.vet import vet, vet_data
+from mmmsmlp.errors import BadInput
+from mmmsmlp.run.vet import follow_checkpoint, vet, vet_data
 from tests.helpers.commands import ROOT, assert_fails
 
 PLACES = (ROOT / 'data', ROOT.parent / 'shared' / 'data')
@@ -305,6 +307,41 @@ def test_class_folders_by_a_config(tmp_path):
     (tmp_path / 'val' / 'b').rename(tmp_path / 'val' / 'c')
     found = vet(cfg, ('train', 'val'), cache).found
     assert found.kinds('error') == {'folder-one-split'}
+
+
+def checkpoint(tmp_path, classes):
+    path = tmp_path / 'some.pth'
+    meta = dict(dataset_meta=dict(classes=classes))
+    torch.save(dict(meta=meta, state_dict=dict(x=torch.ones(1))), path)
+    return str(path)
+
+
+def test_evaluation_numbers_classes_as_the_checkpoint_does(config, bent, tmp_path):
+    path = config()
+    cfg = Config.fromfile(path)
+    truth = labels_of(cfg.test_dataloader.dataset, bent[0])
+    assert follow_checkpoint(cfg, checkpoint(tmp_path, CLASSES)) == []
+    turned = checkpoint(tmp_path, CLASSES[::-1])
+    (line,) = follow_checkpoint(cfg, turned)
+    assert 'bar, square; the config has square, bar' in line
+    cfg.work_dir, cfg.launcher = str(tmp_path / 'run'), 'none'
+    notices = vet_data(cfg, ('test',), checkpoint=turned)
+    assert 'lists its categories in another order' in notices[0]
+    assert cfg.test_dataloader.dataset.metainfo.classes == CLASSES[::-1]
+    assert labels_of(cfg.test_dataloader.dataset, bent[0]) == truth
+    cfg = Config.fromfile(path)
+    (line,) = follow_checkpoint(cfg, checkpoint(tmp_path, ('cat', 'bar')))
+    assert 'warning' in line and 'cat, bar; the config has square, bar' in line
+    assert cfg.test_dataloader.dataset.metainfo.classes == CLASSES
+
+
+def test_maps_numbered_otherwise_than_the_checkpoint(tmp_path):
+    cfg = seg_config(tmp_path, 2)
+    cfg.test_dataloader, cfg.test_cfg = cfg.train_dataloader, {}
+    with pytest.raises(
+        BadInput, match='another order, c, b, a; the config has a, b, c'
+    ):
+        follow_checkpoint(cfg, checkpoint(tmp_path, ('c', 'b', 'a')))
 
 
 REAL = {
