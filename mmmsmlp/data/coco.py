@@ -161,7 +161,8 @@ def _shown(value: object) -> str:
 
 def _is_number(value: object) -> bool:
     # A bool is an int to Python, and none to COCO.
-    return type(value) in (int, float)
+    whole = type(value) is int and abs(value) < 2**53
+    return whole or type(value) is float
 
 
 def read_coco(path: str, found: Findings) -> CocoFile | None:
@@ -253,7 +254,8 @@ def _is_text(value: object) -> bool:
 
 
 def _is_size(value: object) -> bool:
-    return value is None or _is_number(value)  # one that is missing is filled in
+    # One that is missing is filled in.
+    return value is None or (_is_number(value) and abs(value) < 2**31)  # type: ignore[arg-type]
 
 
 _IMAGE_KEYS = {
@@ -276,17 +278,18 @@ def _boxes(file: CocoFile, found: Findings) -> np.ndarray:
             _lacks(file.path, number, row, 'iscrowd', found)
     if not rows:
         return np.zeros((0, 4))
+    given = [row.get('bbox') for row in rows]
     try:
-        boxes = np.array([row.get('bbox') for row in rows])
+        boxes = np.array(given)
         if boxes.dtype.kind in 'if' and boxes.shape == (len(rows), 4):
             return boxes.astype(float)
     except ValueError:
         pass  # of different lengths: one by one
-    for number, row in enumerate(rows):
-        box = row.get('bbox')
+    for number, (row, box) in enumerate(zip(rows, given, strict=True)):
         if type(box) is not list or len(box) != 4 or not all(map(_is_number, box)):
             _lacks(file.path, number, row, 'bbox', found)
-    return np.zeros((0, 4))
+            given[number] = [np.nan] * 4
+    return np.array(given, float)
 
 
 def _lacks(path: str, number: int, row: dict, key: str, found: Findings) -> None:

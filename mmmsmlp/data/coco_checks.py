@@ -109,7 +109,9 @@ def _check_ids(file: CocoFile, columns: Columns, plan: Plan, found: Findings) ->
     _note(kind, file, foreign, _of('image_id'), found)
     unknown = columns.category < 0
     _note('category-unknown', file, unknown, _of('category_id'), found)
-    ids = Counter(row.get('id') or 0 for row in file.annotations)
+    # pycocotools puts ids in an array of numbers: any other kind counts as missing.
+    given = (row.get('id') for row in file.annotations)
+    ids = Counter(key if type(key) is int else 0 for key in given)
     bad = sum(n - (key != 0) for key, n in ids.items())
     if bad:
         wrong = (key for key, n in ids.items() if n > 1 or not key)

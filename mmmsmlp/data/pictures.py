@@ -147,7 +147,7 @@ def look(
         folder, name = os.path.split(path)
         try:
             stat = os.stat(path)
-        except OSError:
+        except (OSError, ValueError):  # a name with a zero byte
             found[i] = Picture(problem='missing')
             continue
         if folder not in known:

@@ -113,8 +113,8 @@ def follow_checkpoint(cfg: Config, checkpoint: str) -> list[str]:
             continue
         if cfg.get('default_scope') != 'mmdet':
             raise BadInput(
-                f'{checkpoint} was trained with the classes in another order, {orders}. '
-                'Every label would be scored as another class; put metainfo.classes, '
+                f'{checkpoint} was trained with the classes in another order, {orders}'
+                '. Every label would be scored as another class; put metainfo.classes, '
                 'and the numbers in the data, in the order of the checkpoint'
             )
         info = dict(dataset.get('metainfo') or {}, classes=names)
@@ -179,13 +179,18 @@ def _checker_of(cfg: Config, dataset: dict) -> Callable[..., AnySet] | None:
         same = kind.load_data_list is coco.load_data_list
         return _check_coco if same and dataset.get('ann_file') else None
     if 'BaseSegDataset' in bases:
-        return _check_maps
+        return _check_maps if _names_maps(dataset) else None
     known = getattr(kind, '__name__', '') in (
         'CustomDataset',
         'ImageNet',
         'ImageNet21k',
     )
-    return _check_folders if known else None
+    labelled = dataset.get('with_label', True) and dataset.get('split') != 'test'
+    return _check_folders if known and labelled else None
+
+
+def _names_maps(dataset: dict) -> bool:
+    return bool((dataset.get('data_prefix') or {}).get('seg_map_path'))
 
 
 def _class_of(cfg: Config, dataset: dict) -> Any:
@@ -203,7 +208,7 @@ def _classes(cfg: Config, dataset: dict) -> tuple[str, ...] | None:
     """The classes that the labels of a dataset count, as mmengine finds them."""
     given = (dataset.get('metainfo') or {}).get('classes')
     if isinstance(given, str):
-        return tuple(Path(given).read_text(encoding='utf-8').split('\n'))
+        return tuple(Path(given).read_text(encoding='utf-8').splitlines())
     if given is None:
         given = _class_of(cfg, dataset).METAINFO.get('classes')
     return tuple(given) if given else None

@@ -2,6 +2,7 @@
 # ruff: noqa: E501  the table reads best with one case a line
 
 import json
+import random
 
 import numpy as np
 import pytest
@@ -320,3 +321,34 @@ def test_what_was_checked_is_not_read_again(coco, monkeypatch):
     ]
     assert lines[0] == lines[1] == lines[2] == lines[3]
     assert same.plan == known.plan and same.summary == known.summary
+
+
+ODD = [None, True, -1, 0, 1, 10, 1e300, float('nan'), float('inf'), '', 'x', '1', [], [1],
+       [1, 2, 3, 4], [[1, 2, 3, 4, 5, 6]], {}, dict(size=[62, 92], counts='abc'),
+       dict(size=None, counts=3), [[]], [[1, 'a', 3, 4, 5, 6]], [None], 2**70, '../x',
+       '/etc/passwd', 'a\0b', 'é']  # fmt: skip
+
+
+def test_whatever_stands_in_a_file_something_is_said_and_nothing_raised(coco):
+    """And what is repaired needs no second repair."""
+    rng, clean = random.Random(0), json.dumps(coco.data)
+    repaired, cache = 0, Cache(coco.root / 'cache.sqlite3')
+    for _ in range(120):
+        coco.data = json.loads(clean)
+        for _ in range(rng.choice([1, 1, 1, 2])):
+            table = coco.data[rng.choice(['images', 'annotations', 'categories'])]
+            row = rng.choice(table)
+            key = rng.choice([*row])
+            if key == 'bbox' and isinstance(row[key], list) and len(row[key]) == 4:
+                row[key][rng.randrange(4)] = rng.choice(ODD)
+            else:
+                row[key] = rng.choice(ODD)
+        found, known = coco.check(masks=rng.random() < 0.7, cache=cache)
+        assert all(group.line() for group in found)
+        if known.plan and not found.kinds('error'):
+            target = coco.root / 'copy.json'
+            write_copy(str(coco.file), str(target), known.plan)
+            coco.data = json.loads(target.read_text())
+            assert not coco.check(cache=cache)[0].lines('repair')
+            repaired += 1
+    assert repaired > 5
