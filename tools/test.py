@@ -11,6 +11,7 @@ from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
 from mmmsmlp.run.preflight import check_classes, check_data_paths, check_dataset_classes
+from mmmsmlp.run.vet import vet_data
 
 NEEDED = ('default_scope', 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
 
@@ -47,7 +48,8 @@ def test(args: argparse.Namespace, console: Console) -> None:
         cfg.pop(sharding, None)
     cfg.load_from, cfg.resume = args.checkpoint, False
     notices = set_up_processes(cfg, args.launcher, args.local_rank)
-    console.progress('building the model, reading the data')
+    console.progress('reading the data, building the model')
+    notices += vet_data(cfg, ('test',), args.data_check, args.checkpoint)
     runner = build_runner(cfg, 'test')
     console.watch(runner)
     for notice in notices:

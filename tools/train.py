@@ -10,6 +10,7 @@ from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
+from mmmsmlp.run.vet import vet_data
 from mmmsmlp.run.weights import use_pretrained
 
 NEEDED = ('default_scope', 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -72,6 +73,7 @@ def train(args: argparse.Namespace, console: Console) -> None:
     if args.pretrained:
         notices.append(use_pretrained(cfg, args.pretrained))
     notices += set_up_processes(cfg, args.launcher, args.local_rank)
+    notices += vet_data(cfg, ('train', 'val'), args.data_check)
     preflight.check_batch_of_one(cfg)
     mends.remove_parts(cfg.work_dir)
     console.progress('building the model, reading the data')

@@ -63,6 +63,13 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help='who started the processes; dist_*.sh and slurm_*.sh set it',
     )
     add_quiet(parser)
+    parser.add_argument(
+        '--data-check',
+        choices=['headers', 'full', 'off'],
+        default='headers',
+        help='vet annotations and the headers of pictures before the first step, '
+        'decode every picture too, or skip it; default headers',
+    )
     # Older launchers pass the local rank as an argument instead of a variable.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 

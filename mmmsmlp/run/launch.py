@@ -11,13 +11,15 @@ is set up here, on gloo, before the Runner looks for one.
 
 import atexit
 import gc
+import json
 import logging
 import os
 import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from multiprocessing import get_all_start_methods
 from pathlib import Path
@@ -167,6 +169,41 @@ def _spawn_where_forking_fails(cfg: Config) -> str | None:
         return None
     cfg.env_cfg = dict(env, mp_cfg=dict(workers, mp_start_method='spawn'))
     return 'data workers are spawned, since this system does not fork them safely'
+
+
+def one_for_all(launcher: str, work: Callable[[], dict]) -> dict:
+    """What ``work`` gives in the first process, told to all others as JSON.
+
+    They wait as long as it takes: the processes meet in a store, and no collective
+    operation counts the time.
+
+    Raises:
+        BadInput: The first process ended without an answer.
+    """
+    if launcher == 'none':
+        return work()
+    wait = timedelta(days=1)
+    store, rank, world = next(distributed.rendezvous('env://', timeout=wait))
+    if rank:
+        text = store.get(_ANSWER).decode()
+        store.add(_HEARD, 1)
+        if not text:
+            raise BadInput('the first process ended while it worked for all of them')
+        return json.loads(text)
+    text = ''
+    try:
+        outcome = work()
+        text = json.dumps(outcome)
+        return outcome
+    finally:
+        store.set(_ANSWER, text)
+        # The store may end with this process: let the others hear first.
+        until = time.monotonic() + 30
+        while store.add(_HEARD, 0) < world - 1 and time.monotonic() < until:
+            time.sleep(0.01)
+
+
+_ANSWER, _HEARD = 'mmmsmlp-answer', 'mmmsmlp-heard'
 
 
 def replace_sync_bn(cfg: Config) -> int:

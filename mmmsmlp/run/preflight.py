@@ -1,6 +1,5 @@
 """Checks before a run: data paths, classes, and batches that batch norm cannot take."""
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,8 +103,8 @@ def check_dataset_classes(cfg: Config, loops: tuple[str, ...]) -> None:
     """Check ``metainfo.classes`` wherever a config, its paths checked, gives it.
 
     Raises:
-        BadInput: The classes are one text, are not those of the COCO file, or are not
-            as many as the model's ``num_classes``; or the file holds no annotations.
+        BadInput: The classes are one text, or are not as many as the model's
+            ``num_classes``.
     """
     for loop, dataset in datasets_of(cfg, loops):
         classes = (dataset.get('metainfo') or {}).get('classes')
@@ -120,8 +119,6 @@ def check_dataset_classes(cfg: Config, loops: tuple[str, ...]) -> None:
                 f'({classes!r},), with the comma'
             )
         _check_model(cfg, name, len(classes))
-        if cfg.get('default_scope') == 'mmdet':
-            _check_annotations(dataset, name, classes)
 
 
 def _check_model(cfg: Config, name: str, count: int) -> None:
@@ -133,26 +130,6 @@ def _check_model(cfg: Config, name: str, count: int) -> None:
                 f'{name} has {count} entries, but the model has num_classes='
                 f'{table["num_classes"]} in its {table.get("type")}; make them equal'
             )
-
-
-def _check_annotations(dataset: dict, name: str, classes: list[str]) -> None:
-    path = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
-    if not path.endswith('.json') or not os.path.isfile(path):
-        return  # of another format, or in a remote store
-    try:
-        with open(path, encoding='utf-8') as file:
-            known = [category['name'] for category in json.load(file)['categories']]
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(
-            f'{path} holds no COCO annotations: {type(error).__name__}: {error}; every '
-            "file of them has 'categories', each with a 'name'"
-        ) from error
-    missing = [label for label in classes if label not in known]
-    if missing:
-        raise BadInput(
-            f'{name} names {", ".join(map(repr, missing))}, of which {path} has no '
-            f'category; its categories are {", ".join(map(repr, known[:100]))}'
-        )
 
 
 def check_batch_of_one(cfg: Config) -> None:
