@@ -8,6 +8,7 @@ processes are spawned. Text that our own code opens without an encoding is an er
 
 import builtins
 import fcntl
+import functools
 import io
 import multiprocessing
 import os
@@ -107,7 +108,8 @@ for name in GONE_FROM_OS:
     delattr(os, name)
 os.environ.setdefault('USERNAME', 'somebody')
 shutil._use_fd_functions = False
-builtins.open = io.open = open_cp1252
+# No function, which Python 3.10's pathlib would make a method of.
+builtins.open = io.open = functools.partial(open_cp1252)
 os.open, os.fsync, os.replace, os.rename = open_file, flush, replace, rename
 os.symlink = refuse_link
 platform.system = system
