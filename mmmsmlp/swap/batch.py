@@ -21,7 +21,7 @@ def make_batch(cfg: Mapping, size: int) -> dict[str, Any]:
     """
     scope = cfg.get('default_scope')
     if scope == 'mmseg':
-        return _collate([_segmented(size, cfg['model']) for _ in range(IMAGES)])
+        return _collate([_segmented(size) for _ in range(IMAGES)])
     if scope == 'mmpretrain':
         return _piped(cfg)
     kind = str((cfg['model'].get('data_preprocessor') or {}).get('type'))
@@ -101,7 +101,7 @@ def _video(size: int, cfg: Mapping) -> dict[str, Any]:
     )
 
 
-def _segmented(size: int, model: Mapping) -> dict[str, Any]:
+def _segmented(size: int) -> dict[str, Any]:
     from mmengine.structures import PixelData
     from mmseg.structures import SegDataSample
 
@@ -141,3 +141,25 @@ def _piped(cfg: Mapping) -> dict[str, Any]:
         )  # fmt: skip
     kind = str((loader.get('collate_fn') or {}).get('type'))
     return (default_collate if kind == 'default_collate' else pseudo_collate)(samples)
+
+
+def make_test_batch(cfg: Mapping, size: int) -> dict[str, Any]:
+    """One image, or video of one frame, to predict on; arguments as above."""
+    scope = cfg.get('default_scope')
+    if scope == 'mmseg':
+        return _collate([_segmented(size)])
+    if scope == 'mmpretrain':
+        from mmpretrain.structures import DataSample
+
+        return dict(inputs=_image(size)[None], data_samples=[DataSample()])
+    sample = _detected(size, cfg)
+    kind = str((cfg['model'].get('data_preprocessor') or {}).get('type'))
+    if kind.endswith('TrackDataPreprocessor'):
+        from mmdet.structures import TrackDataSample
+
+        frame = sample['data_samples']
+        frame.set_metainfo(dict(frame_id=0, video_length=1, ori_video_length=1))
+        video = TrackDataSample(metainfo=dict(ori_video_length=1, video_length=1))
+        video.video_data_samples = [frame]
+        sample = dict(inputs=sample['inputs'][None], data_samples=video)
+    return _collate([sample])

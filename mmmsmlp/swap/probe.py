@@ -139,7 +139,7 @@ def train_step(cfg: Mapping, model: Mapping, size: int) -> Step:
         size: Height and width of the images.
     """
     step = Step()
-    table = _on_a_cpu(
+    table = on_a_cpu(
         {'data_preprocessor': cfg.get('data_preprocessor'), **model}, size
     )
     try:
@@ -192,7 +192,7 @@ def reachable(loss: Tensor) -> set[int]:
     return found
 
 
-def _on_a_cpu(model: Mapping, size: int) -> dict:
+def on_a_cpu(model: Mapping, size: int) -> dict:
     """The table for a small batch: no weights from afar, no fixed image size."""
     table = deepcopy(dict(model))
     for path, value in [((), table), *walk(table)]:
