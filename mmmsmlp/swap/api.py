@@ -95,12 +95,12 @@ def swap(
         BadInput: It cannot be fitted; says why.
     """
     if not isinstance(cfg.get('model'), dict):
-        raise BadInput(f'config {cfg.filename} has no model: it is a part of one')
+        raise BadInput(f'{_name(cfg)} has no model: it is a part of a config')
     enter_scope(cfg)
     given = _given(type, arch, kwargs)
     places = backbone_places(cfg.model)
     if not places:
-        raise BadInput(f'config {cfg.filename} names no backbone in its model')
+        raise BadInput(f'{_name(cfg)} names no backbone in its model')
     tables = {place: _table(at(cfg.model, place), given) for place in places}
     if all(tables[place] == at(cfg.model, place) for place in places):
         return cfg, []
@@ -152,10 +152,14 @@ def _given(type: str, arch: str | Mapping, kwargs: Mapping) -> dict:
 def _table(old: Mapping, given: Mapping) -> dict:
     """The new backbone's table, without what is to be fitted.
 
-    The same type keeps its settings; another keeps those that mean the same.
+    The same type keeps its settings, but weights only where nothing changes; another
+    keeps those that mean the same.
     """
     if old['type'] == given['type']:
-        return {**deepcopy(dict(old)), **deepcopy(dict(given))}
+        table = {**deepcopy(dict(old)), **deepcopy(dict(given))}
+        if table != old and 'init_cfg' not in given:
+            table.pop('init_cfg', None)
+        return table
     kept = {key: old[key] for key in SAME_MEANING if key in old}
     if kept.get('in_channels') == 3:
         del kept['in_channels']
@@ -184,6 +188,10 @@ def _fit(cfg: Config, model: Model, tables: Mapping[Path, dict]) -> list[str]:
         for path, value in fit.edits.items():
             put(cfg.model, path, value)
     return notes
+
+
+def _name(cfg: Config) -> str:
+    return f'config {cfg.filename}' if cfg.filename else 'this config'
 
 
 def _import_us(cfg: Config) -> None:

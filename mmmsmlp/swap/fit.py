@@ -242,13 +242,14 @@ def assign(
     if there is none.
     """
     strides = [output.stride for output in new]
-    wanted = [old[i].stride for i in kept]
+    before = [output.stride for output in old]
+    wanted = [before[i] for i in kept]
     if wanted == [0]:  # a vector for each image
         return [len(new) - 1]
-    if len({*wanted}) == len(wanted) and {*wanted} <= {*strides}:
-        stages = [strides.index(stride) for stride in wanted]
-        return stages if stages == sorted(stages) else []
     widths = [output.channels for output in old]
+    if len({*before}) == len(before):
+        stages = [strides.index(stride) for stride in wanted if stride in strides]
+        return stages if len(stages) == len(kept) and stages == sorted(stages) else []
     dilated = widths == sorted({*widths}) and max(wanted) <= max(strides)
     if dilated and len(old) <= len(new):
         return [len(new) - len(old) + i for i in kept]

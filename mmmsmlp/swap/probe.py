@@ -127,6 +127,8 @@ def measure(table: Mapping) -> tuple[list[Output], str, nn.Module]:
     return outputs, form, backbone
 
 
+# Of samplers and of non-maximum suppression: how many regions go on.
+_FEWER, FEW = {'num', 'max_per_img', 'nms_pre', 'nms_post'}, 16
 _WEIGHTS = {'init_cfg', 'pretrained'}
 
 
@@ -193,14 +195,20 @@ def reachable(loss: Tensor) -> set[int]:
 
 
 def on_a_cpu(model: Mapping, size: int) -> dict:
-    """The table for a small batch: no weights from afar, no fixed image size."""
+    """The table for a small batch.
+
+    No weights from afar, no fixed image size, few regions.
+    """
     table = deepcopy(dict(model))
     for path, value in [((), table), *walk(table)]:
         if isinstance(value, dict):
             for key in _WEIGHTS & set(value):
                 if key == 'pretrained' or _is_file(value[key]):
                     put(table, (*path, key), None)
-        if str(path[-1:]).count('ckpt') and isinstance(value, str):
+        name = str(path[-1]) if path else ''
+        if name in _FEWER and type(value) is int:
+            put(table, path, min(value, FEW))
+        if 'ckpt' in name and isinstance(value, str):
             put(table, path, None)
     data = table.get('data_preprocessor') or {}
     for part in [data, data.get('data_preprocessor') or {}]:
