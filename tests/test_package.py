@@ -187,7 +187,7 @@ def test_a_newcomer_reads_any_file_in_one_sitting():
     paths = [*sources().values(), *(REPO / 'tools').rglob('*.py')]
     counts = Counter(path.relative_to(PACKAGE).parts[0] for path in sources().values())
     assert counts.pop('mmcv_ops') <= 13 and counts.pop('data') <= 12
-    assert counts.pop('swap') <= 7
+    assert counts.pop('swap') <= 8
     assert counts.total() <= 63
     long = [path.name for path in paths if len(path.read_text().splitlines()) > 450]
     for path in paths:

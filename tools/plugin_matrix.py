@@ -71,7 +71,11 @@ def try_config(name: str, backbone: str) -> dict[str, Any]:
     except BadInput as error:
         return {**result, 'swapped': 'refused', 'why': str(error)}
     except Exception as error:  # a fault of the swap itself
-        return {**result, 'swapped': 'failed', 'why': f'{type(error).__name__}: {error}'}
+        return {
+            **result,
+            'swapped': 'failed',
+            'why': f'{type(error).__name__}: {error}',
+        }
     lines = diff(before, after).splitlines()
     result['changed'] = [
         line[2:] for line in lines

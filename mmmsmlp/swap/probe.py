@@ -11,6 +11,7 @@ from io import StringIO
 from typing import Any
 
 import torch
+from mmengine.logging import MMLogger
 from mmengine.model import BaseModule, revert_sync_batchnorm
 from mmengine.registry import MODELS as ROOT
 from mmengine.registry import init_default_scope
@@ -141,9 +142,7 @@ def train_step(cfg: Mapping, model: Mapping, size: int) -> Step:
         size: Height and width of the images.
     """
     step = Step()
-    table = on_a_cpu(
-        {'data_preprocessor': cfg.get('data_preprocessor'), **model}, size
-    )
+    table = on_a_cpu({'data_preprocessor': cfg.get('data_preprocessor'), **model}, size)
     try:
         net = build(table)
     except CannotMeasure as error:
@@ -227,6 +226,7 @@ def _is_file(init_cfg: Any) -> bool:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without what builders print and warn of: nothing here is a run."""
+    MMLogger.get_current_instance()  # first made here, it would keep the wrong stdout
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
