@@ -181,8 +181,8 @@ def test_no_module_imports_itself_in_a_circle():
 
 
 def test_a_newcomer_reads_any_file_in_one_sitting():
-    """At most 63 files beside mmcv's operators, the data and swap; none over 450 lines; no
-    function over 60 but a kernel.
+    """At most 63 files beside mmcv's operators, the data and swap; none over 450
+    lines; no function over 60 but a kernel.
     """
     paths = [*sources().values(), *(REPO / 'tools').rglob('*.py')]
     counts = Counter(path.relative_to(PACKAGE).parts[0] for path in sources().values())

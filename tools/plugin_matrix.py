@@ -14,6 +14,7 @@ import re
 import resource
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -141,9 +142,8 @@ def main() -> None:
         if args.only in name and (name, args.backbone) not in done
     ]
     if todo:
-        import mmdet.models
-        import mmpretrain.models
-        import mmseg.models  # noqa: F401  once, for every child
+        for toolbox in TOOLBOXES:  # once, for every child
+            import_module(f'{toolbox}.models')
     for family, name in todo:
         start = time.monotonic()
         row = dict(family=family, config=name, backbone=args.backbone)

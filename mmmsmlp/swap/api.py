@@ -40,7 +40,8 @@ def with_backbone(
         config: A file, ``'mmdet::atss/atss_r50_fpn_1x_coco.py'``, or a Config, which
             stays as it is.
         type: 'MSMLP', 'MSMLPSwin', 'MSMLPFocal', 'SwinTransformer',
-            'FocalTransformer', or any that the config's toolbox knows.
+            'FocalTransformer', or any that the config's toolbox knows; of a name that
+            both have, 'mmdet.SwinTransformer' is the toolbox's.
         arch: Its size, for those that take one.
         recipe: Also the paper's AdamW and drop path.
         **kwargs: Arguments of the backbone, such as ``init_cfg``.
@@ -116,11 +117,10 @@ def swap(
     notes += settings.set_pixels(cfg) if ours else []
     if recipe:
         notes += settings.use_recipe(cfg)
-        for place in places:
-            table = at(cfg.model, place)
-            table.setdefault(
-                'drop_path_rate', settings.drop_path(cfg.get('default_scope'), arch)
-            )
+        rate = settings.drop_path(cfg.get('default_scope'), arch)
+        for table in [at(cfg.model, place) for place in places]:
+            if settings.is_ours(table):
+                table.setdefault('drop_path_rate', rate)
     idle = [name for name in step.idle if name not in model.first.idle]
     if idle and not cfg.get('find_unused_parameters'):
         cfg.find_unused_parameters = True

@@ -82,11 +82,10 @@ def _detected(size: int, cfg: Mapping) -> dict[str, Any]:
 
 def wants(cfg: Mapping, key: str, type: str = 'Annotations') -> Any:
     """What a loading or other step of the training pipeline says of ``key``."""
-    for _, step in walk(dict(cfg).get('train_dataloader')):
-        if isinstance(step, dict) and str(step.get('type')).endswith(type):
-            if step.get(key):
-                return step[key]
-    return None
+    steps = [step for _, step in walk(dict(cfg).get('train_dataloader'))]
+    named = (step for step in steps if isinstance(step, dict))
+    said = (step.get(key) for step in named if str(step.get('type')).endswith(type))
+    return next(filter(None, said), None)
 
 
 def _video(size: int, cfg: Mapping) -> dict[str, Any]:

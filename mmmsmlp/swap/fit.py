@@ -104,8 +104,8 @@ class Model:
         kept = sorted(used)
         stages = assign(self.outputs[place], kept, given)
         if not stages:
-            raise BadInput(f'{spell(place)} cannot be replaced: '
-                           f'{_no_stage(self.outputs[place], kept, given)}')  # fmt: skip
+            why = _no_stage(self.outputs[place], kept, given)
+            raise BadInput(f'{spell(place)} cannot be replaced: {why}')
         try:
             return self._fit_kept(place, kept, stages, given)
         except BadInput:
@@ -214,11 +214,10 @@ class Model:
         if not said:
             return {}
         takes, gets = map(int, said.groups())
-        return {
-            takes: i
-            for i, output in zip(kept, new, strict=True)
-            if gets == takes - self.outputs[place][i].channels + output.channels
-        }
+        for i, output in zip(kept, new, strict=True):
+            if gets == takes - self.outputs[place][i].channels + output.channels:
+                return {takes: i}
+        return {}
 
 
 # Of a convolution's error in PyTorch: what it takes, what it got.

@@ -8,7 +8,9 @@ from mmmsmlp.errors import BadInput
 from mmmsmlp.swap import backbone_places, diff, read_config, swap
 from mmmsmlp.swap.exercise import exercise
 
-SMALL = dict(embed_dims=24, depths=[1, 1, 1, 1], mix_sizes=[[1, 3, 3, 3, 5]] * 4)
+SMALL = dict(
+    embed_dims=24, depths=[1, 1, 1, 1], mix_sizes=[[1, 3, 3, 3, 5] for _ in range(4)]
+)
 RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 HEAD = dict(
     type='ASPPHead', channels=256, num_classes=4, dilations=(1,), norm_cfg=dict(type='BN'),

@@ -1,4 +1,4 @@
-"""The page of heads: which config of the toolboxes takes our backbones, from results."""
+"""The page of heads: which configs of the toolboxes take our backbones."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,23 +14,23 @@ python -m mmmsmlp train my.py --pretrained msmlp_t.pth
 ```
 
 ```python
-cfg = mmmsmlp.with_backbone('mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py')
+cfg = mmmsmlp.with_backbone('mmseg::pspnet/pspnet_r50-d8_4xb4-80k_ade20k-512x512.py')
 ```
 
 A table of families would age; the swap measures. It runs the old backbone on noise for
-its widths and strides, puts a stand-in in its place, and trains steps on noise: outputs
-that the loss does not depend on are left out, so that no parameter is unused, and of the
-config's numbers those change without which a layer fails. The last step is one with the
-new backbone. What it cannot fit it refuses in a sentence.
+its widths and strides, puts a stand-in in its place, and trains steps on noise. Outputs
+that the loss does not depend on are left out, so that no parameter is unused; of the
+config's numbers those change without which a layer fails. The last step is one with
+the new backbone. What it cannot fit it refuses in a sentence.
 
 Beside the numbers change: weights of the old backbone (dropped, with a note),
-`frozen_stages` (kept where `init_cfg` gives weights to freeze), mean and deviation of the
-pixels, weight decay off norms, biases and `gamma`, multipliers by names that are no more,
-layer-wise decay (ours), and with `--recipe` the paper's AdamW and drop path.
+`frozen_stages` (kept where `init_cfg` gives weights to freeze), mean and deviation of
+the pixels, weight decay off norms, biases and `gamma`, multipliers by names that are no
+more, layer-wise decay (ours), and with `--recipe` the paper's AdamW and drop path.
 
-Below, each family of the installed toolboxes by one or two of its configs. Each ran in a
-process of its own, on a CPU: as it is, then swapped (MS-MLP-T): a step of training with
-backward, in which each parameter of the backbone must get a finite gradient, a
+Below, each family of the installed toolboxes by one or two of its configs. Each ran in
+a process of its own, on a CPU: as it is, then swapped (MS-MLP-T): a step of training
+with backward, in which each parameter of the backbone must get a finite gradient, a
 prediction, and one on an odd size. "Its own" says that the original fails here too.
 """
 LABELS = {'mmdet': 'Detection', 'mmseg': 'Segmentation', 'mmpretrain': 'Classification'}
