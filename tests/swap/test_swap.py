@@ -13,8 +13,8 @@ SMALL = dict(
 )
 RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 HEAD = dict(
-    type='ASPPHead', channels=256, num_classes=4, dilations=(1,), norm_cfg=dict(type='BN'),
-    loss_decode=dict(type='CrossEntropyLoss'),
+    type='ASPPHead', channels=256, num_classes=4, dilations=(1,),
+    norm_cfg=dict(type='BN'), loss_decode=dict(type='CrossEntropyLoss'),
 )  # fmt: skip
 
 
