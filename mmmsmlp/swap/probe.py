@@ -21,7 +21,7 @@ from ..registry import MODELS
 from .batch import make_batch
 from .places import put, walk
 
-SIZES = 128, 256, 512  # of the image, where a model does not run on a smaller one
+SIZES = 128, 256  # of the image, where a model does not run on a smaller one
 IMAGE_SIZES = 128, 224, 256, 512  # some backbones take one size alone
 
 
@@ -104,7 +104,8 @@ def measure(table: Mapping) -> tuple[list[Output], str, nn.Module]:
     backbone = build(table)
     backbone.eval()  # some return nothing
     first = ''
-    for size in IMAGE_SIZES:
+    own = table.get('img_size')
+    for size in [*IMAGE_SIZES, own] if isinstance(own, int) else IMAGE_SIZES:
         image = torch.rand(1, table.get('in_channels', 3), size, size)
         try:
             with torch.no_grad(), quiet():
