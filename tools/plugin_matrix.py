@@ -12,6 +12,8 @@ import json
 import multiprocessing
 import re
 import resource
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from importlib import import_module
@@ -132,6 +134,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the child goes too
     everything = [pair for toolbox in TOOLBOXES for pair in families(toolbox)]
     rows = read(args.results)
     done = {(row['config'], row['backbone']) for row in rows}

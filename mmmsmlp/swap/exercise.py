@@ -7,9 +7,18 @@ from mmengine.config import Config
 from torch import nn
 
 from .batch import make_batch, make_test_batch
-from .probe import SIZES, CannotMeasure, build, enter_scope, on_a_cpu, one_line, quiet
+from .probe import (
+    SIZES,
+    CannotMeasure,
+    build,
+    enter_scope,
+    on_a_cpu,
+    one_line,
+    quiet,
+    tell_time,
+)
 
-ODD = 97  # pixels: no stride divides it
+ODD = 31  # pixels less: no stride divides what is left
 
 
 def exercise(cfg: Config) -> str:
@@ -19,15 +28,17 @@ def exercise(cfg: Config) -> str:
         What went wrong, or nothing.
     """
     enter_scope(cfg)
-    why = ''
+    whys = ['']
     for size in SIZES:
         try:
             net = build(on_a_cpu(_model(cfg), size))
         except CannotMeasure as error:
             return str(error)
-        why = _train(cfg, net, size) or _predict(cfg, net, size)
-        if not why:
-            return _predict(cfg, net, ODD if size == SIZES[0] else size - 31)
+        why = _train(cfg, net, size)
+        why = why or _predict(cfg, net, size) or _predict(cfg, net, size - ODD)
+        if why in whys:  # nothing, or the size is not what fails
+            break
+        whys.append(why)
     return why
 
 
@@ -38,6 +49,7 @@ def _model(cfg: Config) -> dict:
 def _train(cfg: Config, net: Any, size: int) -> str:
     net.train()
     torch.manual_seed(0)
+    tell_time()
     try:
         with quiet():
             batch = net.data_preprocessor(make_batch(cfg, size), True)
@@ -47,18 +59,19 @@ def _train(cfg: Config, net: Any, size: int) -> str:
         return f'training: {one_line(error)}'
     if not torch.isfinite(loss):
         return f'training: the loss is {loss.item()}'
-    return _gradients(net)
+    return _gradients(net, cfg.get('find_unused_parameters', False))
 
 
-def _gradients(net: nn.Module) -> str:
+def _gradients(net: nn.Module, find_unused: bool) -> str:
     """A backbone of ours whose gradients would stop DDP, or are not numbers."""
     for name, part in net.named_modules():
         if not type(part).__module__.startswith('mmmsmlp.models.'):
             continue
         for key, parameter in part.named_parameters():
-            if parameter.requires_grad and parameter.grad is None:
+            gradient = parameter.grad
+            if parameter.requires_grad and gradient is None and not find_unused:
                 return f'training: {name}.{key} has no gradient'
-            if parameter.requires_grad and not parameter.grad.isfinite().all():
+            if gradient is not None and not gradient.isfinite().all():
                 return f'training: the gradient of {name}.{key} is not finite'
     return ''
 

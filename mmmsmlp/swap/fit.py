@@ -61,10 +61,14 @@ class Model:
             self.stand_ins[place] = stand_in(place, self.outputs[place], form)
             prefix = '.'.join(map(str, place))
             self.names += [f'{prefix}.{name}' for name, _ in net.named_parameters()]
+        errors = set()
         for self.size in SIZES:
             self.first = self.step({})
             if not self.first.error:
                 return
+            if self.first.error in errors:  # the size is not what fails
+                break
+            errors.add(self.first.error)
         raise BadInput(_why_never(self.first.error))
 
     def step(self, edits: Mapping[Path, Any]) -> Step:

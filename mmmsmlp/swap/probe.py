@@ -11,7 +11,7 @@ from io import StringIO
 from typing import Any
 
 import torch
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import BaseModule, revert_sync_batchnorm
 from mmengine.registry import MODELS as ROOT
 from mmengine.registry import init_default_scope
@@ -21,7 +21,7 @@ from ..registry import MODELS
 from .batch import make_batch
 from .places import put, walk
 
-SIZES = 128, 256  # of the image, where a model does not run on a smaller one
+SIZES = 128, 256, 512  # of the image, where a model does not run on a smaller one
 IMAGE_SIZES = 128, 224, 256, 512  # some backbones take one size alone
 
 
@@ -86,7 +86,11 @@ def build(table: Mapping) -> nn.Module:
     """
     try:
         with quiet():
-            return revert_sync_batchnorm(ROOT.build(deepcopy(dict(table))))
+            net = revert_sync_batchnorm(ROOT.build(deepcopy(dict(table))))
+            with torch.no_grad():  # some parameters are memory until init_weights()
+                for parameter in net.parameters():
+                    parameter.nan_to_num_(0, 0, 0).clamp_(-10, 10)
+            return net
     except Exception as error:  # constructors can raise anything
         raise CannotMeasure(one_line(error)) from error
 
@@ -104,9 +108,9 @@ def measure(table: Mapping) -> tuple[list[Output], str, nn.Module]:
     backbone = build(table)
     backbone.eval()  # some return nothing
     first = ''
-    own = table.get('img_size')
-    for size in [*IMAGE_SIZES, own] if isinstance(own, int) else IMAGE_SIZES:
-        image = torch.rand(1, table.get('in_channels', 3), size, size)
+    own = table.get('img_size', 0)
+    for size in filter(None, [*IMAGE_SIZES, own if isinstance(own, int) else max(own)]):
+        image = torch.rand(2, table.get('in_channels', 3), size, size)
         try:
             with torch.no_grad(), quiet():
                 given = backbone(image)
@@ -119,14 +123,34 @@ def measure(table: Mapping) -> tuple[list[Output], str, nn.Module]:
     outputs = []
     for y in [given] if form == 'Tensor' else given:
         if not isinstance(y, Tensor) or y.dim() not in (2, 4):
-            what = f'shape {tuple(y.shape)}' if isinstance(y, Tensor) else type(y)
+            what = (
+                f'shape {tuple(y.shape)}' if isinstance(y, Tensor) else type(y).__name__
+            )
             raise CannotMeasure(
                 f'{table["type"]} gives tokens or nested outputs ({what}), which its '
                 'consumers want; our backbones give maps (N, C, H, W)'
             )
         stride = round(size / y.shape[-1]) if y.dim() == 4 else 0
         outputs.append(Output(y.shape[1], stride))
+    if _shapes_in_training(backbone, image) not in (None, _shapes(given)):
+        raise CannotMeasure(
+            f'{table["type"]} gives other outputs in training than in prediction, '
+            'which ours do not'
+        )
     return outputs, form, backbone
+
+
+def _shapes(given: Any) -> list[torch.Size]:
+    return [y.shape for y in ([given] if isinstance(given, Tensor) else given)]
+
+
+def _shapes_in_training(backbone: nn.Module, image: Tensor) -> list | None:
+    backbone.train()
+    try:
+        with torch.no_grad(), quiet():
+            return _shapes(backbone(image))
+    except Exception:  # batch norm on 1x1, and so on: nothing is known
+        return None
 
 
 # Of samplers and of non-maximum suppression: how many regions go on.
@@ -158,6 +182,7 @@ def train_step(cfg: Mapping, model: Mapping, size: int) -> Step:
     run: Any = net
     try:
         torch.manual_seed(0)
+        tell_time()
         with quiet():
             data = run.data_preprocessor(make_batch(dict(cfg, model=model), size), True)
             losses = run(**data, mode='loss')
@@ -236,6 +261,12 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+def tell_time() -> None:
+    """What a Runner tells the losses that change with time: it is the start."""
+    for name in ('iter', 'epoch'):
+        MessageHub.get_current_instance().update_info(name, 0)
 
 
 def enter_scope(cfg: Mapping) -> None:
