@@ -235,7 +235,7 @@ TOKENS = dict(
         (
             classifier(**{**TOKENS, 'out_type': 'raw'}),
             'MSMLP',
-            r'VisionTransformer gives tokens or nested outputs \(shape \(1, 65, 64\)\)',
+            r'VisionTransformer gives tokens or nested outputs \(shape \(2, 65, 64\)\)',
         ),
     ],
 )
