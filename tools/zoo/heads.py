@@ -62,8 +62,8 @@ def _summary(rows: Sequence[dict[str, Any]]) -> str:
     own = sum(row['swapped'] != 'ok' and OWN in row['why'] for row in rows)
     rest = len(rows) - works - own
     return (
-        f'{works} of {len(rows)} work; of {own} others the original trains no step here, and '
-        f'{rest} are refused or fail.'
+        f'{works} of {len(rows)} work; of {own} others the original trains no step '
+        f'here, and {rest} are refused or fail.'
     )
 
 
