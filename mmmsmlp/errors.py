@@ -15,6 +15,10 @@ class BadInput(Exception):
     """Something the user gave cannot be used; the message says what and the cure."""
 
 
+class Diverged(BadInput):
+    """Training gives numbers that are none; the message says where, and the cures."""
+
+
 def join_some(names: Iterable[object], count: int = 5) -> str:
     """Join at most ``count`` names and say how many more there are."""
     texts = [str(name) for name in names]

@@ -164,9 +164,9 @@ def test_no_module_imports_itself_in_a_circle():
 
 
 def test_a_newcomer_reads_any_file_in_one_sitting():
-    """At most 60 files; none over 450 lines; no function over 60 but a kernel."""
+    """At most 70 files; none over 450 lines; no function over 60 but a kernel."""
     paths = [*sources().values(), *(REPO / 'tools').rglob('*.py')]
-    assert len(sources()) <= 60
+    assert len(sources()) <= 70
     long = [path.name for path in paths if len(path.read_text().splitlines()) > 450]
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):

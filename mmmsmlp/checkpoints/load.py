@@ -322,6 +322,18 @@ def vet_toolbox_backbone(backbone: BaseModule, path: FileName) -> None:
         )
 
 
+def non_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Name the tensors that hold a NaN or an infinity; it waits for the device."""
+    floating = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if isinstance(tensor, Tensor) and tensor.is_floating_point()
+    }
+    sound = [tensor.isfinite().all() for tensor in floating.values()]
+    flags = torch.stack([flag.cpu() for flag in sound]).tolist() if sound else []
+    return [name for name, flag in zip(floating, flags, strict=True) if not flag]
+
+
 def part_of(key: str) -> str:
     """Cut a key to the part that a reader knows: 'stages.3', 'head.fc', 'norm1'."""
     return '.'.join(key.split('.')[:-1][:2])

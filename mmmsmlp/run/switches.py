@@ -219,9 +219,18 @@ def write_metrics(metrics: dict, path: str) -> None:
 
 
 def use_our_hooks(cfg: Config) -> None:
-    """Draw by progress, record the run, save plainly: :mod:`mmmsmlp.engine.hooks`."""
+    """Draw by progress, record the run, save plainly: :mod:`mmmsmlp.engine.hooks`.
+
+    And stop where the loss is no number: ``default_hooks.divergence`` of the config
+    says after how many steps, or is ``None``.
+    """
     ours = ('SeedByProgressHook', 'RunRecordHook', 'PlainCheckpointHook')
-    hooks = [dict(type=f'mmmsmlp.{hook}') for hook in ours]
+    hooks = [dict(type=f'mmmsmlp.{hook}') for hook in (*ours, 'FiniteOutputHook')]
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]
+    hooks_by_name = dict(cfg.get('default_hooks') or {})
+    guard = hooks_by_name.pop('divergence', {})
+    if guard is not None:
+        hooks_by_name['divergence'] = dict(type='mmmsmlp.DivergenceHook') | guard
+    cfg.default_hooks = hooks_by_name
     worker = dict(type='mmmsmlp.seed_worker')
     cfg.train_dataloader.setdefault('worker_init_fn', worker)

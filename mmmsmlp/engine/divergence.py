@@ -1,0 +1,370 @@
+"""The guard against NaN: a run stops where its loss or its weights are no numbers."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import inf, isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
+from mmengine.hooks import Hook
+from mmengine.optim import AmpOptimWrapper
+from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+
+from ..checkpoints import non_finite
+from ..errors import Diverged, join_some
+from ..registry import HOOKS
+
+
+@dataclass(frozen=True)
+class BadStep:
+    """A step whose loss was no number, as one process saw it.
+
+    Attributes:
+        step: Number of the iteration, from 1.
+        epoch: From 1.
+        process: Its rank.
+        terms: The loss and its terms.
+        norm: The gradient's norm in that step; ``None`` where it was not measured.
+        norm_before: Likewise, in the step before.
+        images: Paths of the batch, or ids.
+    """
+
+    step: int
+    epoch: int
+    process: int
+    terms: dict[str, float]
+    norm: float | None
+    norm_before: float | None
+    images: tuple[str, ...]
+
+    def __str__(self) -> str:
+        terms = ', '.join(f'{name} {value:.4g}' for name, value in self.terms.items())
+        where = f' of process {self.process}' if get_world_size() > 1 else ''
+        norm, before = map(_number, (self.norm, self.norm_before))
+        return (
+            f'first in step {self.step} (epoch {self.epoch}){where} with {terms}, '
+            f'gradient norm {norm} ({before} in the step before), '
+            f'images {join_some(self.images, 8) or "that have no path or id"}'
+        )
+
+
+def _number(value: float | None) -> str:
+    return 'not measured' if value is None else f'{value:.4g}'
+
+
+@HOOKS.register_module()
+class DivergenceHook(Hook):
+    """Stops a run, all processes together, once its loss is NaN or infinite.
+
+    Weights that are not finite are neither saved nor evaluated, so the last checkpoint
+    stays a sound one. Steps that fp16's scaler leaves out do not count: their loss is a
+    number.
+
+    Args:
+        steps: How many steps in a row with such a loss stop the run; with 0 or ``None``
+            none does, and the weights are still looked at.
+    """
+
+    priority = 'ABOVE_NORMAL'  # ahead of what averages, saves and evaluates
+
+    def __init__(self, steps: int | None = 3):
+        self.steps = steps or 0
+        self.row = 0
+        self.first: BadStep | None = None
+        self.norms: deque[Tensor] = deque(maxlen=2)
+        self.born_so: set[str] = set()
+
+    def before_train(self, runner: Runner) -> None:
+        """Note what is infinite on purpose, and measure gradients that nobody clips."""
+        self.row, self.first = 0, None
+        self.born_so = set(_broken(runner))
+        optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
+        clipped = getattr(runner.optim_wrapper, 'clip_grad_kwargs', None)
+        if self.steps and isinstance(optimizer, torch.optim.Optimizer) and not clipped:
+            optimizer.register_step_pre_hook(self._measure)
+
+    def _measure(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        total_norm = getattr(torch.nn.utils, 'get_total_norm', None)
+        if total_norm is None:  # before torch 2.6
+            return
+        of_all = chain.from_iterable(
+            group['params'] for group in optimizer.param_groups
+        )
+        self.norms.append(total_norm([p.grad for p in of_all if p.grad is not None]))
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Look at the loss.
+
+        Raises:
+            Diverged: It was no number ``steps`` times in a row.
+        """
+        if not self.steps:
+            return
+        terms = {k: v for k, v in (outputs or {}).items() if 'loss' in k}
+        if 'loss' in terms:  # the sum of the others; mmengine's log has waited for it
+            bad = not isfinite(_item(terms['loss']))
+        else:
+            bad = not all(map(isfinite, map(_item, terms.values())))
+        if not _anywhere(bad):
+            self.row, self.first = 0, None
+            return
+        self.row += 1
+        if bad and self.first is None:
+            self.first = self._look(runner, terms, data_batch)
+        if self.row == self.steps:
+            raise Diverged(
+                self._message(
+                    runner, f'the loss is not finite in {self.row} steps in a row'
+                )
+            )
+        if self.row == 1:
+            runner.logger.warning(
+                f'step {runner.iter + 1}: the loss is not finite; {self.steps} steps '
+                'in a row stop the run'
+            )
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Look at the weights before they are saved.
+
+        Raises:
+            Diverged: They hold a NaN or an infinity.
+        """
+        self._check_weights(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        """As after an epoch, for those who train by iterations."""
+        self._check_weights(runner)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuse to save weights that are not finite.
+
+        Raises:
+            Diverged: They hold a NaN or an infinity.
+        """
+        for part in ('state_dict', 'ema_state_dict'):
+            found = map(_bare, non_finite(checkpoint.get(part) or {}))
+            if broken := [name for name in found if name not in self.born_so]:
+                raise Diverged(self._message(runner, _weights(broken), together=False))
+
+    def _check_weights(self, runner: Runner) -> None:
+        broken = [name for name in _broken(runner) if name not in self.born_so]
+        if _anywhere(bool(broken)):
+            raise Diverged(self._message(runner, _weights(broken)))
+
+    def _look(self, runner: Runner, terms: dict, data_batch: Any) -> BadStep:
+        norms = [float(norm) for norm in self.norms]
+        logged = runner.message_hub.log_scalars.get('train/grad_norm')
+        if logged is not None:
+            norms = logged.data[0][-2:].tolist()
+        before, norm = [None, None, *norms][-2:]
+        return BadStep(
+            step=runner.iter + 1,
+            epoch=runner.epoch + 1,
+            process=get_rank(),
+            terms={name: _item(value) for name, value in terms.items()},
+            norm=norm,
+            norm_before=before,
+            images=tuple(images_of(data_batch)),
+        )
+
+    def _message(self, runner: Runner, what: str, together: bool = True) -> str:
+        seen = all_gather_object(self.first) if together else [self.first]
+        steps = sorted(filter(None, seen), key=lambda one: (one.step, one.process))
+        first = steps[0] if steps else None
+        cures = ' '.join(
+            f'({i}) {cure};' for i, cure in enumerate(_cures(runner, first), 1)
+        )
+        return (
+            f'training diverged: {what}'
+            + (f', {first}' if first else f' after step {runner.iter}')
+            + f'; rate {_rate(runner):.4g}. {_last_sound(runner)} '
+            f'Try, in this order: {cures.rstrip(";")}.'
+        )
+
+
+def _item(value: Any) -> float:
+    return value.item() if isinstance(value, Tensor) else float(value)
+
+
+def _weights(names: Sequence[str]) -> str:
+    tensors = (
+        f'{len(names)} tensors of the model are not finite ({join_some(names, 3)})'
+    )
+    return tensors if names else 'weights of another process are not finite'
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix('module.')
+
+
+def _broken(runner: Runner) -> list[str]:
+    """The model's tensors that are not finite; of a sharded one, the shards here."""
+    model = runner.model
+    own = chain(model.named_parameters(), model.named_buffers())
+    return [_bare(name) for name in non_finite(dict(own))]
+
+
+def _anywhere(bad: bool) -> bool:
+    """Whether it is so in any process: they go on, or stop, together."""
+    if get_world_size() == 1:
+        return bad
+    flag = torch.tensor(float(bad))
+    all_reduce(flag, 'max')
+    return bool(flag)
+
+
+def images_of(data: Any) -> Iterator[str]:
+    """The path of each image in a batch, or its id, however the batch is nested."""
+    if isinstance(data, BaseDataElement):
+        known = data.metainfo.get('img_path') or data.metainfo.get('img_id')
+        if known is not None:
+            yield str(known)
+    elif isinstance(data, dict):
+        for value in data.values():
+            yield from images_of(value)
+    elif isinstance(data, (list, tuple)):
+        for value in data:
+            yield from images_of(value)
+
+
+def _last_sound(runner: Runner) -> str:
+    note = Path(runner.work_dir) / 'last_checkpoint'
+    if not note.is_file():
+        return 'No checkpoint was written before.'
+    return (
+        f'The last sound checkpoint is {note.read_text().strip()}, from which the same '
+        'command with --resume and a cure goes on.'
+    )
+
+
+def _rates(runner: Runner) -> list[float]:
+    return [rate for rates in runner.optim_wrapper.get_lr().values() for rate in rates]
+
+
+def _rate(runner: Runner) -> float:
+    return max(_rates(runner), default=0.0)
+
+
+EARLY = 1000  # steps within which a warm-up counts
+LARGE = 1e3  # of a gradient's norm
+
+
+def _cures(runner: Runner, first: BadStep | None) -> list[str]:
+    """What helps, those first that fit what was seen."""
+    wrapper: Any = runner.optim_wrapper
+    rate, before = _rate(runner), first.norm_before if first else None
+    exploded = before is not None and before > LARGE or before == inf
+    too_high, lower = _judge_rate(runner, rate)
+    fp16 = isinstance(wrapper, AmpOptimWrapper) and wrapper.cast_dtype in (
+        None,
+        torch.float16,
+    )
+    clip = getattr(wrapper, 'clip_grad_kwargs', None)
+    norm = f'lower than {clip["max_norm"]:g}' if clip and 'max_norm' in clip else '1'
+    calm = first is not None and not (too_high or exploded or fp16)
+    early = runner.iter < EARLY
+    cures = [
+        (too_high, lower),
+        (fp16, 'another precision, --amp bf16 or none: fp16 ends at 65504')
+        if fp16
+        else (),
+        (exploded, f'gradient clipping, optim_wrapper.clip_grad.max_norm={norm}'),
+        (calm and not early, 'the boxes, labels and pixels of the images named'),
+        (early, 'a longer warm-up, LinearLR as the first of param_scheduler'),
+    ]
+    return [cure[1] for cure in sorted(filter(None, cures), key=lambda one: not one[0])]
+
+
+def _judge_rate(runner: Runner, rate: float) -> tuple[bool, str]:
+    """Whether the rate is suspected, and the cure that says so."""
+    scaling = runner.cfg.get('auto_scale_lr') or {}
+    base, joint = scaling.get('base_batch_size'), joint_batch(runner.cfg)
+    if base and joint and not scaling.get('enable') and base >= 2 * joint:
+        return True, (
+            f'--auto-scale-lr: the rate is for {base:g} images a step, and this run '
+            f'takes {joint}'
+        )
+    kind = str((runner.cfg.optim_wrapper.get('optimizer') or {}).get('type', ''))
+    usual = 1e-2 if 'Adam' in kind or 'Lion' in kind else 1.0
+    said = f', since {rate:g} is far above what {kind} trains with'
+    return (
+        rate > usual,
+        f'a lower rate, optim_wrapper.optimizer.lr{said * (rate > usual)}',
+    )
+
+
+def joint_batch(cfg: Any) -> int:
+    """Images of all processes that one step of the optimizer sees; 0 if not known."""
+    batch = cfg.train_dataloader.get('batch_size') or 0
+    accumulated = cfg.optim_wrapper.get('accumulative_counts', 1)
+    return batch * get_world_size() * accumulated
+
+
+SAMPLED = 4096  # values of an output that are looked at
+
+
+@HOOKS.register_module()
+class FiniteOutputHook(Hook):
+    """Says which images' outputs, in evaluation, hold a NaN or an infinity."""
+
+    def __init__(self) -> None:
+        self.images: list[str] = []
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+    ) -> None:
+        """Look at some thousand values of each output."""
+        for sample in outputs or ():
+            if any(map(_spoilt, _predicted(sample))):
+                self.images += images_of(sample)
+
+    after_test_iter = after_val_iter
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Warn, and begin anew."""
+        nan = [k for k, v in (metrics or {}).items() if v != v]
+        if self.images:
+            runner.logger.warning(
+                f'the outputs of {len(self.images)} images are not finite, though the '
+                f'weights are: {join_some(self.images)}; their scores mean nothing'
+            )
+        elif nan:
+            runner.logger.warning(
+                f'the evaluation gives nan for {join_some(nan)}: there was nothing to '
+                'measure, or an output is not finite'
+            )
+        self.images = []
+
+    after_test_epoch = after_val_epoch
+
+
+def _predicted(sample: Any, inside: bool = False) -> Iterator[Tensor]:
+    if not isinstance(sample, BaseDataElement):
+        return
+    for name, value in sample.items():
+        ours = inside or name.startswith('pred') or name == 'seg_logits'
+        if ours and isinstance(value, Tensor) and value.is_floating_point():
+            yield value
+        elif ours:
+            yield from _predicted(value, inside=True)
+
+
+def _spoilt(tensor: Tensor) -> bool:
+    values = tensor.flatten()
+    return not values[:: max(1, len(values) // SAMPLED)].isfinite().all()

@@ -1,0 +1,264 @@
+"""Does a run stop where its loss or its weights are no numbers, and only there?"""
+
+import json
+import os
+import subprocess
+import sys
+from math import inf, nan
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
+
+from mmmsmlp.engine.divergence import images_of
+from mmmsmlp.errors import Diverged
+from tests.helpers.commands import ROOT
+
+pytestmark = pytest.mark.usefixtures('fresh_managers')
+
+
+@pytest.fixture
+def fresh_managers():
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.registry import DefaultScope
+    from mmengine.visualization import Visualizer
+
+    for shared in (MMLogger, MessageHub, DefaultScope, Visualizer):
+        shared._instance_dict.clear()
+
+
+class Net(BaseModel):
+    """One weight; in step k each term of the loss is its k-th factor of w^2."""
+
+    def __init__(self, terms):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.register_buffer('mask', torch.tensor([-inf, 0.0]))  # infinite on purpose
+        self.terms, self.step, self.output = terms, 0, 0.5
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        if mode == 'predict':
+            score = torch.full((3,), self.output)
+            return [
+                BaseDataElement(metainfo=sample.metainfo, pred_score=score)
+                for sample in data_samples
+            ]
+        step, self.step = self.step, self.step + 1
+        square = self.weight.square().sum()
+        return {k: f[step % len(f)] * square for k, f in self.terms.items()}
+
+
+class Told(Net):
+    """Its loss is told as ``said``, whatever it learns from."""
+
+    def __init__(self, said):
+        super().__init__(dict(loss=[1.0]))
+        self.said = said
+
+    def train_step(self, data, optim_wrapper):
+        log = super().train_step(data, optim_wrapper)
+        return dict(log, loss=torch.tensor(self.said[self.step - 1]))
+
+
+class Score(BaseMetric):
+    def process(self, data_batch, data_samples):
+        self.results += data_samples
+
+    def compute_metrics(self, results):
+        return dict(score=float(len(results)))
+
+
+def collate(items):
+    samples = [BaseDataElement(metainfo=dict(img_path=f'img/{i}.png')) for i in items]
+    return dict(inputs=[torch.zeros(1)] * len(items), data_samples=samples)
+
+
+def loader(count=8, batch=2):
+    sampler = dict(type='DefaultSampler', shuffle=False)
+    return dict(batch_size=batch, num_workers=0, sampler=sampler,
+                dataset=list(range(count)), collate_fn=collate)  # fmt: skip
+
+
+def runner(model, work_dir, guard=None, lr=0.1, epochs=2, val=False, **kwargs):
+    evaluation = dict(
+        val_dataloader=loader(4), val_cfg={}, val_evaluator=Evaluator(Score())
+    )
+    return Runner(
+        model=model,
+        work_dir=str(work_dir),
+        train_dataloader=loader(),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=lr)),
+        default_hooks=dict(
+            checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
+            divergence=dict(type='mmmsmlp.DivergenceHook', **(guard or {})),
+        ),
+        custom_hooks=[dict(type='mmmsmlp.FiniteOutputHook')],
+        default_scope='mmengine',
+        cfg=dict(train_dataloader=dict(batch_size=2),
+                 optim_wrapper=dict(optimizer=dict(type='SGD'))),
+        experiment_name=Path(work_dir).name,
+        **(evaluation if val else {}),
+        **kwargs,
+    )  # fmt: skip
+
+
+def saved(work_dir):
+    return sorted(path.name for path in Path(work_dir).glob('*.pth'))
+
+
+def test_three_in_a_row_stop_it_and_the_sound_checkpoint_stays(tmp_path):
+    terms = dict(loss_a=[1.0] * 5 + [nan] * 9, loss_b=[0.5] * 14)
+    run = runner(Net(terms), tmp_path, dict(steps=2), epochs=5)
+    with pytest.raises(Diverged) as stopped:
+        run.train()
+    said = str(stopped.value)
+    assert 'the loss is not finite in 2 steps in a row' in said
+    assert 'first in step 6 (epoch 2) with loss nan, loss_a nan, loss_b 0.' in said
+    assert 'rate 0.1' in said
+    assert 'gradient norm nan (' in said and '(nan in the step before)' not in said
+    assert 'images img/2.png, img/3.png' in said
+    assert f'{tmp_path}/epoch_1.pth' in said and run.iter == 6
+    assert saved(tmp_path) == ['epoch_1.pth']
+    assert (tmp_path / 'last_checkpoint').read_text().endswith('epoch_1.pth')
+    state = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
+    assert state['weight'].isfinite().all()
+
+
+def test_the_norm_is_that_of_all_gradients(tmp_path):
+    """Of 1.5 w^2 with w = 1 - 0.1 * 3, the step before."""
+    terms = dict(loss_a=[1.0, 1.0, nan], loss_b=[0.5] * 3)
+    run = runner(Net(terms), tmp_path, dict(steps=1))
+    with pytest.raises(Diverged, match=r'\(2\.1 in the step before\)'):
+        run.train()
+
+
+@pytest.mark.parametrize('value', [nan, inf, -inf])
+def test_once_or_twice_is_no_divergence(tmp_path, value):
+    model = Told([1.0, value, value, 1.0, value, 1.0, 1.0, 1.0])
+    run = runner(model, tmp_path)
+    run.train()
+    assert run.iter == 8 and saved(tmp_path) == ['epoch_1.pth', 'epoch_2.pth']
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    assert log.count('the loss is not finite; 3 steps in a row stop the run') == 2
+
+
+def test_an_infinite_term_stops_it(tmp_path):
+    terms = dict(loss_a=[1.0], loss_b=[1.0, 1.0, inf, inf, inf])
+    with pytest.raises(
+        Diverged, match='step 3 .* with loss inf, loss_a 0.1296, loss_b inf'
+    ):
+        runner(Net(terms), tmp_path).train()
+    assert saved(tmp_path) == []
+
+
+@pytest.mark.parametrize('steps', [0, None, 9])
+def test_spoilt_weights_are_never_saved(tmp_path, steps):
+    """Whatever the count: the loss is nan in the last step of epoch 2 alone."""
+    model = Net(dict(loss=[1.0] * 7 + [nan] + [1.0] * 9))
+    with pytest.raises(Diverged, match=r'1 tensors of the model .*\(weight\)'):
+        runner(model, tmp_path, dict(steps=steps), epochs=4).train()
+    assert saved(tmp_path) == ['epoch_1.pth']
+
+
+def test_spoilt_weights_are_not_evaluated(tmp_path):
+    model = Net(dict(loss=[1.0]))
+    run = runner(model, tmp_path, dict(steps=0), val=True)
+    run.register_hook(Broken(), 'VERY_HIGH')
+    with pytest.raises(Diverged, match='not finite'):
+        run.train()
+    assert not run.val_loop.evaluator.metrics[0].results
+
+
+class Broken(Hook):
+    """As a hook that changes weights between the end of an epoch and validation."""
+
+    priority = 'LOWEST'
+
+    def after_train_epoch(self, runner):
+        torch.nn.init.constant_(runner.model.weight, nan)
+
+
+def test_outputs_that_are_not_finite_are_told(tmp_path):
+    model = Net(dict(loss=[1.0]))
+    model.output = nan
+    runner(model, tmp_path, val=True, epochs=1).train()
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    assert 'the outputs of 4 images are not finite' in log
+    assert 'img/0.png, img/1.png, img/2.png, img/3.png' in log
+
+
+def cures(said):
+    return said.partition('Try, in this order: ')[2]
+
+
+def test_cures_stand_in_the_order_that_fits(tmp_path):
+    terms = dict(loss=[1.0, nan])
+    for name, lr, first in (
+        ('absurd', 1e6, 'a lower rate'),
+        ('usual', 0.1, 'a longer warm-up'),
+    ):
+        with pytest.raises(Diverged) as stopped:
+            runner(Net(terms), tmp_path / name, dict(steps=1), lr=lr).train()
+        assert cures(str(stopped.value)).startswith(f'(1) {first}')
+    run = runner(Net(terms), tmp_path / 'batch', dict(steps=1))
+    run.cfg.auto_scale_lr = dict(base_batch_size=16)
+    with pytest.raises(Diverged) as stopped:
+        run.train()
+    assert cures(str(stopped.value)).startswith(
+        '(1) --auto-scale-lr: the rate is for 16'
+    )
+    exploding = Net(dict(loss=[1e5, nan]))
+    with pytest.raises(Diverged) as stopped:
+        runner(exploding, tmp_path / 'norm', dict(steps=1), lr=1e-9).train()
+    assert cures(str(stopped.value)).startswith('(1) gradient clipping')
+
+
+def test_images_are_found_however_a_batch_is_nested():
+    first, second = (BaseDataElement(metainfo=dict(img_path=p)) for p in 'ab')
+    third = BaseDataElement(metainfo=dict(img_id=3))
+    nested = dict(sup=dict(data_samples=[first]), other=([second], third), x=1)
+    assert list(images_of(nested)) == ['a', 'b', '3']
+
+
+TWO = """
+import json, os, sys
+import torch
+from math import nan
+from mmengine.config import Config
+sys.path.insert(0, {root!r})
+from mmmsmlp.errors import Diverged
+from mmmsmlp.run.launch import _join_gloo
+from tests.engine.test_divergence import Told, runner
+cfg = Config(dict())
+_join_gloo(cfg)
+rank = int(os.environ['RANK'])
+model = Told([1.0, *[nan if rank == 1 else 1.0] * 7])
+run = runner(model, sys.argv[1], launcher='none')
+try:
+    run.train()
+    said = 'ended'
+except Diverged as error:
+    said = str(error)
+open(sys.argv[1] + f'/said{{rank}}.json', 'w').write(json.dumps([run.iter, said]))
+"""
+
+
+@pytest.mark.full
+def test_two_processes_stop_together(tmp_path):
+    """The loss is NaN in the second one only, and never reaches a gradient."""
+    script = tmp_path / 'two.py'
+    script.write_text(TWO.format(root=str(ROOT)))
+    env = dict(os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='-1')
+    launch = ['torch.distributed.run', '--standalone', '--local-addr=127.0.0.1']
+    command = [sys.executable, '-m', *launch, '--nproc-per-node=2', script, tmp_path]
+    done = subprocess.run(command, env=env, capture_output=True, timeout=120, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = [json.loads((tmp_path / f'said{rank}.json').read_text()) for rank in (0, 1)]
+    assert said[0] == said[1] and said[0][0] == 3
+    assert 'first in step 2 (epoch 1) of process 1' in said[0][1]
