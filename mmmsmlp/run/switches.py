@@ -224,8 +224,11 @@ def use_our_hooks(cfg: Config) -> None:
     And stop where the loss is no number: ``default_hooks.divergence`` of the config
     says after how many steps, or is ``None``.
     """
-    ours = ('SeedByProgressHook', 'RunRecordHook', 'PlainCheckpointHook')
-    hooks = [dict(type=f'mmmsmlp.{hook}') for hook in (*ours, 'FiniteOutputHook')]
+    ours = (
+        *('SeedByProgressHook', 'RunRecordHook', 'PlainCheckpointHook'),
+        *('FiniteOutputHook', 'ResumePlanHook'),
+    )
+    hooks = [dict(type=f'mmmsmlp.{hook}') for hook in ours]
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]
     hooks_by_name = dict(cfg.get('default_hooks') or {})
     guard = hooks_by_name.pop('divergence', {})

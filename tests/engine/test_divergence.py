@@ -9,103 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook
-from mmengine.model import BaseModel
-from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
 from mmmsmlp.engine.divergence import images_of
 from mmmsmlp.errors import Diverged
 from tests.helpers.commands import ROOT
+from tests.helpers.toy_runs import Net, Told, runner
 
 pytestmark = pytest.mark.usefixtures('fresh_managers')
-
-
-@pytest.fixture
-def fresh_managers():
-    from mmengine.logging import MessageHub, MMLogger
-    from mmengine.registry import DefaultScope
-    from mmengine.visualization import Visualizer
-
-    for shared in (MMLogger, MessageHub, DefaultScope, Visualizer):
-        shared._instance_dict.clear()
-
-
-class Net(BaseModel):
-    """One weight; in step k each term of the loss is its k-th factor of w^2."""
-
-    def __init__(self, terms):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(1))
-        self.register_buffer('mask', torch.tensor([-inf, 0.0]))  # infinite on purpose
-        self.terms, self.step, self.output = terms, 0, 0.5
-
-    def forward(self, inputs, data_samples=None, mode='tensor'):
-        if mode == 'predict':
-            score = torch.full((3,), self.output)
-            return [
-                BaseDataElement(metainfo=sample.metainfo, pred_score=score)
-                for sample in data_samples
-            ]
-        step, self.step = self.step, self.step + 1
-        square = self.weight.square().sum()
-        return {k: f[step % len(f)] * square for k, f in self.terms.items()}
-
-
-class Told(Net):
-    """Its loss is told as ``said``, whatever it learns from."""
-
-    def __init__(self, said):
-        super().__init__(dict(loss=[1.0]))
-        self.said = said
-
-    def train_step(self, data, optim_wrapper):
-        log = super().train_step(data, optim_wrapper)
-        return dict(log, loss=torch.tensor(self.said[self.step - 1]))
-
-
-class Score(BaseMetric):
-    def process(self, data_batch, data_samples):
-        self.results += data_samples
-
-    def compute_metrics(self, results):
-        return dict(score=float(len(results)))
-
-
-def collate(items):
-    samples = [BaseDataElement(metainfo=dict(img_path=f'img/{i}.png')) for i in items]
-    return dict(inputs=[torch.zeros(1)] * len(items), data_samples=samples)
-
-
-def loader(count=8, batch=2):
-    sampler = dict(type='DefaultSampler', shuffle=False)
-    return dict(batch_size=batch, num_workers=0, sampler=sampler,
-                dataset=list(range(count)), collate_fn=collate)  # fmt: skip
-
-
-def runner(model, work_dir, guard=None, lr=0.1, epochs=2, val=False, **kwargs):
-    evaluation = dict(
-        val_dataloader=loader(4), val_cfg={}, val_evaluator=Evaluator(Score())
-    )
-    return Runner(
-        model=model,
-        work_dir=str(work_dir),
-        train_dataloader=loader(),
-        train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=lr)),
-        default_hooks=dict(
-            checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
-            divergence=dict(type='mmmsmlp.DivergenceHook', **(guard or {})),
-        ),
-        custom_hooks=[dict(type='mmmsmlp.FiniteOutputHook')],
-        default_scope='mmengine',
-        cfg=dict(train_dataloader=dict(batch_size=2),
-                 optim_wrapper=dict(optimizer=dict(type='SGD'))),
-        experiment_name=Path(work_dir).name,
-        **(evaluation if val else {}),
-        **kwargs,
-    )  # fmt: skip
 
 
 def saved(work_dir):
@@ -204,7 +116,9 @@ def test_cures_stand_in_the_order_that_fits(tmp_path):
         ('usual', 0.1, 'a longer warm-up'),
     ):
         with pytest.raises(Diverged) as stopped:
-            runner(Net(terms), tmp_path / name, dict(steps=1), lr=lr).train()
+            runner(
+                Net(terms), tmp_path / name, dict(steps=1), optimizer=dict(lr=lr)
+            ).train()
         assert cures(str(stopped.value)).startswith(f'(1) {first}')
     run = runner(Net(terms), tmp_path / 'batch', dict(steps=1))
     run.cfg.auto_scale_lr = dict(base_batch_size=16)
@@ -215,7 +129,9 @@ def test_cures_stand_in_the_order_that_fits(tmp_path):
     )
     exploding = Net(dict(loss=[1e5, nan]))
     with pytest.raises(Diverged) as stopped:
-        runner(exploding, tmp_path / 'norm', dict(steps=1), lr=1e-9).train()
+        runner(
+            exploding, tmp_path / 'norm', dict(steps=1), optimizer=dict(lr=1e-9)
+        ).train()
     assert cures(str(stopped.value)).startswith('(1) gradient clipping')
 
 
@@ -234,7 +150,7 @@ from mmengine.config import Config
 sys.path.insert(0, {root!r})
 from mmmsmlp.errors import Diverged
 from mmmsmlp.run.launch import _join_gloo
-from tests.engine.test_divergence import Told, runner
+from tests.helpers.toy_runs import Told, runner
 cfg = Config(dict())
 _join_gloo(cfg)
 rank = int(os.environ['RANK'])

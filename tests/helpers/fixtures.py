@@ -85,6 +85,17 @@ def stock_mmengine(monkeypatch):
 
 
 @pytest.fixture
+def fresh_managers():
+    """mmengine's shared objects are none yet, as in a process that has just started."""
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.registry import DefaultScope
+    from mmengine.visualization import Visualizer
+
+    for shared in (MMLogger, MessageHub, DefaultScope, Visualizer):
+        shared._instance_dict.clear()
+
+
+@pytest.fixture
 def reads(monkeypatch):
     """How often each file was loaded, by its name."""
     counts, load = Counter(), torch.load
