@@ -9,7 +9,12 @@ from mmmsmlp.run import mends, switches
 from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
-from mmmsmlp.run.preflight import check_classes, check_data_paths, check_dataset_classes
+from mmmsmlp.run.preflight import (
+    check_classes,
+    check_data_paths,
+    check_dataset_classes,
+    check_labels,
+)
 
 NEEDED = ('default_scope', 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
 
@@ -47,6 +52,7 @@ def main() -> None:
     cfg.load_from, cfg.resume = args.checkpoint, False
     notices = set_up_processes(cfg, args.launcher, args.local_rank)
     runner = build_runner(cfg, 'test')
+    check_labels(runner, args.checkpoint)
     for notice in notices:
         runner.logger.info(notice)
     if args.out:

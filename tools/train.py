@@ -52,7 +52,6 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options)
     check_is_experiment(cfg, *NEEDED)
     switches.use_work_dir(cfg, args.work_dir)
-    mends.install()
     notices = [mends.keep_two(cfg)]
     if args.amp:
         switches.use_amp(cfg, args.amp)
@@ -62,6 +61,7 @@ def main() -> None:
         curves.use_tensorboard(cfg)
     if args.resume:
         notices.append(switches.use_resume(cfg, args.resume))
+    mends.install(resumed=cfg.load_from if cfg.get('resume') else None)
     switches.collate_for_scope(cfg)
     switches.use_our_hooks(cfg)
     preflight.check_data_paths(cfg, ('train', 'val'))

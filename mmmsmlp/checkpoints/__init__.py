@@ -1,10 +1,10 @@
 """Reading checkpoints safely, and filling models with them completely."""
 
+from .compare import non_finite
 from .load import (
     Coverage,
     load_pretrained,
     load_whole,
-    non_finite,
     vet_toolbox_backbone,
 )
 from .read import peek_checkpoint, read_checkpoint

@@ -12,8 +12,8 @@ from torch import nn
 
 from .. import models
 from ..checkpoints import load_pretrained
+from ..checkpoints.compare import compare_tensors
 from ..checkpoints.convert import HEAD, Converted, convert_state
-from ..checkpoints.load import compare_tensors
 from ..checkpoints.writing import atomic_write
 from ..errors import BadInput, CheckpointError
 from ..geometry import MARK, Geometry

@@ -30,22 +30,22 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
 from ..checkpoints import read_checkpoint
+from ..checkpoints.compare import refuse_other_shapes
 from ..checkpoints.keys import Found, find_state
-from ..checkpoints.load import fill_whole, fit_names
+from ..checkpoints.load import fill_partly, fill_whole, fit_names
 from ..checkpoints.writing import atomic_write
-from ..errors import CheckpointError, join_some
-
-_load_state_dict = mmengine_checkpoint.load_state_dict
+from ..errors import CheckpointError
 
 
-def install(complete: bool = False) -> None:
+def install(complete: bool = False, resumed: str | None = None) -> None:
     """Put the mends in that take the place of a part of mmengine.
 
     Args:
         complete: For evaluation: a model is filled completely or not at all.
+        resumed: The file that a run goes on from, which must be of the same model.
     """
     register_backend('local', AtomicBackend, force=True, prefixes='')
-    loading = Loading(complete)
+    loading = Loading(complete, resumed)
     for scheme in ('', *CheckpointLoader._schemes):
         CheckpointLoader.register_scheme(scheme, loading.load_from_file, force=True)
     mmengine_checkpoint.load_state_dict = loading.load_state_dict
@@ -54,8 +54,8 @@ def install(complete: bool = False) -> None:
 class Loading:
     """mmengine's way from a file into a model, through our reader and our checks."""
 
-    def __init__(self, complete: bool):
-        self.complete = complete
+    def __init__(self, complete: bool, resumed: str | None):
+        self.complete, self.resumed = complete, resumed
         self.file, self.layout = '', ''
 
     def load_from_file(self, filename: str, map_location: Any = None) -> dict:
@@ -93,7 +93,7 @@ class Loading:
 
         Raises:
             CheckpointError: None of its tensors is in the file; for evaluation, not
-                all of them.
+                all of them; for ``--resume``, not these alone.
         """
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
@@ -102,16 +102,11 @@ class Loading:
         if self.complete:
             fill_whole(model, found, self.file)
             return
-        own = model.state_dict()
-        fitted = fit_names(own, found, self.file)
-        if own.keys().isdisjoint(fitted.tensors):
-            raise CheckpointError(
-                f'{self.file} [layout {fitted}] holds none of the {len(own)} tensors '
-                f'of {type(model).__name__}, which would start from random weights; '
-                f'it holds {join_some(fitted.tensors)}. Weights of a backbone alone '
-                'are for --pretrained.'
-            )
-        _load_state_dict(model, fitted.tensors, strict, logger)
+        if self.file == self.resumed:
+            own = model.state_dict()
+            found = fit_names(own, found, self.file)
+            refuse_other_shapes(own, found, self.file, type(model).__name__)
+        fill_partly(model, found, self.file)
 
 
 class AtomicBackend(LocalBackend):

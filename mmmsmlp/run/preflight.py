@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from ..checkpoints import peek_checkpoint
 from ..configs import checkout
-from ..errors import BadInput, CheckpointError
+from ..errors import BadInput, CheckpointError, join_some
 from .config import tables_in
 
 
@@ -178,6 +179,33 @@ def check_batch_of_one(cfg: Config) -> None:
                     f'batch statistics: model.{name}.norm_cfg.type=GN '
                     f'model.{name}.norm_cfg.num_groups=32'
                 )
+
+
+def check_labels(runner: Runner, checkpoint: str) -> None:
+    """Compare the classes that a checkpoint learned with those of the test data.
+
+    Raises:
+        CheckpointError: A class stands at another place, so that labels would be
+            taken for each other's.
+    """
+    dataset = runner.test_loop.dataloader.dataset
+    data = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
+    meta = peek_checkpoint(checkpoint).get('meta')
+    learned = ((meta or {}).get('dataset_meta') or {}).get('classes') or ()
+    if len(learned) != len(data):
+        return  # shapes tell, or the file does not
+    pairs = [f'{a!r}, now {b!r}' for a, b in zip(learned, data, strict=True) if a != b]
+    if not pairs:
+        return
+    said = f'{checkpoint} learned other classes than the test data have: '
+    said += join_some(pairs, 3)
+    places = {name: place for place, name in enumerate(data)}
+    if any(places.get(name, place) != place for place, name in enumerate(learned)):
+        raise CheckpointError(
+            f'{said}. Labels would be mixed up; give the data its order, '
+            f'metainfo=dict(classes={tuple(learned)!r})'
+        )
+    runner.logger.warning(f'{said}; the metrics are right only if these are new names')
 
 
 def check_classes(cfg: Config, checkpoint: str) -> None:
