@@ -27,6 +27,7 @@ FUNCTIONS = _child(ROOT_FUNCTIONS, 'mmmsmlp.engine.hooks', 'mmmsmlp.engine.fsdp'
 HOOKS = _child(
     ROOT_HOOKS,
     *('mmmsmlp.engine.hooks', 'mmmsmlp.engine.divergence', 'mmmsmlp.engine.resume'),
+    'mmmsmlp.engine.evaluation',
 )
 STRATEGIES = _child(ROOT_STRATEGIES, 'mmmsmlp.engine.fsdp')
 RUNNERS = _child(ROOT_RUNNERS, 'mmmsmlp.engine.fsdp')

@@ -15,6 +15,7 @@ from mmmsmlp.run.preflight import (
     check_dataset_classes,
     check_labels,
 )
+from mmmsmlp.run.training_checks import fit_workers
 
 NEEDED = ('default_scope', 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
 
@@ -43,6 +44,7 @@ def main() -> None:
     if args.show or args.show_dir:
         switches.use_visualization(cfg, args.show, args.show_dir)
     switches.collate_for_scope(cfg)
+    notices = fit_workers(cfg, ('test',))
     check_data_paths(cfg, ('test',))
     check_dataset_classes(cfg, ('test',))
     peek_checkpoint(args.checkpoint)
@@ -50,7 +52,7 @@ def main() -> None:
     for sharding in 'runner_type', 'strategy':  # every process takes the whole model
         cfg.pop(sharding, None)
     cfg.load_from, cfg.resume = args.checkpoint, False
-    notices = set_up_processes(cfg, args.launcher, args.local_rank)
+    notices += set_up_processes(cfg, args.launcher, args.local_rank)
     runner = build_runner(cfg, 'test')
     check_labels(runner, args.checkpoint)
     for notice in notices:

@@ -5,10 +5,11 @@ import argparse
 
 import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import peek_checkpoint
-from mmmsmlp.run import curves, mends, preflight, switches
+from mmmsmlp.run import curves, mends, preflight, switches, training_checks
 from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
+from mmmsmlp.run.metric_names import check_metric_names
 from mmmsmlp.run.weights import use_pretrained
 
 NEEDED = ('default_scope', 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -55,7 +56,7 @@ def main() -> None:
     notices = [mends.keep_two(cfg)]
     if args.amp:
         switches.use_amp(cfg, args.amp)
-    if args.auto_scale_lr:
+    if args.auto_scale_lr or (cfg.get('auto_scale_lr') or {}).get('enable'):
         notices.append(switches.use_auto_scale_lr(cfg))
     if args.tensorboard:
         curves.use_tensorboard(cfg)
@@ -63,6 +64,8 @@ def main() -> None:
         notices.append(switches.use_resume(cfg, args.resume))
     mends.install(resumed=cfg.load_from if cfg.get('resume') else None)
     switches.collate_for_scope(cfg)
+    notices += training_checks.fit_workers(cfg, ('train', 'val'))
+    check_metric_names(cfg)
     switches.use_our_hooks(cfg)
     preflight.check_data_paths(cfg, ('train', 'val'))
     preflight.check_dataset_classes(cfg, ('train', 'val'))
@@ -71,9 +74,10 @@ def main() -> None:
     if args.pretrained:
         notices.append(use_pretrained(cfg, args.pretrained))
     notices += set_up_processes(cfg, args.launcher, args.local_rank)
-    preflight.check_batch_of_one(cfg)
+    training_checks.check_batch_of_one(cfg)
     mends.remove_parts(cfg.work_dir)
     runner = build_runner(cfg, 'train', 'val')
+    notices += training_checks.look_ahead(runner)
     for notice in filter(None, notices):
         runner.logger.info(notice)
     runner.train()

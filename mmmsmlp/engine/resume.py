@@ -194,6 +194,27 @@ def _builder(runner: Runner) -> Callable[[Optimizer], list]:
     return lambda optimizer: runner._build_param_scheduler(configs, optimizer)
 
 
+def stand_in_for(optimizer: Optimizer) -> tuple[Any, list[int]]:
+    """An optimizer on which schedulers can be tried, with a group of each kind.
+
+    Returns:
+        It, and for each group of ``optimizer`` the number of its kind.
+    """
+    kinds: dict[str, int] = {}
+    groups: list[dict] = []
+    place = []
+    for group in optimizer.param_groups:
+        start = _start(group)
+        if repr(start) not in kinds:
+            kinds[repr(start)] = len(groups)
+            groups.append(start)
+        place.append(kinds[repr(start)])
+    stand_in: Any = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    stand_in.defaults = optimizer.defaults
+    stand_in.param_groups = groups
+    return stand_in, place
+
+
 def replay(
     optimizer: Optimizer,
     build: Callable[[Optimizer], list],
@@ -215,18 +236,7 @@ def replay(
     Returns:
         The state of each scheduler, and the scheduled values of each group.
     """
-    kinds: dict[str, int] = {}
-    groups: list[dict] = []
-    place = []
-    for group in optimizer.param_groups:
-        start = _start(group)
-        if repr(start) not in kinds:
-            kinds[repr(start)] = len(groups)
-            groups.append(start)
-        place.append(kinds[repr(start)])
-    stand_in: Any = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
-    stand_in.defaults = optimizer.defaults
-    stand_in.param_groups = groups
+    stand_in, place = stand_in_for(optimizer)
     schedulers = build(stand_in)
     stand_in._global_step = 0  # as if it had stepped: else each scheduler warns
     done = 0
@@ -245,7 +255,7 @@ def replay(
         for key in 'base_values', '_last_value':
             state[key] = [state[key][index] for index in place]
         states.append(state)
-    return states, [dict(groups[index]) for index in place]
+    return states, [dict(stand_in.param_groups[index]) for index in place]
 
 
 def _step_epoch(schedulers: Sequence[Any]) -> None:

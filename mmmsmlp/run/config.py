@@ -142,7 +142,21 @@ def build_runner(cfg: Config, *loops: str) -> 'Runner | FlexibleRunner':
         runner = Runner.from_cfg(cfg)
         for loop in loops:
             getattr(runner, f'{loop}_loop')
+        if 'train' in loops:
+            _build_optimizer(runner)
         return runner
+
+
+def _build_optimizer(runner: 'Runner') -> None:
+    """Build the optimizer, and try the schedule on another one like it."""
+    from ..engine.resume import stand_in_for
+
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
+    if runner.param_schedulers and optimizer:
+        runner._build_param_scheduler(
+            runner.param_schedulers, stand_in_for(optimizer)[0]
+        )
 
 
 @contextmanager

@@ -156,31 +156,6 @@ def _check_annotations(dataset: dict, name: str, classes: list[str]) -> None:
         )
 
 
-def check_batch_of_one(cfg: Config) -> None:
-    """Refuse to train batch norm on one value a channel.
-
-    UperNet's pyramid pools each image to 1x1. With one image a process and no
-    synchronisation, batch norm there would divide by a variance of nothing. To be asked
-    once SyncBN was replaced where it cannot run.
-
-    Raises:
-        BadInput: The batch size is 1, and a head pools to 1x1 before batch norm.
-    """
-    if not cfg.get('train_cfg') or cfg.train_dataloader.get('batch_size') != 1:
-        return
-    for name in ('decode_head', 'auxiliary_head'):
-        for head in tables_in(cfg.model.get(name)):
-            norm = (head.get('norm_cfg') or {}).get('type')
-            if 1 in head.get('pool_scales', ()) and norm in ('BN', 'BN2d'):
-                raise BadInput(
-                    f'train_dataloader.batch_size=1 cannot train model.{name}: it '
-                    f'pools each image to 1x1, and {norm} needs more than one value '
-                    'a channel. Take 2 images or more a process, or a norm without '
-                    f'batch statistics: model.{name}.norm_cfg.type=GN '
-                    f'model.{name}.norm_cfg.num_groups=32'
-                )
-
-
 def check_labels(runner: Runner, checkpoint: str) -> None:
     """Compare the classes that a checkpoint learned with those of the test data.
 

@@ -226,7 +226,7 @@ def use_our_hooks(cfg: Config) -> None:
     """
     ours = (
         *('SeedByProgressHook', 'RunRecordHook', 'PlainCheckpointHook'),
-        *('FiniteOutputHook', 'ResumePlanHook'),
+        *('FiniteOutputHook', 'ExpectedMetricsHook', 'ResumePlanHook'),
     )
     hooks = [dict(type=f'mmmsmlp.{hook}') for hook in ours]
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]

@@ -44,11 +44,13 @@ class Told(Net):
 
 
 class Score(BaseMetric):
+    score = 4.0
+
     def process(self, data_batch, data_samples):
         self.results += data_samples
 
     def compute_metrics(self, results):
-        return dict(score=float(len(results)))
+        return dict(score=self.score)
 
 
 def collate(items):
@@ -63,7 +65,15 @@ def loader(count=8, batch=2):
 
 
 def runner(
-    model, work_dir, guard=None, epochs=2, val=False, optimizer=None, cfg=None, **kwargs
+    model,
+    work_dir,
+    guard=None,
+    epochs=2,
+    val=False,
+    optimizer=None,
+    cfg=None,
+    saving=None,
+    **kwargs,
 ):
     optimizer = dict(type='SGD', lr=0.1) | (optimizer or {})
     evaluation = dict(
@@ -74,10 +84,15 @@ def runner(
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(optimizer=optimizer),
         default_hooks=dict(
-            checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
+            checkpoint=dict(
+                type='CheckpointHook', interval=1, max_keep_ckpts=2, **(saving or {})
+            ),
             divergence=dict(type='mmmsmlp.DivergenceHook', **(guard or {})),
         ),
-        custom_hooks=[dict(type='mmmsmlp.FiniteOutputHook')],
+        custom_hooks=[
+            dict(type='mmmsmlp.FiniteOutputHook'),
+            dict(type='mmmsmlp.ExpectedMetricsHook'),
+        ],
         **(evaluation if val else {}),
     )
     return Runner(
