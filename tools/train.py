@@ -9,7 +9,8 @@ from mmmsmlp.run import curves, mends, preflight, switches, training_checks
 from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
-from mmmsmlp.run.launch import set_up_processes
+from mmmsmlp.run.folder import claim
+from mmmsmlp.run.launch import one_for_all, set_up_processes
 from mmmsmlp.run.metric_names import check_metric_names
 from mmmsmlp.run.vet import vet_data
 from mmmsmlp.run.weights import use_pretrained
@@ -76,6 +77,8 @@ def train(args: argparse.Namespace, console: Console) -> None:
     if args.pretrained:
         notices.append(use_pretrained(cfg, args.pretrained))
     notices += set_up_processes(cfg, args.launcher, args.local_rank)
+    kept = cfg.get('load_from'), args.pretrained
+    notices += one_for_all(cfg.launcher, 'folder', lambda: claim(cfg, *kept))
     notices += vet_data(cfg, ('train', 'val'), args.data_check)
     training_checks.check_batch_of_one(cfg)
     mends.remove_parts(cfg.work_dir)
