@@ -105,6 +105,12 @@ def run_tool(main: Callable[[], None]) -> None:
             f'{error.strerror}. Free some space; the same command with --resume '
             'continues from the last checkpoint.'
         )
+    except RuntimeError as error:
+        message = _of_a_worker(error)
+        if not message:
+            raise
+        if hasattr(signal, 'SIGCHLD'):  # torch would raise once more, as others end
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     except (KeyboardInterrupt, SyntaxError) as stop:
         # mmengine says of any end of its formatting that the config has bad syntax.
         if not isinstance(stop.__context__ or stop, KeyboardInterrupt):
@@ -113,6 +119,26 @@ def run_tool(main: Callable[[], None]) -> None:
     sys.stdout.flush()
     print(f'error: {message}', file=sys.stderr, flush=True)
     sys.exit(EXIT_BAD_INPUT)
+
+
+# The end of a data worker, as torch tells it, and what it most often means.
+WORKER_ENDS = {
+    'Bus error': 'shared memory is full: enlarge it (docker run --shm-size=8g)',
+    'Killed': 'most often memory ran out, of which dmesg tells: take fewer workers',
+    '': 'a library that decodes pictures may be at fault: try --data-check full',
+}
+
+
+def _of_a_worker(error: BaseException) -> str:
+    """What ended a data worker, and the cure; empty where none was ended."""
+    said = str(error.__cause__ or error)
+    if not said.startswith('DataLoader worker (pid'):
+        return ''
+    cure = next(cure for end, cure in WORKER_ENDS.items() if end in said)
+    return (
+        f'{said.partition(". ")[0]} ({cure}, or train_dataloader.num_workers=0). '
+        '--resume continues from the last checkpoint.'
+    )
 
 
 def _let_the_first_speak() -> None:

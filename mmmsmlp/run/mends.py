@@ -14,6 +14,7 @@ Seen in mmengine 0.10.7 and in onedl-mmengine 0.10.12 alike:
   locale lacks most names, and its images through OpenCV, which on Windows finds no path
   beyond ASCII: :func:`name_encodings`, :class:`AnyPathVisBackend`. So does pycocotools
   2.0.11 with annotations.
+- What a data pipeline raises does not say of which image: :func:`_prepare_named`.
 
 What a config has to name lies in ``engine``: ``hooks.PlainCheckpointHook`` (it pickles
 log buffers and numpy's scalars as objects), ``hooks.SeedByProgressHook`` (a resumed run
@@ -34,6 +35,7 @@ from typing import IO, Any
 
 from mmcv import imwrite
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel, is_model_wrapper
@@ -50,9 +52,10 @@ from ..checkpoints.compare import refuse_other_shapes
 from ..checkpoints.keys import Found, find_state
 from ..checkpoints.load import fill_partly, fill_whole, fit_names
 from ..checkpoints.writing import atomic_write
-from ..errors import CheckpointError
+from ..errors import BadInput, CheckpointError, SampleError
 
 _make_logger = MMLogger.__init__
+_prepare_data = BaseDataset.prepare_data
 
 
 def install(complete: bool = False, resumed: str | None = None) -> None:
@@ -70,6 +73,7 @@ def install(complete: bool = False, resumed: str | None = None) -> None:
     register = VISBACKENDS.register_module
     register('LocalVisBackend', force=True, module=AnyPathVisBackend)
     name_encodings()
+    BaseDataset.prepare_data = _prepare_named
 
 
 class Loading:
@@ -191,6 +195,26 @@ def _make_utf8_logger(self: MMLogger, *args: Any, **kwargs: Any) -> None:
             # A surrogate, of a path in an ASCII locale, is no reason to lose the line.
             handler.encoding, handler.errors = 'utf-8', 'backslashreplace'
             handler.stream.reconfigure(encoding='utf-8', errors='backslashreplace')
+
+
+def _prepare_named(self: BaseDataset, idx: int) -> Any:
+    """Prepare a sample.
+
+    Raises:
+        SampleError: It cannot be; names its files.
+    """
+    try:
+        return _prepare_data(self, idx)
+    except BadInput:
+        raise
+    except Exception as error:
+        files = self.get_data_info(idx)
+        paths = [files[key] for key in ('img_path', 'seg_map_path') if files.get(key)]
+        raise SampleError(
+            f'{" with ".join(paths) or f"sample {idx}"} cannot be prepared: '
+            f'{type(error).__name__}: {error}. --data-check full finds every picture '
+            'that does not decode; MMMSMLP_TRACEBACK=1 shows where this was raised'
+        ) from error
 
 
 def keep_two(cfg: Config) -> str | None:
