@@ -300,7 +300,7 @@ class ProgressHook(Hook):
 
 
 def training_line(runner: Runner) -> str:
-    """Step, mean loss of the last ten, rate, time left, memory: what is known of them."""
+    """Step, mean loss of the last ten, learning rate, time left, memory: the known."""
     hub, parts = runner.message_hub, []
     if (runner.max_epochs or 1) > 1:
         parts.append(f'epoch {runner.epoch + 1}/{runner.max_epochs}')

@@ -128,7 +128,7 @@ def test_no_graph_is_recorded():
 
 
 def test_gradients_survive_torch_compile():
-    """Traced by it, an operator's writes into its arguments were lost without a word."""
+    """Traced, an operator's writes into its arguments were lost without a word."""
     from mmcv.ops import modulated_deform_conv2d, sigmoid_focal_loss
 
     labels = torch.tensor([0, 1])

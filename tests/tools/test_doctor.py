@@ -307,7 +307,7 @@ def test_nets_are_not_blamed_for_torch():
     (Try('import mmcv._ext', None, 'ImportError: _ext.so: undefined symbol: _Z3c10'),
      'fault', 'compiled for another torch',
      'pip uninstall -y onedl-mmcv && pip install --no-cache-dir --no-deps onedl-mmcv'),
-    (Try('import mmcv', None, 'ImportError: libGL.so.1: cannot open shared object file'),
+    (Try('import mmcv', None, 'ImportError: libGL.so.1: cannot open shared object'),
      'fault', 'fails at: import mmcv; ImportError', 'pip uninstall -y opencv-python'),
 ])  # fmt: skip
 def test_whose_operators_mmcv_has(packages, tried, mark, text, cure):
