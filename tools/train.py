@@ -2,10 +2,11 @@
 """Train what a config describes: a detector, a segmentor or a classifier."""
 
 import argparse
+from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import peek_checkpoint
-from mmmsmlp.run import curves, mends, preflight, switches, training_checks
+from mmmsmlp.run import curves, mends, preflight, switches, training_checks, trial
 from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
@@ -48,13 +49,25 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--tensorboard', action='store_true', help='also write logs for TensorBoard'
     )
-    return parser.parse_args()
+    parser.add_argument(
+        '--try',
+        dest='trial',
+        action='store_true',
+        help='go through a few steps, a checkpoint, an evaluation, resuming and a '
+        'drawing, and say how long the whole run takes and what it needs',
+    )
+    args = parser.parse_args()
+    if args.trial and args.resume:
+        parser.error('--try starts anew; give it without --resume')
+    return args
 
 
 def train(args: argparse.Namespace, console: Console) -> None:
     cfg = load_config(args.config, args.cfg_options)
     check_is_experiment(cfg, *NEEDED)
     switches.use_work_dir(cfg, args.work_dir)
+    if args.trial:
+        cfg.work_dir = str(Path(cfg.work_dir, 'try'))
     console.log_to(cfg.work_dir)
     notices = [mends.keep_two(cfg)]
     if args.amp:
@@ -88,7 +101,12 @@ def train(args: argparse.Namespace, console: Console) -> None:
     console.watch(runner)
     for notice in filter(None, notices):
         runner.logger.info(notice)
-    runner.train()
+    if not args.trial:
+        runner.train()
+        return
+    plan = trial.Plan.of(runner)
+    del runner  # its model would count as memory of the trial
+    console.say(trial.go_through(cfg, plan))
 
 
 def main() -> None:

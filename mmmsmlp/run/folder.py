@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -108,8 +109,10 @@ def _set_aside(folder: Path, kept: Iterable[str]) -> str | None:
             )
     aside = folder / EARLIER / datetime.now().strftime('%Y%m%d_%H%M%S')
     aside.mkdir(parents=True)
-    for path in [*found, *folder.glob('*.py')]:
+    for path in found:
         path.rename(aside / path.name)
+    for path in folder.glob('*.py'):  # the new run's config may be one of them
+        shutil.copy2(path, aside)
     return (
         f'{folder} held the checkpoints of {_whose(folder)}; they lie in {aside} now. '
         f'To go on from them, stop this run and give --resume {latest_checkpoint(aside)}'

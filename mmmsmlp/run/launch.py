@@ -202,7 +202,10 @@ def one_for_all(launcher: str, name: str, work: Callable[[], Json]) -> Json:
         store.set(f'mmmsmlp-{name}-answer', text)
         # The store may end with this process: let the others hear first.
         until = time.monotonic() + 30
-        while store.add(f'mmmsmlp-{name}-heard', 0) < world - 1 and time.monotonic() < until:
+        while (
+            store.add(f'mmmsmlp-{name}-heard', 0) < world - 1
+            and time.monotonic() < until
+        ):
             time.sleep(0.01)
 
 

@@ -142,7 +142,7 @@ def check_space(runner: Runner) -> str | None:
     hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
     if not hooks:
         return None
-    size, count = _checkpoint_size(runner), _planned(runner, hooks[0])
+    size, (_, count) = _checkpoint_size(runner), planned_checkpoints(runner, hooks[0])
     folder = Path(runner.work_dir)
     free = shutil.disk_usage(folder).free
     said = (
@@ -169,13 +169,16 @@ def _checkpoint_size(runner: Runner) -> int:
     return weights * (1 + states + averaged)
 
 
-def _planned(runner: Runner, hook: CheckpointHook) -> int:
-    """How many checkpoints lie there in the end, the best ones too."""
+def planned_checkpoints(runner: Runner, hook: CheckpointHook) -> tuple[int, int]:
+    """How many checkpoints are written by number, and how many lie there in the end.
+
+    The best ones lie there too.
+    """
     loop = runner.train_loop
     length = loop.max_epochs if hook.by_epoch else loop.max_iters
-    saved = max(1, length // hook.interval) if hook.interval > 0 else 1
+    saved = -(-length // hook.interval) if hook.interval > 0 else 1  # the last one too
     kept = min(saved, hook.max_keep_ckpts) if hook.max_keep_ckpts > 0 else saved
-    return kept + len(hook.save_best or ())
+    return saved, kept + len(hook.save_best or ())
 
 
 def check_shared_memory(runner: Runner, folder: str = '/dev/shm') -> None:

@@ -53,7 +53,9 @@ def test_a_folder_that_a_living_run_writes_is_refused(tmp_path):
         [sys.executable, '-c', HOLDS, run], cwd=ROOT, stdout=subprocess.PIPE
     )
     assert held.stdout.readline().strip() == b'held'
-    with pytest.raises(BadInput, match=rf'by a run that still lives, process {held.pid} '):
+    with pytest.raises(
+        BadInput, match=rf'by a run that still lives, process {held.pid} '
+    ):
         claim(config(run))
     os.kill(held.pid, signal.SIGTERM)  # ends without a chance to tidy up
     held.wait()
@@ -95,7 +97,7 @@ def test_a_fresh_run_sets_earlier_checkpoints_aside(run_folder):
     [said] = claim(config(run_folder))
     [aside] = (run_folder / 'earlier').iterdir()
     assert {path.name for path in run_folder.iterdir()} == {
-        *('.running', '20260102_030405', 'earlier'),
+        *('.running', '20260102_030405', 'earlier', 'mine.py'),
     }
     names = {'epoch_1.pth', 'epoch_2.pth', 'last_checkpoint', 'mine.py'}
     assert {path.name for path in aside.iterdir()} == names
