@@ -12,7 +12,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size, is_main_process
@@ -281,10 +280,13 @@ def _peak_memory() -> tuple[int, int]:
             torch.cuda.max_memory_reserved(device),
             torch.cuda.get_device_properties(device).total_memory,
         )
-    memory = psutil.virtual_memory().total
     try:
         import resource
     except ImportError:  # on Windows
+        import psutil  # type: ignore[import-untyped]
+
+        memory = psutil.virtual_memory().total
         return psutil.Process().memory_info().peak_wset, memory
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
     return peak * (1 if sys.platform == 'darwin' else 1024), memory
