@@ -36,7 +36,7 @@ DEV = [
 
 def version() -> str:
     """Reads the version without importing the package, which needs mmengine."""
-    source = (ROOT / 'mmmsmlp' / 'version.py').read_text()
+    source = (ROOT / 'mmmsmlp' / 'version.py').read_text(encoding='utf-8')
     return re.search(r"__version__ = '(.+)'", source).group(1)
 
 
@@ -68,7 +68,7 @@ setup(
     version=version(),
     description='MS-MLP backbones for detection, segmentation and classification '
     'with OpenMMLab',
-    long_description=readme.read_text() if readme.exists() else '',
+    long_description=readme.read_text(encoding='utf-8') if readme.exists() else '',
     long_description_content_type='text/markdown',
     author='The mmmsmlp authors',
     license='Apache-2.0',
@@ -76,7 +76,7 @@ setup(
     packages=find_packages(include=['mmmsmlp', 'mmmsmlp.*']),
     include_package_data=True,
     package_data={'mmmsmlp': ['py.typed']},
-    install_requires=['torch>=2.4', 'numpy'],
+    install_requires=['torch>=2.1', 'numpy'],
     extras_require={
         'det': DET,
         'seg': SEG,

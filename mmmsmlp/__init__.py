@@ -4,11 +4,18 @@ Importing this package registers the backbones by name (``type='mmmsmlp.MSMLP'``
 and loads nothing heavy; the classes themselves load on first use.
 """
 
+import sys
 from importlib import import_module
 from typing import Any
 
-from . import registry  # noqa: F401  its child registries make the names resolvable
+from .mmcv_ops.finder import stand_in
 from .version import __version__
+
+# `python -m mmmsmlp doctor` must run where mmengine or torch cannot be imported.
+if sys.argv[:2] != ['-m', 'doctor'] or sys.orig_argv[-len(sys.argv)] != __name__:
+    from . import registry  # noqa: F401  its children make the names resolvable
+
+stand_in()  # for mmcv._ext, where mmcv has no compiled operators
 
 _LAZY = {
     'FocalTransformer': 'mmmsmlp.models',

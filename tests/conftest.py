@@ -10,6 +10,7 @@ import pytest
 pytest.register_assert_rewrite('tests.helpers')
 pytest_plugins = ['tests.helpers.fixtures']
 
+WINDOWS = sys.platform == 'win32'
 FAST_LIMIT = 60  # seconds for one test of the fast tier; the usual one takes 0.05
 
 
@@ -24,8 +25,10 @@ def pytest_collection_modifyitems(config, items):
         if 'trained' in getattr(item, 'fixturenames', ()):  # it runs tools/train.py
             item.add_marker('full')
         needs_root = item.get_closest_marker('root')
-        if needs_root and os.getuid() != 0:
+        if needs_root and (WINDOWS or os.getuid() != 0):
             item.add_marker(pytest.mark.skip(f'needs root for {needs_root.args[0]}'))
+        if WINDOWS and _needs_posix(item):
+            item.add_marker(pytest.mark.skip('bash, links and signals are POSIX'))
     left_out = _left_out(config)
     kept, others = [], []
     for item in items:
@@ -36,6 +39,11 @@ def pytest_collection_modifyitems(config, items):
     if config.getoption('--fast'):
         for item in items:
             item.add_marker(pytest.mark.timeout(FAST_LIMIT))
+
+
+def _needs_posix(item) -> bool:
+    marked = item.get_closest_marker('posix')
+    return bool(marked) or 'run_shell' in getattr(item, 'fixturenames', ())
 
 
 def _left_out(config) -> set[str]:

@@ -6,6 +6,7 @@ Two clones side by side then never run each other's code, and nothing is install
 import os
 import sys
 from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
 
 _root = Path(__file__).resolve().parents[1]
@@ -16,6 +17,10 @@ if (_root / 'mmmsmlp' / '__init__.py').is_file():
     os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, _paths))
 
 _missing = [name for name in ('torch', 'mmengine', 'mmcv') if find_spec(name) is None]
+for _stream in sys.stdout, sys.stderr:
+    if isinstance(_stream, TextIOWrapper):  # a name that the console lacks is no error
+        _stream.reconfigure(errors='backslashreplace')
+
 if _missing:
     print(
         f'error: {sys.executable} has no {", ".join(_missing)}; activate the '

@@ -79,7 +79,8 @@ def main() -> None:
             logging.disable(logging.NOTSET)
     if args.out:  # first: minutes of measuring stand in it
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(result, indent=1) + '\n')
+        text = json.dumps(result, indent=1) + '\n'
+        Path(args.out).write_text(text, encoding='utf-8')
     try:
         print(report.machine_line(result['machine']))
         for table in report.tables(result['results']):
@@ -98,7 +99,7 @@ def main() -> None:
 def read_result(path: str) -> dict:
     """Read what ``--out`` wrote."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         raise BadInput(f'{path} is no result that --out wrote: {error}') from error
 

@@ -1,14 +1,8 @@
 #!/usr/bin/env bash
-# Evaluate CHECKPOINT with GPUS processes on this node:
+# Evaluate CHECKPOINT with GPUS processes on this node; PYTHON names the interpreter:
 #
 #   tools/dist_test.sh CONFIG CHECKPOINT GPUS [arguments of tools/test.py]
 #
-# Several nodes, a CPU, another interpreter: see tools/dist_train.sh.
+# See tools/dist_test.py, which it runs.
 set -euo pipefail
-
-usage='usage: tools/dist_test.sh CONFIG CHECKPOINT GPUS [arguments of tools/test.py]'
-[[ $# -ge 3 ]] || { echo "$usage" >&2; exit 2; }
-
-# shellcheck source=tools/_dist.sh
-source "$(dirname "${BASH_SOURCE[0]}")/_dist.sh"
-start "$3" test.py "$1" "$2" "${@:4}"
+exec "${PYTHON:-python}" "$(dirname "${BASH_SOURCE[0]}")/dist_test.py" "$@"

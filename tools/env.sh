@@ -9,17 +9,27 @@
 # $MMMSMLP_ENV_ROOT (default ~/.cache/mmmsmlp). The checkout is never installed into
 # it: callers put their own checkout first on PYTHONPATH.
 #
-# MMMSMLP_PYTHON names the interpreter to build with; PIP_FIND_LINKS is honoured;
-# CUDA_VISIBLE_DEVICES= (empty) asks for a CPU build on a machine with a GPU.
+# MMMSMLP_STACK=upstream takes OpenMMLab's own releases on torch 2.1.2 instead of the
+# maintained ones on torch 2.11, and MMMSMLP_PYTHON names the interpreter to build with.
+# mmcv's operators are torchvision's (python -m mmmsmlp mmcv-ops) and need no compiler;
+# MMMSMLP_COMPILE_MMCV=1 builds mmcv's own, and a wheel of them in PIP_FIND_LINKS is
+# taken. CUDA_VISIBLE_DEVICES= (empty) asks for a CPU build on a machine with a GPU.
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 purpose=${1:-run}
 env_root=${MMMSMLP_ENV_ROOT:-${XDG_CACHE_HOME:-$HOME/.cache}/mmmsmlp}
+stack=${MMMSMLP_STACK:-maintained}
+pins=$repo/requirements/$stack
 disk_needed_gb=12     # the environment 6, its downloads 3, and those in pip's cache 3
 [[ -z ${PIP_NO_CACHE_DIR:-} ]] || disk_needed_gb=9
-supported_pythons='3.10 3.11 3.12 3.13'
-cuda_major=13         # of the pinned torch wheel
+case $stack in  # Pythons, the preferred first; CUDA of the torch wheel
+    maintained) pythons='3.11 3.12 3.10 3.13' cuda=13.0 ;;
+    upstream) pythons='3.10 3.11' cuda=12.1 ;;
+    *) printf "error: MMMSMLP_STACK is '%s'; set it to maintained or upstream\n" \
+           "$stack" >&2
+       exit 2 ;;
+esac
 problems=0
 
 say() { printf 'env: %s\n' "$*" >&2; }
@@ -55,7 +65,7 @@ candidate_pythons() {
         return
     fi
     local name version
-    for version in 3.11 3.12 3.10 3.13; do
+    for version in $pythons; do
         command -v "python$version" || true
         for name in "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python; do
             [[ -x $name ]] && printf '%s\n' "$name"
@@ -71,7 +81,7 @@ find_python() {
         # A pyenv shim of a version that is not selected fails here and is passed by.
         minor=$("$python" -c 'import sys
 print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
-        if [[ " $supported_pythons " != *" $minor "* ]]; then
+        if [[ " $pythons " != *" $minor "* ]]; then
             seen+=" $python ($minor)"
         elif "$python" -c 'import venv, ensurepip' 2>/dev/null; then
             printf '%s %s\n' "$minor" "$python"
@@ -80,10 +90,10 @@ print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
             seen+=" $python ($minor, without venv)"
         fi
     done < <(candidate_pythons)
-    problem "no usable Python ${supported_pythons// /, }; found:${seen:- none}." \
-        'Install one with its venv module and headers (Debian, Ubuntu: apt-get' \
-        'install python3.11 python3.11-venv python3.11-dev; or: pyenv install 3.11),' \
-        'or name one in MMMSMLP_PYTHON.'
+    problem "no usable Python ${pythons// /, }; found:${seen:- none}." \
+        'Install one with its venv module (Debian, Ubuntu: apt-get install' \
+        'python3.11 python3.11-venv; or: pyenv install 3.11), or name one in' \
+        'MMMSMLP_PYTHON.'
     return 1
 }
 
@@ -92,16 +102,28 @@ wants_cuda() {
         nvidia-smi -L >/dev/null 2>&1
 }
 
-# Is a wheel of the pinned mmcv for this Python in a folder of PIP_FIND_LINKS?
+# Is a compiled wheel of the pinned mmcv for this Python in a folder of PIP_FIND_LINKS?
 has_mmcv_wheel() {
-    local folder wheel version
-    version=$(sed -n 's/^onedl-mmcv==//p' "$repo/requirements/mmcv.txt")
+    local folder wheel name=${mmcv//-/_}
     for folder in ${PIP_FIND_LINKS:-}; do
-        for wheel in "${folder#file://}"/onedl_mmcv-"$version"-cp"${minor/./}"-*.whl; do
+        for wheel in "${folder#file://}/${name/==/-}-cp${minor/./}"-*.whl; do
             [[ -e $wheel ]] && return
         done
     done
     return 1
+}
+
+# Whose operators mmcv gets: pure (ours), wheel, compiled-cpu or compiled-cuda.
+choose_operators() {
+    if has_mmcv_wheel; then
+        printf 'wheel\n'
+    elif [[ ${MMMSMLP_COMPILE_MMCV:-0} == 0 ]]; then
+        printf 'pure\n'
+    elif wants_cuda; then
+        printf 'compiled-cuda\n'
+    else
+        printf 'compiled-cpu\n'
+    fi
 }
 
 # --- what cannot work is said before anything is built ---------------------------
@@ -109,14 +131,15 @@ has_mmcv_wheel() {
 check_compiler() {
     local compiler=${CXX:-c++}
     if ! echo 'int main() {}' | $compiler -x c++ -c - -o /dev/null 2>/dev/null; then
-        problem "no working C++ compiler ('$compiler'), and mmcv is built from" \
-            'source. Install one (Debian, Ubuntu: apt-get install g++; Fedora: dnf' \
-            'install gcc-c++), or name a folder with a wheel of it in PIP_FIND_LINKS.'
+        problem "no working C++ compiler ('$compiler'), which MMMSMLP_COMPILE_MMCV" \
+            'takes. Install one (Debian, Ubuntu: apt-get install g++; Fedora: dnf' \
+            'install gcc-c++), or unset it: nothing else needs one.'
     fi
     if ! "$python" -c 'import os, sysconfig
 os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))' 2>/dev/null; then
-        problem "$python has no headers (Python.h), and mmcv is built from source." \
-            "Install them (Debian, Ubuntu: apt-get install python$minor-dev)."
+        problem "$python has no headers (Python.h), which MMMSMLP_COMPILE_MMCV takes." \
+            "Install them (Debian, Ubuntu: apt-get install python$minor-dev), or" \
+            'unset it: nothing else needs them.'
     fi
 }
 
@@ -130,11 +153,11 @@ check_nvcc() {
     fi
     release=$("$nvcc" --version 2>/dev/null |
         sed -n 's/.*release \([0-9]*\.[0-9]*\).*/\1/p') || true
-    [[ $release == "$cuda_major".* ]] && return
+    [[ $release == "${cuda%.*}".* ]] && return
     problem "this machine has an NVIDIA GPU, but nvcc is ${release:-missing}, and" \
-        "building mmcv's CUDA operators for the pinned torch takes CUDA" \
-        "$cuda_major.0. Install that toolkit and set CUDA_HOME to it, or set" \
-        'CUDA_VISIBLE_DEVICES= (empty) to build and run on the CPU.'
+        "building mmcv's CUDA operators for the pinned torch takes CUDA $cuda." \
+        'Install that toolkit and set CUDA_HOME to it, unset MMMSMLP_COMPILE_MMCV, or' \
+        'set CUDA_VISIBLE_DEVICES= (empty) to build and run on the CPU.'
 }
 
 check_disk() {
@@ -148,10 +171,8 @@ check_disk() {
 }
 
 preflight() {
-    if ! has_mmcv_wheel; then
-        check_compiler
-        if [[ $flavour == cuda ]]; then check_nvcc; fi
-    fi
+    if [[ $operators == compiled-* ]]; then check_compiler; fi
+    if [[ $operators == compiled-cuda ]]; then check_nvcc; fi
     check_disk
     if ((problems)); then
         say 'nothing was built'
@@ -187,17 +208,26 @@ step() {
 install() { "$env/bin/python" -m pip --disable-pip-version-check install "$@"; }
 
 # shellcheck disable=SC2329  # step calls it
-build_mmcv() {
+compile_mmcv() {
     local memory_gb jobs
     memory_gb=$(awk '/MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)
     # A compiler process of this build takes up to 2 GB.
     jobs=$((memory_gb / 2 < $(nproc) ? memory_gb / 2 : $(nproc)))
-    # Without the cache: a wheel there may be built against another torch.
     export CFLAGS="${CFLAGS:-} -g0" MMCV_WITH_OPS=1 FORCE_CUDA=0
     export MAX_JOBS=${MAX_JOBS:-$((jobs > 0 ? jobs : 1))}
-    if [[ $flavour == cuda ]]; then FORCE_CUDA=1; else export CUDA_VISIBLE_DEVICES=; fi
-    install --no-cache-dir --no-build-isolation --no-deps \
-        -r "$repo/requirements/mmcv.txt"
+    if [[ $operators == *cuda ]]; then FORCE_CUDA=1; else export CUDA_VISIBLE_DEVICES=; fi
+    install --no-cache-dir --no-build-isolation --no-deps "$mmcv"
+}
+
+# Without pip's cache: a wheel there may be compiled against another torch.
+# shellcheck disable=SC2329  # step calls it
+install_mmcv() {
+    case $operators in
+        compiled-*) compile_mmcv ;;
+        wheel) install --no-cache-dir --no-deps "$mmcv" ;;
+        pure) MMCV_WITH_OPS=0 install --no-cache-dir --no-deps "$pure_mmcv" &&
+            "$env/bin/python" "$repo/tools/mmcv_ops.py" install ;;
+    esac
 }
 
 # mmcv and imaug ask for both builds of OpenCV. They share one folder, and the
@@ -205,7 +235,7 @@ build_mmcv() {
 # shellcheck disable=SC2329  # step calls it
 keep_headless_opencv() {
     install --force-reinstall --no-deps \
-        "$(grep ^opencv-python-headless "$repo/requirements/stack.txt")"
+        "$(grep ^opencv-python-headless "$pins/stack.txt")"
 }
 
 make_env() {
@@ -216,18 +246,16 @@ make_env() {
     export TMPDIR=$env.tmp  # /tmp may be a small one in memory
     : >"$log"
     step '1/5 an empty virtual environment' "$python" -m venv "$env"
-    step '2/5 torch (some 3 GB of downloads, once)' \
-        install -r "$repo/requirements/build.txt"
+    step '2/5 torch (some 3 GB of downloads, once)' install -r "$pins/build.txt"
     step '3/5 the toolboxes and the test tools' install --no-build-isolation \
-        -r "$repo/requirements/build.txt" -r "$repo/requirements/stack.txt" \
-        -r "$repo/requirements/tests.txt"
-    if has_mmcv_wheel; then
-        step '4/5 mmcv, from the wheel in PIP_FIND_LINKS' build_mmcv
-    else
-        say 'mmcv has no wheel and is compiled: 5 to 9 minutes on two cores without' \
-            'CUDA, longer with. PIP_FIND_LINKS=FOLDER would take a wheel from there.'
-        step "4/5 mmcv with $flavour operators, from source" build_mmcv
-    fi
+        -r "$pins/build.txt" -r "$pins/stack.txt" -r "$repo/requirements/tests.txt"
+    case $operators in
+        pure) step '4/5 mmcv, with operators by torchvision' install_mmcv ;;
+        wheel) step '4/5 mmcv, from the wheel in PIP_FIND_LINKS' install_mmcv ;;
+        *) say "compiling mmcv's operators takes 5 to 25 minutes on two cores without" \
+               'CUDA, longer with'
+           step "4/5 mmcv with ${operators#*-} operators, from source" install_mmcv ;;
+    esac
     step '5/5 OpenCV without a display, and a check of the whole' keep_headless_opencv
     step '    importing everything once' \
         "$env/bin/python" "$repo/tools/check_env.py" tests --import
@@ -236,25 +264,41 @@ make_env() {
     say "made $env in $((SECONDS / 60)) min $((SECONDS % 60)) s"
 }
 
+# macOS has neither sha256sum nor flock of its own.
+checksum() {
+    if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi |
+        cut -c1-12
+}
+
+# Keeps a second start waiting while the first makes the environment.
+lock() {
+    command -v flock >/dev/null || return 0
+    flock -n 9 || { say "another start is making $env; waiting for it"; flock 9; }
+}
+
 is_complete() { [[ -e $env/.complete ]] && "$env/bin/python" -c '' 2>/dev/null; }
 
 main() {
-    try_activated && return
+    # A stack that was asked for by name is not looked for in another environment.
+    if [[ -z ${MMMSMLP_STACK:-} ]]; then try_activated && return; fi
     unset PYTHONPATH PYTHONHOME  # neither may leak into what pip sees as installed
     export PIP_USER=0
 
-    local found python minor flavour=cpu key env log
+    local found python minor mmcv pure_mmcv operators key env log
     found=$(find_python) || exit 2
     read -r minor python <<<"$found"
-    if wants_cuda; then flavour=cuda; fi
-    key=$(sed 's/ *#.*//' "$repo"/requirements/*.txt | sha256sum | cut -c1-12)
-    env=$env_root/env-$key-py$minor-$flavour
+    pure_mmcv=$(grep '==' "$pins/mmcv.txt")
+    mmcv=${pure_mmcv/-lite/}
+    operators=$(choose_operators)
+    key=$(sed 's/ *#.*//' "$pins"/*.txt "$repo/requirements/tests.txt" | checksum)
+    env=$env_root/env-$key-py$minor-$stack
+    if [[ $operators != pure ]]; then env+=-$operators; fi
 
     if ! is_complete; then
         preflight
         mkdir -p "$env_root"
         exec 9>"$env.lock"
-        flock -n 9 || { say "another start is making $env; waiting for it"; flock 9; }
+        lock
         if ! is_complete; then make_env; fi
         exec 9>&-
     fi

@@ -7,6 +7,7 @@ from glob import glob
 from pathlib import Path
 
 import cv2
+import torch
 from mmcv import imread, imwrite
 from mmengine.device import get_device
 from numpy import unique
@@ -16,7 +17,8 @@ from mmmsmlp.checkpoints import peek_checkpoint
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import mends
 from mmmsmlp.run.config import building, check_is_experiment, load_config
-from mmmsmlp.run.entry import run_tool
+from mmmsmlp.run.console import Console, open_console
+from mmmsmlp.run.entry import add_quiet, run_tool
 from mmmsmlp.run.launch import replace_sync_bn
 from mmmsmlp.run.preflight import check_classes
 
@@ -31,14 +33,35 @@ def parse_args() -> argparse.Namespace:
     add('weights', help='checkpoint of the whole model')
     add('--out-dir', default='outputs', help='default: %(default)s')
     add(
-        '--score-thr', type=float, default=0.3,
+        '--score-thr', type=fraction, default=0.3,
         help='detection: draw and count boxes above it',
     )  # fmt: skip
-    add('--device', help='such as cuda:0 or cpu; default: the GPU')
+    add('--device', type=device, help='such as cuda:0 or cpu; default: the GPU')
     add(
         '--no-save-pred', action='store_true', help='detection, segmentation: draw only'
     )
+    add_quiet(parser)
     return parser.parse_args()
+
+
+def fraction(text: str) -> float:
+    """Read a score, as the ``type`` of an argument."""
+    if not 0 <= (value := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f'must be from 0 to 1, got {text}')
+    return value
+
+
+def device(text: str) -> str:
+    """Check that a device is there, as the ``type`` of an argument."""
+    try:
+        torch.empty(1, device=text)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).partition('\n')[0]
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not there ({reason}); choose one of '
+            + ', '.join(dict.fromkeys([get_device(), 'cpu']))
+        ) from error
+    return text
 
 
 def find_images(source: str) -> list[str]:
@@ -54,7 +77,9 @@ def find_images(source: str) -> list[str]:
         found = [p for p in map(Path, names) if p.suffix.lower() in SUFFIXES]
         found = sorted(p for p in found if p.is_file())
     if not found:
-        raise BadInput(f'there is no image at {source}')
+        raise BadInput(
+            f'there is no image at {source} (a file, or {", ".join(sorted(SUFFIXES))})'
+        )
     first = {}
     for p in found:
         if first.setdefault(p.stem, p) != p:
@@ -91,8 +116,8 @@ def segmentor(cfg, args) -> Callable[[str], str]:
     from mmseg.apis import MMSegInferencer
 
     check_classes(cfg, args.weights)
-    options = dict(device=args.device, show_progress=False)
-    inferencer = MMSegInferencer(cfg, args.weights, **options)
+    inferencer = MMSegInferencer(cfg, args.weights, device=args.device)
+    inferencer.show_progress = False  # no argument of upstream's mmseg
     names = inferencer.model.dataset_meta['classes']
 
     def draw(image: str) -> str:
@@ -128,8 +153,7 @@ def classifier(cfg, args) -> Callable[[str], str]:
 INFERENCERS = {'mmdet': detector, 'mmseg': segmentor, 'mmpretrain': classifier}
 
 
-def main() -> None:
-    args = parse_args()
+def demo(args: argparse.Namespace, console: Console) -> None:
     args.device = args.device or get_device()
     cfg = load_config(args.config)
     check_is_experiment(cfg, 'default_scope', 'model')
@@ -140,9 +164,11 @@ def main() -> None:
             + ', '.join(INFERENCERS)
         )
     images = find_images(args.input)
+    console.log_to(args.out_dir)
     mends.install(complete=True)
     peek_checkpoint(args.weights)
     replace_sync_bn(cfg)
+    console.progress('building the model')
     with building(cfg.filename):
         draw = INFERENCERS[scope](cfg, args)
     for image in images:
@@ -152,8 +178,14 @@ def main() -> None:
             if is_readable(image):
                 raise
             raise BadInput(f'{image} is no image that can be read') from error
-        print(f'{image}: {found}', flush=True)
-    print(f'drawn into {Path(args.out_dir) / "vis"}')
+        console.say(f'{image}: {found}')
+    console.say(f'drawn into {Path(args.out_dir) / "vis"}')
+
+
+def main() -> None:
+    args = parse_args()
+    with open_console(args.quiet) as console:
+        demo(args, console)
 
 
 if __name__ == '__main__':

@@ -45,10 +45,20 @@ def start(args: argparse.Namespace, folder: Path, *more: str) -> subprocess.Pope
     if args.cfg_options:
         more = (*more, '--cfg-options', *args.cfg_options)
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / 'output.txt', 'a') as output:
+    with open(folder / 'output.txt', 'a', encoding='utf-8') as output:
         return subprocess.Popen(
             [*command, *more], stdout=output, stderr=output, start_new_session=True
         )
+
+
+def kill_group(process: subprocess.Popen) -> None:
+    """Kill a process and what it has started."""
+    if sys.platform == 'win32':
+        command = ['taskkill', '/F', '/T', '/PID', str(process.pid)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def last_checkpoint(folder: Path) -> tuple[str, dict]:
@@ -61,7 +71,7 @@ def last_checkpoint(folder: Path) -> tuple[str, dict]:
 
 def scores(folder: Path) -> dict[str, str]:
     """The metrics of the last evaluation, from the log."""
-    lines = (folder / 'output.txt').read_text().split('\n')
+    lines = (folder / 'output.txt').read_text(encoding='utf-8').split('\n')
     last = [line for line in lines if '(val)' in line][-1:]
     return dict(re.findall(r'(\w+/\w+): (-?[\d.]+)', ''.join(last)))
 
@@ -78,8 +88,7 @@ def kill_and_resume(args: argparse.Namespace, folder: Path) -> int:
                 raise SystemExit(f'error: a start failed, see {folder}/output.txt')
             break  # training ended first
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            kill_group(process)
         killed += 1
         name, content = last_checkpoint(folder)
         steps = content['meta']['iter']

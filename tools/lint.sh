@@ -24,6 +24,7 @@ lint() { # TOOL [arguments]
 
 lint ruff check .
 lint ruff format --check .
+lint ruff check --preview --select PLW1514 mmmsmlp tools setup.py  # encodings
 lint shellcheck --external-sources tools/*.sh .ci/run
 lint mypy
 exit "$failed"

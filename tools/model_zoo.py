@@ -17,7 +17,7 @@ def main() -> None:
     for name, text in pages().items():
         path = ROOT / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding='utf-8')
         print(path)
 
 

@@ -7,15 +7,12 @@ import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import peek_checkpoint
 from mmmsmlp.run import mends, switches
 from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
+from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
-from mmmsmlp.run.preflight import (
-    check_classes,
-    check_data_paths,
-    check_dataset_classes,
-    check_labels,
-)
+from mmmsmlp.run.preflight import check_classes, check_data_paths, check_dataset_classes
 from mmmsmlp.run.training_checks import fit_workers
+from mmmsmlp.run.vet import vet_data
 
 NEEDED = ('default_scope', 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
 
@@ -32,11 +29,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = parse_args()
+def test(args: argparse.Namespace, console: Console) -> None:
     cfg = load_config(args.config, args.cfg_options)
     check_is_experiment(cfg, *NEEDED)
     switches.use_work_dir(cfg, args.work_dir)
+    console.log_to(cfg.work_dir)
     mends.install(complete=True)
     switches.check_out_files(args.out, args.metrics)
     if args.tta:
@@ -53,8 +50,10 @@ def main() -> None:
         cfg.pop(sharding, None)
     cfg.load_from, cfg.resume = args.checkpoint, False
     notices += set_up_processes(cfg, args.launcher, args.local_rank)
+    console.progress('reading the data, building the model')
+    notices += vet_data(cfg, ('test',), args.data_check, args.checkpoint)
     runner = build_runner(cfg, 'test')
-    check_labels(runner, args.checkpoint)
+    console.watch(runner)
     for notice in notices:
         runner.logger.info(notice)
     if args.out:
@@ -62,6 +61,12 @@ def main() -> None:
     metrics = runner.test()
     if args.metrics:
         switches.write_metrics(metrics, args.metrics)
+
+
+def main() -> None:
+    args = parse_args()
+    with open_console(args.quiet) as console:
+        test(args, console)
 
 
 if __name__ == '__main__':

@@ -7,9 +7,11 @@ import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import peek_checkpoint
 from mmmsmlp.run import curves, mends, preflight, switches, training_checks
 from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
+from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
 from mmmsmlp.run.metric_names import check_metric_names
+from mmmsmlp.run.vet import vet_data
 from mmmsmlp.run.weights import use_pretrained
 
 NEEDED = ('default_scope', 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -48,11 +50,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = parse_args()
+def train(args: argparse.Namespace, console: Console) -> None:
     cfg = load_config(args.config, args.cfg_options)
     check_is_experiment(cfg, *NEEDED)
     switches.use_work_dir(cfg, args.work_dir)
+    console.log_to(cfg.work_dir)
     notices = [mends.keep_two(cfg)]
     if args.amp:
         switches.use_amp(cfg, args.amp)
@@ -74,13 +76,22 @@ def main() -> None:
     if args.pretrained:
         notices.append(use_pretrained(cfg, args.pretrained))
     notices += set_up_processes(cfg, args.launcher, args.local_rank)
+    notices += vet_data(cfg, ('train', 'val'), args.data_check)
     training_checks.check_batch_of_one(cfg)
     mends.remove_parts(cfg.work_dir)
+    console.progress('building the model, reading the data')
     runner = build_runner(cfg, 'train', 'val')
     notices += training_checks.look_ahead(runner)
+    console.watch(runner)
     for notice in filter(None, notices):
         runner.logger.info(notice)
     runner.train()
+
+
+def main() -> None:
+    args = parse_args()
+    with open_console(args.quiet) as console:
+        train(args, console)
 
 
 if __name__ == '__main__':

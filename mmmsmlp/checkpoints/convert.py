@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import CheckpointError, GeometryError
-from ..geometry import MARK, Geometry, check_geometry, holds_mix_weights
+from ..geometry import MARK, Geometry, holds_mix_weights
 from .keys import HEAD, Found, to_own_names
 from .load import count_by_part
 from .read import FileName, local_file, read_checkpoint
@@ -146,8 +146,12 @@ def _geometry(
             f"{error}. They are SHIFT_DIST of the file's own config; --shift-dist "
             'takes others'
         ) from error
-    if not found.family:  # the mark in the file, not what its layout implies
-        check_geometry(stated, found.tensors if known else {})
+    # A mark in the file binds, not what its layout implies.
+    if not found.family and known and stated != known:
+        raise GeometryError(
+            f'the file says that it was trained as {known}, the options say '
+            f'{stated}; leave out --geometry and --shift-dist'
+        )
     return stated
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import errno
 import hashlib
 import os
 import re
@@ -9,11 +10,12 @@ import tarfile
 import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import torch
 
@@ -116,7 +118,7 @@ def local_file(path: FileName) -> Path:
         return _downloaded(str(path))
     cure = 'download it first and give the local file'
     if scheme == 'file':
-        cure = f'give the path alone: {parts.path}'
+        cure = f'give the path alone: {url2pathname(parts.path)}'
     elif scheme == 'http':
         cure = f'give its https address, or {cure}'
     raise CheckpointError(
@@ -136,16 +138,29 @@ def _downloaded(address: str) -> Path:
         return file
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / f'.{file.name}.lock', 'w') as lock:
-            with suppress(ImportError):  # on Windows
-                import fcntl
-
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        with open(folder / f'.{file.name}.lock', 'wb') as lock:
+            _wait_for(lock)
             if not file.exists():
                 torch.hub.download_url_to_file(address, str(file))
     except (OSError, ValueError, HTTPException) as error:
         raise CheckpointError(f'{address} cannot be downloaded: {error}') from error
     return file
+
+
+def _wait_for(lock: IO) -> None:
+    """Wait until no other process holds the open file; closing it lets go."""
+    try:
+        import fcntl
+    except ImportError:  # on Windows
+        import msvcrt
+
+        while True:
+            try:  # for ten seconds
+                return msvcrt.locking(lock.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore
+            except OSError as error:
+                if error.errno != errno.EDEADLK:
+                    raise
+    fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def _existing_file(file: Path) -> Path:

@@ -1,6 +1,7 @@
 """Atomic writing: a file appears complete or not at all."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,10 +31,26 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield part
             with part.open('rb+') as file:
                 os.fsync(file)  # else a machine that stops could keep the name alone
-            os.replace(part, path)
+            _rename(part, path)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise CheckpointError(
             f'{path} cannot be written: {error.strerror or error}'
         ) from error
+
+
+def _rename(part: Path, path: Path) -> None:
+    """Replace a file, which Windows refuses while another program has it open.
+
+    Virus scanners and indexers let go soon, a viewer does not.
+    """
+    for wait in (0.1, 0.2, 0.4, 0.8, None):
+        try:
+            return os.replace(part, path)
+        except PermissionError as error:
+            if wait is None:
+                raise PermissionError(
+                    error.errno, 'it is open in another program, or protected; close it'
+                ) from error
+            time.sleep(wait)

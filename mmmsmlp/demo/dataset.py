@@ -72,7 +72,8 @@ def make_demo_data(
     try:
         for split in SPLITS:
             _write_split(partial, split, meta)
-        (partial / META).write_text(json.dumps(meta, indent=1) + '\n')
+        text = json.dumps(meta, indent=1) + '\n'
+        (partial / META).write_text(text, encoding='utf-8')
         partial.chmod(0o755)
         _publish(partial, out, meta)
     finally:
@@ -101,7 +102,7 @@ def _is_complete(out: Path, meta: dict) -> bool:
         return False
     cure = 'delete it or choose another folder'
     try:
-        found = json.loads((out / META).read_text())
+        found = json.loads((out / META).read_text(encoding='utf-8'))
     except (OSError, ValueError):
         raise DemoDataError(f'{out} exists and is no demo dataset; {cure}') from None
     if found != meta:
@@ -126,6 +127,8 @@ def _names(meta: dict) -> Iterator[str]:
 def _publish(partial: Path, out: Path, meta: dict) -> None:
     """Give the finished folder its name."""
     try:
+        if out.is_dir():  # an empty one, which Windows would not replace
+            out.rmdir()
         partial.rename(out)
     except OSError:
         # Another process may have finished the same dataset first.
@@ -163,7 +166,8 @@ def _write_split(root: Path, split: str, meta: dict) -> None:
             for i, name in enumerate(CLASSES)
         ],
     }
-    (root / 'annotations' / f'{split}.json').write_text(json.dumps(document))
+    path = root / 'annotations' / f'{split}.json'
+    path.write_text(json.dumps(document), encoding='utf-8')
 
 
 def _annotation(instance: Instance, number: int, image_id: int) -> dict:

@@ -74,7 +74,7 @@ def _spoilt(tensor: Tensor) -> bool:
 class ExpectedMetricsHook(Hook):
     """Refuses to go on where a metric that the config waits for never comes.
 
-    mmengine ends in a KeyError for ``save_best``, and lets early stopping wait for ever.
+    mmengine ends in a KeyError for ``save_best``; early stopping waits for ever.
     """
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:

@@ -158,7 +158,8 @@ def _to_buffer(saved: Any) -> Any:
 PACKAGES = (
     *('torchvision', 'numpy'),
     *('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmsegmentation'),
-    *('onedl-mmpretrain', 'mmengine', 'mmcv', 'mmdet', 'mmsegmentation', 'mmpretrain'),
+    *('onedl-mmpretrain', 'mmengine', 'mmcv', 'mmcv-lite', 'mmdet', 'mmsegmentation'),
+    'mmpretrain',
 )
 
 
@@ -175,7 +176,8 @@ class RunRecordHook(Hook):
         """Write the file; process 0 alone."""
         if is_main_process():
             path = Path(runner.log_dir) / 'run.json'
-            path.write_text(json.dumps(_record(runner), indent=1) + '\n')
+            record = json.dumps(_record(runner), indent=1)
+            path.write_text(record + '\n', encoding='utf-8')
 
 
 def _record(runner: Runner) -> dict:
@@ -223,7 +225,7 @@ def _commit() -> str | None:
         return None
     git = ['git', '-C', str(root)]
     try:
-        commit = subprocess.check_output([*git, 'rev-parse', 'HEAD'], text=True).strip()
+        commit = subprocess.check_output([*git, 'rev-parse', 'HEAD']).decode().strip()
         changed = subprocess.check_output([*git, 'status', '--porcelain', '-uno'])
     except (OSError, subprocess.CalledProcessError):
         return None

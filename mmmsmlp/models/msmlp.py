@@ -12,7 +12,7 @@ from ..geometry import Geometry
 from ..ops import channel_mlp, mix_shift
 from ..ops.mixshift.reference import compose_mix_shift
 from ..ops.mixshift.spec import Groups
-from ..ops.torch_private import are_plain
+from ..ops.torch_private import are_plain, is_compiling
 from ..registry import MODELS
 from .pyramid import (
     LayerNorm2d,
@@ -212,7 +212,7 @@ class MixShift(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         groups = self.groups
-        if not torch.compiler.is_compiling() and not torch.jit.is_tracing():
+        if not is_compiling() and not torch.jit.is_tracing():
             tell_of_wrapping(groups.distances, x.shape[-2:])
         convs = *self.horizontal, *self.vertical
         if (

@@ -20,7 +20,7 @@ from .. import checkpoints
 from ..geometry import Geometry, check_geometry
 from ..ops.derivatives import layer_norm
 from ..ops.memory_format import is_contiguous, norm_to_contiguous, norms_in_pieces
-from ..ops.torch_private import are_plain, is_transformed
+from ..ops.torch_private import are_plain, is_compiling, is_transformed
 
 NUM_STAGES = 4
 Layer = TypeVar('Layer', bound=nn.Module)
@@ -312,7 +312,7 @@ def pad_to_multiple(x: Tensor, divisor: int) -> Tensor:
     bottom = (height + divisor - 1) // divisor * divisor - height
     right = (width + divisor - 1) // divisor * divisor - width
     # A compiled or exported graph always pads, so that one graph serves every size.
-    if torch.compiler.is_compiling() or bottom or right:
+    if is_compiling() or bottom or right:
         x = F.pad(x, (0, right, 0, bottom))
     return x
 

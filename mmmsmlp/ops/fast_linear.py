@@ -1,5 +1,8 @@
 """A linear layer by the faster of PyTorch's two libraries for a CPU, with GELU."""
 
+import faulthandler
+import os
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -45,3 +48,20 @@ def _takes(x: Tensor) -> bool:
         and not torch.is_grad_enabled()
         and onednn_is_on()
     )
+
+
+def _give_signals_a_stack() -> None:
+    """Let Python's signal handlers run on a stack of their own in this thread.
+
+    oneDNN's products up to 3.11.1 point the stack pointer into the heap, where a signal
+    (Ctrl-C, the end of a loader's worker) then overwrites what lies below
+    (uxlfoundation/oneDNN#4845). The standard library sets such a stack up in
+    faulthandler alone, which keeps it when disabled again.
+    """
+    if os.name == 'posix' and not faulthandler.is_enabled():
+        faulthandler.enable(2)
+        faulthandler.disable()
+
+
+if ONEDNN_LINEAR is not None:
+    _give_signals_a_stack()

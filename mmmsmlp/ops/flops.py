@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
-from torch.utils.flop_counter import register_flop_formula
 
-from .torch_private import ONEDNN_LINEAR
+from .torch_private import ONEDNN_LINEAR, register_flops
 
 Shape = Sequence[int]
 
@@ -23,12 +22,10 @@ def mix_shift_flops(x: Shape, weights: Sequence[Shape]) -> int:
     return 2 * 2 * batch * height * width * filters
 
 
-@register_flop_formula(torch.ops.mmmsmlp.mix_shift)
 def _forward(x: Shape, weights_h: Sequence[Shape], *_: object, **__: object) -> int:
     return mix_shift_flops(x, weights_h)
 
 
-@register_flop_formula(torch.ops.mmmsmlp.mix_shift_backward)
 def _backward(
     grad: Shape, x: Shape, weights_h: Sequence[Shape], *_: object, **__: object
 ) -> int:
@@ -39,5 +36,7 @@ def _linear(x: Shape, weight: Shape, *_: object, **__: object) -> int:
     return 2 * prod(x[:-1]) * prod(weight)
 
 
+register_flops(torch.ops.mmmsmlp.mix_shift, _forward)
+register_flops(torch.ops.mmmsmlp.mix_shift_backward, _backward)
 if ONEDNN_LINEAR is not None:
-    register_flop_formula(ONEDNN_LINEAR)(_linear)
+    register_flops(ONEDNN_LINEAR, _linear)

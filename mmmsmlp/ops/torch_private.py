@@ -4,13 +4,16 @@ Also what they tell: whether operations run as they come, and whether a layer is
 its class says. The operators and models name no private part of PyTorch but these.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as nn_module
+from torch.torch_version import TorchVersion
 from torch.utils import _python_dispatch
 
 # oneDNN's linear layer, which TorchInductor calls too; it has no gradient of its own.
@@ -20,21 +23,39 @@ _functorch_is_active = getattr(
     torch._C, '_are_functorch_transforms_active', lambda: True
 )
 _count_dispatch_modes = getattr(torch._C, '_len_torch_dispatch_stack', lambda: 1)
-_is_batched = getattr(
-    torch._C._functorch, 'is_legacy_batchedtensor', lambda tensor: False
-)
+_dispatch_keys = getattr(torch._C, '_dispatch_keys', None)
 _GLOBAL_HOOKS = [
     hooks
     for name in ('forward', 'forward_pre', 'backward', 'backward_pre')
     if (hooks := getattr(nn_module, f'_global_{name}_hooks', None)) is not None
 ]
 _PLAIN_TENSORS = (nn.Parameter, Tensor, type(None))
+# Before, the question for transforms ends a graph (pytorch/pytorch#134889).
+_COMPILERS_KNOW_TRANSFORMS = TorchVersion(torch.__version__) >= '2.5'
+# Public from PyTorch 2.3 on; compilers know either.
+is_compiling = getattr(torch.compiler, 'is_compiling', None) or (
+    torch._utils.is_compiling
+)
 
 
 def onednn_is_on() -> bool:
     """Whether PyTorch has oneDNN, and the user did not turn it off."""
     mkldnn = torch.backends.mkldnn
     return getattr(mkldnn, 'enabled', True) and mkldnn.is_available()
+
+
+def autocast_dtype(device: str) -> torch.dtype | None:
+    """What autocast computes in on this type of device; None where it is off."""
+    if device == 'meta':  # knows no autocast, and raises when asked for it
+        return None
+    if hasattr(torch, 'get_autocast_dtype'):
+        on = torch.is_autocast_enabled(device)
+        return torch.get_autocast_dtype(device) if on else None
+    if device == 'cpu':  # before PyTorch 2.4 each type had functions of its own
+        on, dtype = torch.is_autocast_cpu_enabled(), torch.get_autocast_cpu_dtype()
+    else:
+        on, dtype = torch.is_autocast_enabled(), torch.get_autocast_gpu_dtype()
+    return dtype if on else None
 
 
 @contextmanager
@@ -55,12 +76,33 @@ def foreach_copy(targets: list[Tensor], sources: list[Tensor]) -> None:
             target.copy_(source)
 
 
+def register_flops(operator: Any, formula: Callable) -> None:
+    """Tell ``torch.utils.flop_counter`` the FLOPs of an operator, from shapes."""
+    counter = import_module('torch.utils.flop_counter')  # loads Triton
+    if not hasattr(counter, 'register_flop_formula'):  # before PyTorch 2.2
+        counter.flop_mapping[operator] = formula
+        return
+    counter.register_flop_formula(operator)(formula)
+    # PyTorch 2.4 files formulas under overloads, and looks for operators.
+    if operator not in counter.flop_registry:
+        counter.flop_registry[operator] = counter.flop_registry[operator.default]
+
+
 def is_transformed() -> bool:
     """Whether a transform of torch.func or forward-mode differentiation is under way.
 
     Operators of our own know neither; compositions of PyTorch's know both.
     """
+    if is_compiling() and not _COMPILERS_KNOW_TRANSFORMS:
+        return False  # an operator of ours then refuses a compiled transform
     return _functorch_is_active() or getattr(forward_ad, '_current_level', 0) >= 0
+
+
+def _is_batched(tensor: Tensor) -> bool:
+    """Whether ``is_grads_batched`` of autograd.grad made it; unknown counts as yes."""
+    if _dispatch_keys is None:
+        return True
+    return _dispatch_keys(tensor).has(torch._C._dispatch_key_parse('Batched'))
 
 
 def is_watched_backward(grad: Tensor) -> bool:
@@ -70,9 +112,7 @@ def is_watched_backward(grad: Tensor) -> bool:
 
 def is_eager() -> bool:
     """Whether PyTorch runs operations as they come: nothing compiles, traces, lifts."""
-    return not (
-        torch.compiler.is_compiling() or torch.jit.is_tracing() or is_transformed()
-    )
+    return not (is_compiling() or torch.jit.is_tracing() or is_transformed())
 
 
 def is_eager_cpu(x: Tensor) -> bool:
@@ -81,9 +121,7 @@ def is_eager_cpu(x: Tensor) -> bool:
     Elsewhere plain compositions are better: a compiler fuses them, a GPU wants all of
     its work at once, and autocast chooses the precisions.
     """
-    return (
-        x.device.type == 'cpu' and not torch.is_autocast_enabled('cpu') and is_eager()
-    )
+    return x.device.type == 'cpu' and autocast_dtype('cpu') is None and is_eager()
 
 
 def is_unobserved(x: Tensor) -> bool:
@@ -118,6 +156,6 @@ def are_plain(kind: type[nn.Module], *layers: nn.Module, biased: bool = True) ->
             return False
         weight = type(layer._parameters.get('weight'))
         # Compilers and exporters put tensors of their own in place of all weights.
-        if weight not in _PLAIN_TENSORS and not torch.compiler.is_compiling():
+        if weight not in _PLAIN_TENSORS and not is_compiling():
             return False
     return True

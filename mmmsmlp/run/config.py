@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ def find_config(name: str) -> Path:
     for path in (Path(name).expanduser(), configs.root() / name):
         if path.is_file():
             return path
-    short = name.removeprefix('configs/')
+    short = name.replace('\\', '/').removeprefix('configs/')
     try:
         return configs.config_path(short)
     except KeyError as error:
@@ -79,10 +79,9 @@ def _check_names(cfg: Config, options: dict) -> None:
         if name in read:
             continue
         if name not in cfg:
-            near = difflib.get_close_matches(name, {*cfg, *read}, n=1)
             raise BadInput(
                 f'--cfg-options {option}: neither {cfg.filename} nor the Runner knows '
-                f'{name!r}' + (f'; did you mean {near[0]!r}?' if near else '')
+                f'{name!r}' + _did_you_mean(name, {*cfg, *read})
             )
         kept = {key: cfg[key] for key in cfg if key in read}
         made = [path for path, _ in _places(kept) if path.endswith(f'.{name}')]
@@ -92,6 +91,11 @@ def _check_names(cfg: Config, options: dict) -> None:
                 'which nothing reads any more; change what was made from it: '
                 + ', '.join(made)
             )
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f'; did you mean {near[0]!r}?' if near else ''
 
 
 def _places(node: object, prefix: str = '') -> Iterator[tuple[str, object]]:
@@ -149,8 +153,17 @@ def build_runner(cfg: Config, *loops: str) -> 'Runner | FlexibleRunner':
 
 def _build_optimizer(runner: 'Runner') -> None:
     """Build the optimizer, and try the schedule on another one like it."""
+    from mmengine.registry import OPTIMIZERS
+
     from ..engine.resume import stand_in_for
 
+    kind = (runner.optim_wrapper.get('optimizer') or {}).get('type')
+    with OPTIMIZERS.switch_scope_and_registry(None) as registry:
+        if isinstance(kind, str) and registry.get(kind) is None:
+            raise BadInput(
+                f'optim_wrapper.optimizer.type={kind!r} names no optimizer'
+                + _did_you_mean(kind, registry.module_dict)
+            )
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
     if runner.param_schedulers and optimizer:

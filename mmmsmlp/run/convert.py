@@ -52,8 +52,7 @@ def convert_file(
             written computes something else.
         BadInput: A choice does not fit ``src``.
     """
-    if Path(src).exists() and Path(dst).exists() and Path(src).samefile(dst):
-        raise BadInput(f'{dst} is the file that is read; name another one to write')
+    _check_target(src, dst)
     try:
         converted = convert_state(src, family, geometry, shift_dist)
     except ValueError as error:
@@ -84,6 +83,16 @@ def convert_file(
         f'{converted.source["keys"]} keys, sha256 {converted.source["sha256"]}',
         *notes,
     ]
+
+
+def _check_target(src: str, dst: str) -> None:
+    if Path(src).exists() and Path(dst).exists() and Path(src).samefile(dst):
+        raise BadInput(f'{dst} is the file that is read; name another one to write')
+    if Path(dst).suffix == '.safetensors':
+        raise BadInput(
+            f'{dst}: what is written is a PyTorch file, which holds class names and '
+            'the source too; name it .pth'
+        )
 
 
 def describe(converted: Converted) -> str:

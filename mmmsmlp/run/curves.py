@@ -51,7 +51,7 @@ def read_curves(run: Path) -> dict[str, dict[int, float]]:
         )
     curves: defaultdict[str, dict[int, float]] = defaultdict(dict)
     for log in logs:
-        for line in log.read_text().splitlines():
+        for line in log.read_text(encoding='utf-8').splitlines():
             try:
                 entry = json.loads(line)
             except json.JSONDecodeError:

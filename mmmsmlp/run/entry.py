@@ -62,8 +62,25 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='who started the processes; dist_*.sh and slurm_*.sh set it',
     )
+    add_quiet(parser)
+    parser.add_argument(
+        '--data-check',
+        choices=['headers', 'full', 'off'],
+        default='headers',
+        help='vet annotations and the headers of pictures before the first step, '
+        'decode every picture too, or skip it; default headers',
+    )
     # Older launchers pass the local rank as an argument instead of a variable.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Add ``--quiet``, for :func:`mmmsmlp.run.console.open_console`."""
+    parser.add_argument(
+        '--quiet',
+        action='store_true',
+        help='print progress, metrics and what you can act on; the rest goes to a log',
+    )
 
 
 def run_tool(main: Callable[[], None]) -> None:
@@ -88,7 +105,10 @@ def run_tool(main: Callable[[], None]) -> None:
             f'{error.strerror}. Free some space; the same command with --resume '
             'continues from the last checkpoint.'
         )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SyntaxError) as stop:
+        # mmengine says of any end of its formatting that the config has bad syntax.
+        if not isinstance(stop.__context__ or stop, KeyboardInterrupt):
+            raise
         sys.exit(130)  # the shell's code for Ctrl-C; where it struck is no news
     sys.stdout.flush()
     print(f'error: {message}', file=sys.stderr, flush=True)

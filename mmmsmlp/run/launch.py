@@ -1,9 +1,8 @@
 """Several processes as one run: starting them, and joining them without CUDA too.
 
-``python -m mmmsmlp.run.launch PROCESSES SCRIPT CONFIG ...`` starts torchrun, with the
-variables that OpenMMLab users know (NNODES, NODE_RANK, MASTER_ADDR, PORT), a free port
-on one node, and an end without a traceback where the processes themselves have said
-what was wrong.
+:func:`launch` starts torchrun, with the variables that OpenMMLab users know (NNODES,
+NODE_RANK, MASTER_ADDR, PORT), a free port on one node, and an end without a traceback
+where the processes themselves have said what was wrong.
 
 With CUDA, joining is left to mmengine. Without it mmengine's launcher would call
 ``torch.cuda.set_device`` and wrap the model with ``device_ids``, so the process group
@@ -12,14 +11,18 @@ is set up here, on gloo, before the Runner looks for one.
 
 import atexit
 import gc
+import json
 import logging
 import os
 import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from multiprocessing import get_all_start_methods
+from pathlib import Path
 from shutil import which
 
 import torch
@@ -30,7 +33,7 @@ from torch import distributed
 from ..engine.fsdp import check_sharding
 from ..errors import BadInput
 from .config import find_config, tables_in
-from .entry import EXIT_BAD_INPUT, run_tool
+from .entry import EXIT_BAD_INPUT
 
 
 def rendezvous_arguments(processes: int, env: Mapping[str, str]) -> list[str]:
@@ -68,11 +71,26 @@ def _number(env: Mapping[str, str], name: str, default: int) -> int:
     return int(value)
 
 
-def main() -> None:
-    """Start the processes, wait, and end with the code of the one that failed."""
-    processes, script, config, *rest = sys.argv[1:]
+def launch(processes: str, script: str | Path, config: str, *rest: str) -> None:
+    """Start the processes, wait, and end with the code of the one that failed.
+
+    Args:
+        processes: How many there are on this node, as it stands on the command line.
+        script: Tool that each runs.
+        config: The tool's first argument, with ``rest`` behind it.
+
+    Raises:
+        BadInput: No number of processes, no such config, or a variable that is wrong.
+    """
+    if not processes.isdecimal() or int(processes) < 1:
+        raise BadInput(
+            f'GPUS must be a number of processes, 1 or more, got {processes!r}'
+        )
     find_config(config)  # one plain error before any process starts
     arguments = rendezvous_arguments(int(processes), os.environ)
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+    if sys.platform == 'win32':
+        os.environ.setdefault('USE_LIBUV', '0')  # torch is built without it there
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -80,7 +98,8 @@ def main() -> None:
     # Its loggers repeat at error level what the processes have printed already.
     logging.getLogger('torch.distributed.elastic').setLevel(logging.CRITICAL)
     try:
-        run.main([*arguments, script, config, *rest, '--launcher', 'pytorch'])
+        tool = [str(script), config, *rest, '--launcher', 'pytorch']
+        run.main([*arguments, *tool])
     except SignalException as stopped:
         sys.exit(128 + stopped.sigval)  # the shell's code for a signal
     except ChildFailedError as error:
@@ -115,7 +134,13 @@ def set_up_processes(cfg: Config, launcher: str, local_rank: int = 0) -> list[st
     cfg.launcher = launcher
     on_cpu = get_device() == 'cpu'
     check_sharding(cfg, launcher)
+    notices = [_spawn_where_forking_fails(cfg)]
     if launcher != 'none':
+        if get_device() == 'mps':
+            raise BadInput(
+                f'--launcher {launcher} starts several processes, which cannot share '
+                "a Mac's GPU (mps); start tools/train.py or tools/test.py by itself"
+            )
         os.environ.setdefault('LOCAL_RANK', str(local_rank))
         _export_rank(launcher)
         if spans_nodes():
@@ -126,8 +151,59 @@ def set_up_processes(cfg: Config, launcher: str, local_rank: int = 0) -> list[st
             _check_gpu_count()
     if (on_cpu or launcher == 'none') and (replaced := replace_sync_bn(cfg)):
         why = 'it needs a GPU' if on_cpu else 'there is one process'
-        return [f'SyncBN became BN in {replaced} places: {why}']
-    return []
+        notices.append(f'SyncBN became BN in {replaced} places: {why}')
+    return [notice for notice in notices if notice]
+
+
+def _spawn_where_forking_fails(cfg: Config) -> str | None:
+    """Start data workers afresh on Windows, which cannot fork, and on macOS.
+
+    There a forked process may crash in the system's libraries. mmengine forks unless
+    the config says otherwise.
+    """
+    if sys.platform != 'darwin' and 'fork' in get_all_start_methods():
+        return None
+    env = cfg.get('env_cfg') or {}
+    workers = env.get('mp_cfg') or {}
+    if workers.get('mp_start_method', 'fork') != 'fork':
+        return None
+    cfg.env_cfg = dict(env, mp_cfg=dict(workers, mp_start_method='spawn'))
+    return 'data workers are spawned, since this system does not fork them safely'
+
+
+def one_for_all(launcher: str, work: Callable[[], dict]) -> dict:
+    """What ``work`` gives in the first process, told to all others as JSON.
+
+    They wait as long as it takes: the processes meet in a store, and no collective
+    operation counts the time.
+
+    Raises:
+        BadInput: The first process ended without an answer.
+    """
+    if launcher == 'none':
+        return work()
+    wait = timedelta(days=1)
+    store, rank, world = next(distributed.rendezvous('env://', timeout=wait))
+    if rank:
+        text = store.get(_ANSWER).decode()
+        store.add(_HEARD, 1)
+        if not text:
+            raise BadInput('the first process ended while it worked for all of them')
+        return json.loads(text)
+    text = ''
+    try:
+        outcome = work()
+        text = json.dumps(outcome)
+        return outcome
+    finally:
+        store.set(_ANSWER, text)
+        # The store may end with this process: let the others hear first.
+        until = time.monotonic() + 30
+        while store.add(_HEARD, 0) < world - 1 and time.monotonic() < until:
+            time.sleep(0.01)
+
+
+_ANSWER, _HEARD = 'mmmsmlp-answer', 'mmmsmlp-heard'
 
 
 def replace_sync_bn(cfg: Config) -> int:
@@ -199,7 +275,7 @@ def _first_slurm_host(nodes: str) -> str:
             'scontrol is not on the PATH; set MASTER_ADDR to the first node of the job'
         )
     command = ['scontrol', 'show', 'hostnames', nodes]
-    found = subprocess.run(command, capture_output=True, text=True).stdout.split()
+    found = subprocess.run(command, capture_output=True).stdout.decode().split()
     if not found:
         raise BadInput(f'scontrol knows no node of {nodes}; set MASTER_ADDR to one')
     return found[0]
@@ -207,7 +283,8 @@ def _first_slurm_host(nodes: str) -> str:
 
 def _join_gloo(cfg: Config) -> None:
     if not distributed.is_initialized():
-        if spans_nodes() and 'GLOO_SOCKET_IFNAME' not in os.environ:
+        linux = sys.platform == 'linux'  # elsewhere gloo finds its own way
+        if linux and spans_nodes() and 'GLOO_SOCKET_IFNAME' not in os.environ:
             os.environ['GLOO_SOCKET_IFNAME'] = interface_to(os.environ['MASTER_ADDR'])
         dist_cfg = cfg.get('env_cfg', {}).get('dist_cfg', {})
         timeout = timedelta(seconds=dist_cfg.get('timeout', 1800))
@@ -261,7 +338,7 @@ def interface_to(address: str) -> str:
 
 def _address_of(probe: socket.socket, interface: str) -> str | None:
     """The IPv4 address of an interface, if it has one."""
-    import fcntl  # not on Windows, where nothing comes here
+    import fcntl  # on Linux; nothing else comes here
 
     siocgifaddr = 0x8915
     request = struct.pack('256s', interface.encode()[:15])
@@ -284,7 +361,3 @@ def _check_gpu_count() -> None:
             f'visible. Start at most {count}, or set CUDA_VISIBLE_DEVICES=-1 to run on '
             'the CPU.'
         )
-
-
-if __name__ == '__main__':
-    run_tool(main)

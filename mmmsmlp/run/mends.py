@@ -10,23 +10,39 @@ Seen in mmengine 0.10.7 and in onedl-mmengine 0.10.12 alike:
 - The oldest checkpoint is removed before the new one is written: :func:`keep_two`.
 - ``find_latest_checkpoint`` trusts a note that may name half a file, or one of another
   folder: :func:`latest_checkpoint`.
+- It reads and writes text in the platform's encoding, which on Windows and in an ASCII
+  locale lacks most names, and its images through OpenCV, which on Windows finds no path
+  beyond ASCII: :func:`name_encodings`, :class:`AnyPathVisBackend`. So does pycocotools
+  2.0.11 with annotations.
 
 What a config has to name lies in ``engine``: ``hooks.PlainCheckpointHook`` (it pickles
 log buffers and numpy's scalars as objects), ``hooks.SeedByProgressHook`` (a resumed run
 draws other numbers), ``fsdp.FSDPStrategy`` and ``fsdp.ShardedRunner`` (see there).
 """
 
+import logging
+import os
 import re
+import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from mmcv import imwrite
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend, register_backend
+from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.registry import VISBACKENDS
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.visualization import LocalVisBackend
+from mmengine.visualization.vis_backend import force_init_env
+from numpy import ndarray
 from torch import Tensor
 
 from ..checkpoints import read_checkpoint
@@ -35,6 +51,8 @@ from ..checkpoints.keys import Found, find_state
 from ..checkpoints.load import fill_partly, fill_whole, fit_names
 from ..checkpoints.writing import atomic_write
 from ..errors import CheckpointError
+
+_make_logger = MMLogger.__init__
 
 
 def install(complete: bool = False, resumed: str | None = None) -> None:
@@ -49,6 +67,9 @@ def install(complete: bool = False, resumed: str | None = None) -> None:
     for scheme in ('', *CheckpointLoader._schemes):
         CheckpointLoader.register_scheme(scheme, loading.load_from_file, force=True)
     mmengine_checkpoint.load_state_dict = loading.load_state_dict
+    register = VISBACKENDS.register_module
+    register('LocalVisBackend', force=True, module=AnyPathVisBackend)
+    name_encodings()
 
 
 class Loading:
@@ -123,6 +144,55 @@ class AtomicBackend(LocalBackend):
             part.write_bytes(obj)
 
 
+class AnyPathVisBackend(LocalVisBackend):
+    """mmengine's drawings and scalars, under any name."""
+
+    @force_init_env
+    def add_image(self, name: str, image: ndarray, step: int = 0, **_: Any) -> None:
+        """Write an image (H, W, 3), uint8, RGB."""
+        file = os.path.join(self._img_save_dir, f'{name}_{step}.png')
+        imwrite(image[..., ::-1], file)  # encodes first, and writes by itself
+
+
+# Who reads and writes text, and in what: a note of a path as the system names paths.
+_NOTES = 'mmengine.hooks.checkpoint_hook', 'mmengine.runner.checkpoint'
+_TEXTS = (
+    *('mmengine.fileio.handlers.base', 'mmengine.hooks.logger_hook'),
+    *('mmengine.visualization.vis_backend', 'pycocotools.coco'),
+)
+
+
+def name_encodings() -> None:
+    """Let mmengine and pycocotools open text as UTF-8 whatever the locale, logs too."""
+    for name in _NOTES:
+        vars(import_module(name))['open'] = _opening(
+            encoding=sys.getfilesystemencoding(), errors=sys.getfilesystemencodeerrors()
+        )
+    for name in _TEXTS:
+        if find_spec(name.partition('.')[0]):
+            vars(import_module(name))['open'] = _opening(encoding='utf-8')
+    MMLogger.__init__ = _make_utf8_logger
+
+
+def _opening(**text: str) -> Callable[..., IO]:
+    """The builtin ``open``, but with an encoding for text."""
+
+    def open_named(file: Any, mode: str = 'r', **options: Any) -> IO:
+        named: dict[str, Any] = {} if 'b' in mode else dict(text)
+        return open(file, mode, **named, **options)
+
+    return open_named
+
+
+def _make_utf8_logger(self: MMLogger, *args: Any, **kwargs: Any) -> None:
+    _make_logger(self, *args, **kwargs)
+    for handler in self.handlers:
+        if isinstance(handler, logging.FileHandler) and handler.stream:
+            # A surrogate, of a path in an ASCII locale, is no reason to lose the line.
+            handler.encoding, handler.errors = 'utf-8', 'backslashreplace'
+            handler.stream.reconfigure(encoding='utf-8', errors='backslashreplace')
+
+
 def keep_two(cfg: Config) -> str | None:
     """Keep at least two checkpoints where a config wants one.
 
@@ -149,7 +219,7 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
     numbered = sorted(folder.glob('*_*.pth'), key=_number, reverse=True)
     candidates = [path for path in numbered if _number(path) >= 0]
     note = folder / 'last_checkpoint'
-    if note.is_file() and (named := note.read_text().strip()):
+    if note.is_file() and (named := os.fsdecode(note.read_bytes()).strip()):
         candidates[:0] = [folder / Path(named).name, Path(named)]
     # A torch file is a zip archive, whose directory comes last.
     complete = (p for p in candidates if p.is_file() and zipfile.is_zipfile(p))
@@ -159,7 +229,8 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
 def remove_parts(work_dir: str | Path) -> None:
     """Remove what killed processes left of checkpoints that they were writing."""
     for part in Path(work_dir).glob('.*.part'):
-        part.unlink(missing_ok=True)
+        with suppress(PermissionError):  # on Windows, of a process that still runs
+            part.unlink(missing_ok=True)
 
 
 def _number(path: Path) -> int:

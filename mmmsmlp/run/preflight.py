@@ -1,16 +1,14 @@
-"""Checks before a run: data paths, classes, and batches that batch norm cannot take."""
+"""Checks before a run: data paths, and the classes that are named."""
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from ..checkpoints import peek_checkpoint
 from ..configs import checkout
-from ..errors import BadInput, CheckpointError, join_some
+from ..errors import BadInput, CheckpointError
 from .config import tables_in
 
 
@@ -105,8 +103,8 @@ def check_dataset_classes(cfg: Config, loops: tuple[str, ...]) -> None:
     """Check ``metainfo.classes`` wherever a config, its paths checked, gives it.
 
     Raises:
-        BadInput: The classes are one text, are not those of the COCO file, or are not
-            as many as the model's ``num_classes``; or the file holds no annotations.
+        BadInput: The classes are one text, or are not as many as the model's
+            ``num_classes``.
     """
     for loop, dataset in datasets_of(cfg, loops):
         classes = (dataset.get('metainfo') or {}).get('classes')
@@ -121,8 +119,6 @@ def check_dataset_classes(cfg: Config, loops: tuple[str, ...]) -> None:
                 f'({classes!r},), with the comma'
             )
         _check_model(cfg, name, len(classes))
-        if cfg.get('default_scope') == 'mmdet':
-            _check_annotations(dataset, name, classes)
 
 
 def _check_model(cfg: Config, name: str, count: int) -> None:
@@ -134,53 +130,6 @@ def _check_model(cfg: Config, name: str, count: int) -> None:
                 f'{name} has {count} entries, but the model has num_classes='
                 f'{table["num_classes"]} in its {table.get("type")}; make them equal'
             )
-
-
-def _check_annotations(dataset: dict, name: str, classes: list[str]) -> None:
-    path = os.path.join(dataset.get('data_root') or '', dataset.get('ann_file') or '')
-    if not path.endswith('.json') or not os.path.isfile(path):
-        return  # of another format, or in a remote store
-    try:
-        with open(path) as file:
-            known = [category['name'] for category in json.load(file)['categories']]
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(
-            f'{path} holds no COCO annotations: {type(error).__name__}: {error}; every '
-            "file of them has 'categories', each with a 'name'"
-        ) from error
-    missing = [label for label in classes if label not in known]
-    if missing:
-        raise BadInput(
-            f'{name} names {", ".join(map(repr, missing))}, of which {path} has no '
-            f'category; its categories are {", ".join(map(repr, known[:100]))}'
-        )
-
-
-def check_labels(runner: Runner, checkpoint: str) -> None:
-    """Compare the classes that a checkpoint learned with those of the test data.
-
-    Raises:
-        CheckpointError: A class stands at another place, so that labels would be
-            taken for each other's.
-    """
-    dataset = runner.test_loop.dataloader.dataset
-    data = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
-    meta = peek_checkpoint(checkpoint).get('meta')
-    learned = ((meta or {}).get('dataset_meta') or {}).get('classes') or ()
-    if len(learned) != len(data):
-        return  # shapes tell, or the file does not
-    pairs = [f'{a!r}, now {b!r}' for a, b in zip(learned, data, strict=True) if a != b]
-    if not pairs:
-        return
-    said = f'{checkpoint} learned other classes than the test data have: '
-    said += join_some(pairs, 3)
-    places = {name: place for place, name in enumerate(data)}
-    if any(places.get(name, place) != place for place, name in enumerate(learned)):
-        raise CheckpointError(
-            f'{said}. Labels would be mixed up; give the data its order, '
-            f'metainfo=dict(classes={tuple(learned)!r})'
-        )
-    runner.logger.warning(f'{said}; the metrics are right only if these are new names')
 
 
 def check_classes(cfg: Config, checkpoint: str) -> None:

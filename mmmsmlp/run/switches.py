@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -20,9 +21,13 @@ from .preflight import datasets_of
 def use_work_dir(cfg: Config, work_dir: str | None) -> None:
     """``--work-dir``: the argument, else the config's, else its name."""
     if work_dir:
-        cfg.work_dir = work_dir
+        cfg.work_dir = os.path.expanduser(work_dir)
     elif not cfg.get('work_dir'):
         cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename).stem)
+    if Path(cfg.work_dir).is_file():
+        raise BadInput(
+            f'--work-dir {cfg.work_dir} is a file; name a folder to write in'
+        )
     source = Path(cfg.filename)
     record = Path(cfg.work_dir) / source.name
     if record.exists() and record.samefile(source):
@@ -41,10 +46,13 @@ def use_amp(cfg: Config, dtype: str) -> None:
             fp16; on a CPU bf16.
 
     Raises:
-        BadInput: fp16 on a CPU, or an optimizer wrapper that has no mixed-precision
-            form.
+        BadInput: fp16 on a CPU, any on mps, or an optimizer wrapper that has no
+            mixed-precision form.
     """
-    on_cpu = get_device() == 'cpu'
+    device = get_device()
+    on_cpu = device == 'cpu'
+    if device == 'mps':
+        raise BadInput("--amp does not run on a Mac's GPU (mps); leave it out")
     if on_cpu and dtype == 'fp16':
         raise BadInput(
             '--amp fp16 needs a GPU: its loss scaling does not run on a CPU. Take '
@@ -161,7 +169,8 @@ def use_visualization(cfg: Config, show: bool, show_dir: str | None) -> None:
             f'--show and --show-dir need default_hooks.visualization and a visualizer '
             f'in the config; {cfg.filename} lacks one'
         )
-    if show and not os.environ.get('DISPLAY'):
+    screenless = sys.platform == 'linux' and not os.environ.get('DISPLAY')
+    if show and screenless:
         raise BadInput('--show needs a display; write files with --show-dir DIR')
     folder = os.path.abspath(show_dir) if show_dir else None
     hook.show = show
@@ -215,7 +224,7 @@ def dump_predictions(runner: Runner, out: str) -> None:
 def write_metrics(metrics: dict, path: str) -> None:
     """``--metrics``: write the metrics as one JSON object, name to number or lists."""
     text = json.dumps(metrics, indent=1, default=lambda value: value.tolist())
-    Path(path).write_text(text + '\n')
+    Path(path).write_text(text + '\n', encoding='utf-8')
 
 
 def use_our_hooks(cfg: Config) -> None:

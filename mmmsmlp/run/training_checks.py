@@ -1,4 +1,4 @@
-"""Checks of a training run: what would end it in its middle is said before it starts."""
+"""Checks before training: what would end a run in its middle is said at once."""
 
 import os
 import random
@@ -89,9 +89,10 @@ def check_last_batch(runner: Runner) -> None:
     for name, norm in _pooled_to_one(runner.cfg):
         each = ' of each process' if get_world_size() > 1 else ''
         raise BadInput(
-            f'{images} images{each} at train_dataloader.batch_size={batch} leave a last '
-            f'batch of one, which cannot train model.{name}: {norm} Take '
-            f'train_dataloader.drop_last=True, another batch size, or {_other_norm(name)}'
+            f'{images} images{each} at train_dataloader.batch_size={batch} leave a '
+            f'last batch of one, which cannot train model.{name}: {norm} Take '
+            'train_dataloader.drop_last=True, another batch size, or '
+            f'{_other_norm(name)}'
         )
 
 

@@ -35,6 +35,7 @@ def test_nothing_is_kept_for_one_who_does_not_check(file):
     assert tensor() is None
 
 
+@pytest.mark.posix
 def test_other_names_of_one_file(file, reads, tiny, monkeypatch):
     monkeypatch.chdir(tiny.folder)
     os.symlink(file, 'link.pth')

@@ -61,7 +61,7 @@ def tiny_data(tmp_path_factory):
         Image.fromarray(pixels).save(folder / 'images' / f'{i}.png')
         images.append(dict(id=i, file_name=f'{i}.png', width=width, height=height))
     categories = [dict(id=1, name='square'), dict(id=2, name='bar')]
-    content = dict(images=images, annotations=boxes, categories=categories)
+    content = dict(info={}, images=images, annotations=boxes, categories=categories)
     (folder / 'boxes.json').write_text(json.dumps(content))
     return folder
 
@@ -109,8 +109,14 @@ def reads(monkeypatch):
     return counts
 
 
+@pytest.fixture(scope='session')
+def data_cache(tmp_path_factory):
+    """Where the tools keep what they read of data, in place of the user's folder."""
+    return tmp_path_factory.mktemp('cache')
+
+
 @pytest.fixture
-def run_tool(monkeypatch, capfd, tmp_path, stock_mmengine):
+def run_tool(monkeypatch, capfd, tmp_path, stock_mmengine, data_cache):
     """Run a Python tool in this process, which has imported mmdet once.
 
     Gives ``run(name, *args) -> (exit code, stdout, stderr)``; the working directory is
@@ -121,7 +127,10 @@ def run_tool(monkeypatch, capfd, tmp_path, stock_mmengine):
     from mmengine.visualization import Visualizer
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('XDG_CACHE_HOME', str(data_cache))
     monkeypatch.syspath_prepend(str(TOOLS))
+    # A refused run leaves what its checks have read; its process would end.
+    monkeypatch.setattr('mmmsmlp.checkpoints.read._kept', {})
 
     def run(name, *args):
         path = TOOLS / name
@@ -159,12 +168,13 @@ def run_shell(tmp_path):
 
 
 @pytest.fixture(scope='session')
-def trained(tiny_config, tmp_path_factory):
+def trained(tiny_config, tmp_path_factory, data_cache):
     """The run folder of one epoch, with ``epoch_1.pth``."""
     folder = tmp_path_factory.mktemp('trained')
     subprocess.run(
         [sys.executable, TOOLS / 'train.py', tiny_config, '--work-dir', folder],
         cwd=folder, check=True, capture_output=True, timeout=240,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '-1'},
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '-1',
+             'XDG_CACHE_HOME': str(data_cache)},
     )  # fmt: skip
     return folder

@@ -2,16 +2,21 @@
 
 import pytest
 import torch
-from torch.export import Dim
+import torch.export
 
 from mmmsmlp import MSMLP, FocalTransformer, MSMLPFocal, MSMLPSwin, SwinTransformer
+from tests.helpers.features import needs
 from tests.helpers.small_nets import build as build_small
 from tests.helpers.table2 import REGIONS
 
 HOSTS = [SwinTransformer, FocalTransformer, MSMLPSwin, MSMLPFocal]
 
 ARCH = dict(embed_dims=24, depths=[1, 1, 2, 1], mix_sizes=REGIONS)
-DYNAMIC = {'x': {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}}
+
+
+def dynamic_shapes():
+    """Of the images: any number of any size."""
+    return {'x': dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)}
 
 
 def build(arch=ARCH):
@@ -29,12 +34,13 @@ def assert_all_close(actual, expected, atol):
         torch.testing.assert_close(torch.as_tensor(a), b, atol=atol, rtol=0)
 
 
+@needs('whole_graph')
 @pytest.mark.full
 @pytest.mark.parametrize('order', [(0, 1), (1, 0)])
 def test_one_exported_program_serves_every_size(order):
     net, sizes = build(), images()
     program = torch.export.export(
-        net, (sizes[order[0]],), dynamic_shapes=DYNAMIC
+        net, (sizes[order[0]],), dynamic_shapes=dynamic_shapes()
     ).module()
     operators = {str(node.target) for node in program.graph.nodes}
     assert any(target.startswith('mmmsmlp.mix_shift') for target in operators)
@@ -42,6 +48,7 @@ def test_one_exported_program_serves_every_size(order):
         assert_all_close(program(sizes[i]), net(sizes[i]), 1e-5)
 
 
+@needs('whole_graph')
 @pytest.mark.slow
 def test_compile_gives_eagers_numbers_at_two_sizes():
     net = build()
@@ -51,6 +58,7 @@ def test_compile_gives_eagers_numbers_at_two_sizes():
             assert_all_close(compiled(x), net(x), 1e-5)
 
 
+@needs('whole_graph')
 @pytest.mark.slow
 def test_compile_gives_eagers_gradients():
     net, x = build(), images()[1]
@@ -64,6 +72,14 @@ def test_compile_gives_eagers_gradients():
     assert_all_close(gradients(compiled), gradients(net), 1e-5)
 
 
+@pytest.mark.full
+def test_compile_in_pieces_gives_eagers_numbers():
+    """An older PyTorch compiles what it understands; without its C++ here."""
+    net, x = build(), images()[1]
+    assert_all_close(torch.compile(net, backend='aot_eager')(x), net(x), 1e-5)
+
+
+@needs('whole_graph')
 @pytest.mark.slow
 def test_onnx_runs_at_two_sizes_without_custom_operators(tmp_path):
     onnx = pytest.importorskip('onnx')
@@ -75,7 +91,7 @@ def test_onnx_runs_at_two_sizes_without_custom_operators(tmp_path):
         (torch.randn(2, 3, 97, 161),),
         path,
         dynamo=True,
-        dynamic_shapes=DYNAMIC,
+        dynamic_shapes=dynamic_shapes(),
         input_names=['x'],
     )
     assert {node.domain for node in onnx.load(path).graph.node} == {''}
@@ -115,7 +131,9 @@ def test_functional_call_uses_the_given_parameters():
 
 
 @pytest.mark.full
-@pytest.mark.parametrize('way', ['export', 'fake', 'meta'])
+@pytest.mark.parametrize(
+    'way', [pytest.param('export', marks=needs('traced_context')), 'fake', 'meta']
+)
 @pytest.mark.parametrize('backbone', HOSTS)
 def test_what_is_traced_leaves_no_tables_of_its_own(backbone, way):
     """Tables are kept by shape: a fake one would come back in every later pass."""

@@ -6,6 +6,7 @@ import torch
 from mmmsmlp.ops import BackendError, mix_shift, use_backend
 from mmmsmlp.ops.mixshift import api, dispatch
 from mmmsmlp.ops.mixshift.eager import runs
+from tests.helpers.features import needs
 from tests.helpers.table2 import REGIONS as STAGE_SIZES
 
 DISTANCES = {'mix_shift': [0, 1, 2, 3, 4], 'shift_mix': [-2, -1, 0, 1, 2]}
@@ -140,7 +141,9 @@ def test_any_memory_layout(layout, order):
 
 @pytest.mark.usefixtures('either_way')
 @pytest.mark.parametrize('order', DISTANCES)
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    'dtype', [torch.bfloat16, pytest.param(torch.float16, marks=needs('half'))]
+)
 def test_half_precision_errs_no_more_than_twice_what_pytorch_does(dtype, order):
     exact = run('reference', make(96, STAGE_SIZES[0], 2, 9, 11, torch.float64), order)
     halves = make(96, STAGE_SIZES[0], 2, 9, 11, torch.float64)
@@ -165,6 +168,7 @@ def test_two_backward_runs_are_bit_equal(order):
         assert torch.equal(a, b)
 
 
+@needs('fill_empty')
 @pytest.mark.usefixtures('either_way')
 @pytest.mark.parametrize('order', DISTANCES)
 def test_nothing_uninitialised_is_left_in_the_result(order, monkeypatch):
@@ -179,6 +183,7 @@ def test_nothing_uninitialised_is_left_in_the_result(order, monkeypatch):
         torch.use_deterministic_algorithms(False)
 
 
+@needs('opcheck')
 @pytest.mark.parametrize('order', DISTANCES)
 def test_opcheck(order):
     x, *lists = make(20, STAGE_SIZES[0], 2, 5, 6)

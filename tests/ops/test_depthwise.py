@@ -5,6 +5,7 @@ import torch
 
 from mmmsmlp.ops.mixshift.eager import depthwise as module
 from mmmsmlp.ops.mixshift.eager.depthwise import depthwise, filter_grad, input_grad
+from tests.helpers.features import needs
 
 LAST = torch.channels_last
 
@@ -63,6 +64,7 @@ def test_only_wide_filters_of_onednn_go_in_strips(monkeypatch, size, dtype, stri
     assert bool(calls) == stripped
 
 
+@needs('fill_empty')
 @pytest.mark.parametrize('size', [5, 7])
 def test_strips_read_no_memory_that_was_not_written(size, monkeypatch):
     torch.manual_seed(0)

@@ -1,5 +1,9 @@
 """The linear layer gives F.linear's numbers, and the faster library where it can."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -53,6 +57,40 @@ def test_who_computes():
             assert calls_of_onednn(lambda: linear(x, weight, bias))[0] == 0
     weight.requires_grad_()
     assert calls_of_onednn(lambda: linear(x, weight, bias))[0] == 0
+
+
+# A shape a stage, narrow and small: oneDNN has other kernels for large products.
+INTERRUPTED = """
+import signal, time, torch
+from mmmsmlp.ops import linear
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+layers = [
+    (torch.rand(n, c), torch.rand(4 * c, c), torch.rand(c, 4 * c))
+    for c, n in ((40, 1152), (80, 288), (160, 72), (320, 18))
+]
+caught = []
+signal.signal(signal.SIGALRM, lambda *_: caught.append(1))
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+stop = time.monotonic() + 8
+with torch.no_grad():
+    while time.monotonic() < stop:
+        for x, first, second in layers:
+            linear(linear(x, first, gelu=True), second)
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert len(caught) > 100, len(caught)
+"""
+
+
+@pytest.mark.full
+@pytest.mark.posix
+def test_a_signal_leaves_memory_alone():
+    debugging = 'PYTHONFAULTHANDLER', 'PYTHONDEVMODE'  # they set up a stack, too
+    env = {key: value for key, value in os.environ.items() if key not in debugging}
+    command = [sys.executable, '-c', INTERRUPTED]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_strided_weight():

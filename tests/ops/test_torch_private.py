@@ -9,15 +9,19 @@ from torch import nn
 
 from mmmsmlp.ops import linear, mix_shift, torch_private
 
-# Whether the releases that were tried have a name; between them nobody looked.
+# The first release that has a name, or None for all that were tried.
+TRIED = '2.1', '2.2', '2.3', '2.4', '2.6', '2.11'
 HAS = {
-    'torch.ops.mkldnn._linear_pointwise': {'2.1': True, '2.11': True},
-    'torch._C._are_functorch_transforms_active': {'2.1': True, '2.11': True},
-    'torch._C._len_torch_dispatch_stack': {'2.1': True, '2.11': True},
-    'torch._C._functorch.is_legacy_batchedtensor': {'2.1': False, '2.11': True},
-    'torch._foreach_copy_': {'2.1': True, '2.11': True},
-    'torch.autograd.forward_ad._current_level': {'2.1': True, '2.11': True},
-    'torch.nn.modules.module._global_forward_hooks': {'2.1': True, '2.11': True},
+    'torch.ops.mkldnn._linear_pointwise': None,
+    'torch._C._are_functorch_transforms_active': None,
+    'torch._C._len_torch_dispatch_stack': None,
+    'torch._C._dispatch_keys': None,
+    'torch._foreach_copy_': None,
+    'torch.autograd.forward_ad._current_level': None,
+    'torch.nn.modules.module._global_forward_hooks': None,
+    'torch.compiler.is_compiling': '2.3',
+    'torch.get_autocast_dtype': '2.4',
+    'torch.library.custom_op': '2.4',
 }
 RELEASE = '.'.join(torch.__version__.split('.')[:2])
 
@@ -31,9 +35,10 @@ def find(name):
 
 @pytest.mark.parametrize('name', HAS)
 def test_which_release_has_which(name):
-    if RELEASE not in HAS[name]:
+    if RELEASE not in TRIED:
         pytest.skip(f'nobody looked at PyTorch {RELEASE}')
-    assert (find(name) is not None) == HAS[name][RELEASE]
+    since = HAS[name] or '2.1'
+    assert (find(name) is not None) == (TRIED.index(RELEASE) >= TRIED.index(since))
 
 
 @pytest.fixture
@@ -67,6 +72,24 @@ def test_without_the_batched_copy_tensors_are_copied_one_by_one(without):
     targets, sources = [torch.zeros(2), torch.zeros(3)], [torch.ones(2), torch.rand(3)]
     module.foreach_copy(targets, sources)
     assert all(map(torch.equal, targets, sources))
+
+
+def test_without_dispatch_keys_every_backward_pass_is_composed(without):
+    with torch.no_grad():
+        assert not torch_private.is_watched_backward(torch.ones(1))
+        module = without('torch._C._dispatch_keys')
+        assert module.is_watched_backward(torch.ones(1))
+
+
+def test_without_autocast_by_device(monkeypatch):
+    """Before PyTorch 2.4 a CPU's precision has a function of its own."""
+    assert torch_private.autocast_dtype('cpu') is None
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch_private.autocast_dtype('cpu') == torch.bfloat16
+        assert torch_private.autocast_dtype('meta') is None
+        monkeypatch.delattr(torch, 'get_autocast_dtype', raising=False)
+        assert torch_private.autocast_dtype('cpu') == torch.bfloat16
+    assert torch_private.autocast_dtype('cpu') is None
 
 
 def test_without_onednns_product(monkeypatch):

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-triton = pytest.importorskip('triton')
+from tests.helpers.features import needs_triton
 
 pytestmark = [
+    needs_triton,
     pytest.mark.slow,
     pytest.mark.skipif(
         os.environ.get('TRITON_INTERPRET') == '1', reason='nothing is compiled there'
@@ -19,6 +20,7 @@ pytestmark = [
 
 def compile_for_hopper(kernel, element, constants, **options):
     """Compile for sm_90 as a launch on tensors of 16-byte alignment would."""
+    import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
@@ -44,6 +46,8 @@ def compile_for_hopper(kernel, element, constants, **options):
 
 def resources(compiled, folder):
     """Registers a thread and bytes of stack, from Triton's disassembler."""
+    import triton
+
     tool = Path(triton.__file__).parent / 'backends/nvidia/bin/cuobjdump'
     if not tool.is_file():
         pytest.skip('this Triton ships no cuobjdump')

@@ -312,8 +312,6 @@ def test_switches_of_test_that_cannot(run_tool, tiny_config, trained):
 
 
 USAGE = {
-    'dist_train.sh': ['CONFIG'],
-    'dist_test.sh': ['CONFIG', 'CHECKPOINT'],
     'slurm_train.sh': ['PARTITION', 'JOB'],
     'slurm_test.sh': ['PARTITION', 'JOB', 'CONFIG'],
 }
@@ -326,10 +324,19 @@ def test_too_few_arguments(run_shell, script, arguments):
     assert done.stderr.startswith(f'usage: tools/{script} {" ".join(arguments)[:5]}')
 
 
-@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh'])
+DIST = {'dist_train.py': ['CONFIG'], 'dist_test.py': ['CONFIG', 'CHECKPOINT']}
+
+
+@pytest.mark.parametrize('tool', DIST)
 @pytest.mark.parametrize('gpus', ['two', '0', '-1', '2x', ''])
-def test_number_of_processes(run_shell, script, gpus):
-    done = run_shell(script, *USAGE[script], gpus)
-    assert done.returncode == 2
-    assert done.stderr.startswith('error: GPUS must be a number')
-    assert f"got '{gpus}'" in done.stderr
+def test_number_of_processes(run_tool, tool, gpus):
+    code, _, err = run_tool(tool, *DIST[tool])
+    assert code == 2
+    assert err.startswith(f'usage: tools/{tool} {" ".join(DIST[tool])} GPUS')
+    assert_fails(run_tool(tool, *DIST[tool], gpus), 'GPUS must be', f"got '{gpus}'")
+
+
+def test_a_run_folder_that_is_a_file(run_tool, tiny_config, tmp_path):
+    (tmp_path / 'run').write_text('')
+    code, _, err = run_tool('train.py', tiny_config, '--work-dir', tmp_path / 'run')
+    assert code == 2 and 'run is a file; name a folder' in err

@@ -18,6 +18,19 @@ TOOL = 'convert_checkpoint.py'
 SWIN = dict(embed_dims=24, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8], window_size=7)
 
 
+def test_a_name_that_promises_another_format(run_tool):
+    write(golden_weights())
+    code, out, err = run_tool(TOOL, 'src.pth', 'dst.safetensors')
+    assert code == 2 and 'name it .pth' in err and not Path('dst.safetensors').exists()
+
+
+def test_a_geometry_that_the_file_contradicts(run_tool, tmp_path):
+    write(golden_weights())
+    assert run_tool(TOOL, 'src.pth', 'marked.pth')[0] == 0
+    code, out, err = run_tool(TOOL, 'marked.pth', 'dst.pth', '--geometry', 'paper')
+    assert code == 2 and 'leave out --geometry' in err and 'config' not in err
+
+
 def test_code_in_a_pickle_leaves_no_trace(run_tool, tmp_path):
     weights = load_golden('msmlp_released_64x64').weights
     hostile = Runs(os.system, f'touch {tmp_path}/ran')

@@ -17,12 +17,21 @@ def test_a_single_class_without_its_comma(run_tool, tiny_config):
     assert_fails(result, f"{CLASSES} = 'square' is one text", "('square',)")
 
 
-@pytest.mark.parametrize('text', ['{"categories": [', '{}', '{"categories": [{}]}'])
-def test_a_file_that_holds_no_annotations(run_tool, tiny_config, tmp_path, text):
+@pytest.mark.parametrize(
+    ('text', 'fragment'),
+    [
+        ('{"categories": [', 'line 1 column 17: the file ends before'),
+        ('{}', "holds no COCO annotations: every file of them has the lists 'images'"),
+        ('{"images": [], "categories": [{}]}', 'categories[0]: {}'),
+    ],
+)
+def test_a_file_that_holds_no_annotations(
+    run_tool, tiny_config, tmp_path, text, fragment
+):
     (tmp_path / 'bad.json').write_text(text)
     option = f'train_dataloader.dataset.ann_file={tmp_path / "bad.json"}'
     result = run_tool('train.py', tiny_config, '--cfg-options', option)
-    assert_fails(result, 'bad.json holds no COCO annotations', 'categories')
+    assert_fails(result, f'{tmp_path / "bad.json"}: ', fragment)
 
 
 def test_heads_of_another_size(run_tool, tiny_config):

@@ -62,9 +62,9 @@ def test_resume_and_evaluation_name_the_tensors(run_tool, tiny_config, trained):
 
 def test_classes_at_other_places_are_refused(run_tool, tiny_config, trained, tiny_data):
     content = json.loads((tiny_data / 'boxes.json').read_text())
-    config = config_of(tiny_config, ('bar', 'square'))
+    config = config_of(tiny_config, ('bar', 'other'))
     result = run_tool('test.py', config, trained / 'epoch_1.pth')
-    assert_fails(result, "'square', now 'bar'", "classes=('square', 'bar')")
+    assert_fails(result, 'and bar would be scored as another class')
     content['categories'][0]['name'] = 'quadrangle'
     Path('renamed.json').write_text(json.dumps(content))
     shutil.copytree(tiny_data / 'images', 'images')
@@ -76,10 +76,7 @@ def test_classes_at_other_places_are_refused(run_tool, tiny_config, trained, tin
     )  # fmt: skip
     code, out, err = run_tool('test.py', config, trained / 'epoch_1.pth')
     assert code == 0, err
-    assert (
-        "learned other classes than the test data have: 'square', now 'quad"
-        in out + err
-    )
+    assert 'knows the classes square, bar; the config has quadrangle' in out + err
 
 
 def test_a_checkpoint_of_nan_is_neither_evaluated_nor_resumed(

@@ -108,28 +108,80 @@ def assert_refused(machine, message, **variables):
     assert machine.pip_calls() == []
 
 
-def test_no_compiler(machine):
+def test_no_compiler_is_needed(machine):
+    machine.put('c++', 'exit 1')
+    code, out, err = machine.start()
+    assert code == 0, err
+    assert 'py3.11-maintained/bin/python' in out
+    assert any(call.endswith('onedl-mmcv==2.3.6') for call in machine.pip_calls())
+    assert 'tools/mmcv_ops.py install' in machine.record.read_text()
+
+
+def test_operators_of_mmcv_are_compiled_on_request(machine):
+    code, out, err = machine.start(MMMSMLP_COMPILE_MMCV='1')
+    assert code == 0, err
+    assert 'py3.11-maintained-compiled-cpu/bin/python' in out
+    assert 'mmcv_ops' not in machine.record.read_text()
+    (call,) = [call for call in machine.pip_calls() if 'onedl-mmcv==' in call]
+    assert '--no-build-isolation' in call
+
+
+def test_compiling_without_a_compiler(machine):
     machine.put('c++', 'exit 1')
     assert_refused(
-        machine, r"no working C\+\+ compiler \('c\+\+'\).*apt-get install g\+\+"
+        machine,
+        r"no working C\+\+ compiler \('c\+\+'\).*apt-get install g\+\+.*or unset it",
+        MMMSMLP_COMPILE_MMCV='1',
     )
 
 
-def test_a_wheel_of_mmcv_needs_no_compiler(machine, tmp_path):
-    machine.put('c++', 'exit 1')
+def test_a_wheel_of_mmcv_is_taken(machine, tmp_path):
     wheels = tmp_path / 'wheels'
     wheels.mkdir()
     (wheels / 'onedl_mmcv-2.3.6-cp311-cp311-linux_x86_64.whl').touch()
-    code, _, err = machine.start(PIP_FIND_LINKS=f'/nowhere {wheels}')
+    code, out, err = machine.start(PIP_FIND_LINKS=f'/nowhere {wheels}')
     assert code == 0, err
+    assert 'maintained-wheel/bin/python' in out
     assert 'mmcv, from the wheel in PIP_FIND_LINKS' in err
+    assert 'mmcv_ops' not in machine.record.read_text()
+
+
+def test_upstream(machine, tmp_path):
+    machine.put_python('3.10')
+    activated = virtualenv_with(tmp_path, 'torch', '2.11.0')
+    code, out, err = machine.start(MMMSMLP_STACK='upstream', VIRTUAL_ENV=activated)
+    assert code == 0, err
+    assert '-py3.10-upstream/bin/python' in out
+    calls = ' '.join(machine.pip_calls())
+    assert 'requirements/upstream/build.txt' in calls
+    assert 'mmcv-lite==2.1.0' in calls and 'maintained' not in calls
+
+
+def test_upstream_is_compiled_from_the_full_mmcv(machine):
+    code, out, err = machine.start(MMMSMLP_STACK='upstream', MMMSMLP_COMPILE_MMCV='1')
+    assert code == 0, err
+    assert any(call.endswith(' mmcv==2.1.0') for call in machine.pip_calls())
+
+
+def test_a_python_that_upstream_has_no_torch_for(machine):
+    machine.put_python('3.13')
+    (machine.bin / 'python3.11').unlink()
+    assert_refused(
+        machine, r'no usable Python 3\.10, 3\.11; found: \S+', MMMSMLP_STACK='upstream'
+    )
+
+
+def test_an_unknown_stack(machine):
+    assert_refused(
+        machine, "MMMSMLP_STACK is 'old'; set it to maintained", MMMSMLP_STACK='old'
+    )
 
 
 def test_python_outside_the_range(machine):
     (machine.bin / 'python3.11').unlink()
     machine.put('python3', 'echo 3.9')
     assert_refused(
-        machine, r'no usable Python 3\.10, .* 3\.13; found: \S+/python3 \(3\.9\)\.'
+        machine, r'no usable Python 3\.11, .* 3\.13; found: \S+/python3 \(3\.9\)\.'
     )
 
 
@@ -145,7 +197,7 @@ def test_python_3_11_is_preferred(machine):
         machine.put_python(version)
     code, out, err = machine.start()
     assert code == 0, err
-    assert '-py3.11-cpu/bin/python' in out
+    assert '-py3.11-maintained/bin/python' in out
 
 
 def test_too_little_disk(machine):
@@ -163,7 +215,10 @@ def test_less_disk_will_do_without_the_cache_of_pip(machine):
 def test_a_gpu_without_nvcc(machine):
     machine.put('nvidia-smi', 'exit 0')
     assert_refused(
-        machine, r'nvcc is missing, and .* CUDA 13\.0\. Install', CUDA_HOME='/no'
+        machine,
+        r'nvcc is missing, and .* CUDA 13\.0\. Install',
+        CUDA_HOME='/no',
+        MMMSMLP_COMPILE_MMCV='1',
     )
 
 
@@ -171,21 +226,23 @@ def test_a_gpu_with_the_nvcc_of_another_cuda(machine):
     machine.put('nvidia-smi', 'exit 0')
     machine.put('nvcc', "echo 'Cuda compilation tools, release 12.4, V12.4.131'")
     assert_refused(
-        machine, r'nvcc is 12\.4, and .* CUDA 13\.0\. Install .* CUDA_VISIBLE_DEV'
+        machine,
+        r'nvcc is 12\.4, and .* CUDA 13\.0\. Install .* CUDA_VISIBLE_DEV',
+        MMMSMLP_COMPILE_MMCV='1',
     )
 
 
 def test_a_gpu_with_the_matching_nvcc_builds_cuda_operators(machine):
     machine.put('nvidia-smi', 'exit 0')
     machine.put('nvcc', "echo 'Cuda compilation tools, release 13.0, V13.0.48'")
-    code, out, err = machine.start()
+    code, out, err = machine.start(MMMSMLP_COMPILE_MMCV='1')
     assert code == 0, err
     assert '-cuda/bin/python' in out and 'mmcv with cuda operators' in err
 
 
 def test_a_hidden_gpu_needs_no_nvcc(machine):
     machine.put('nvidia-smi', 'exit 0')
-    code, out, err = machine.start(CUDA_VISIBLE_DEVICES='')
+    code, out, err = machine.start(CUDA_VISIBLE_DEVICES='', MMMSMLP_COMPILE_MMCV='1')
     assert code == 0, err
     assert '-cpu/bin/python' in out
 
@@ -193,7 +250,7 @@ def test_a_hidden_gpu_needs_no_nvcc(machine):
 def test_every_problem_is_said_at_once(machine):
     machine.put('c++', 'exit 1')
     machine.put('df', "printf 'header\\n- - - 3200000 - -\\n'")
-    code, _, err = machine.start()
+    code, _, err = machine.start(MMMSMLP_COMPILE_MMCV='1')
     assert code == 2
     assert err.count('error: ') == 2 and 'nothing was built' in err
 
@@ -204,12 +261,12 @@ def test_the_environment_is_made_once(machine):
     python = Path(out.strip())
     assert python.is_file() and python.is_relative_to(machine.cache)
     calls = machine.pip_calls()
-    assert any('requirements/mmcv.txt' in call for call in calls)
+    assert any(call.endswith('onedl-mmcv==2.3.6') for call in calls)
     assert calls[-1].endswith('--no-deps opencv-python-headless==4.12.0.88')
     checkout = [word for call in calls for word in call.split() if word == str(REPO)]
     assert checkout == []
     assert sorted(path.suffix for path in machine.cache.iterdir()) == [
-        '.11-cpu', '.lock', '.log'
+        '.11-maintained', '.lock', '.log'
     ]  # fmt: skip
 
     assert machine.start() == (0, out, f'env: using {python.parents[1]}\n')
@@ -217,7 +274,7 @@ def test_the_environment_is_made_once(machine):
 
 
 def test_a_broken_build_fails_with_its_log_and_is_built_anew(machine):
-    machine.put_python('3.11', broken_step='mmcv.txt')
+    machine.put_python('3.11', broken_step='onedl-mmcv==')
     code, out, err = machine.start()
     assert code == 1 and out == ''
     assert 'the compiler broke' in err and 'failed at: 4/5 mmcv' in err
@@ -242,7 +299,7 @@ def test_two_starts_at_once_build_once(machine):
     assert (first.returncode, second.returncode) == (0, 0)
     assert out == waited_out
     assert 'another start is making' in waited_err
-    assert sum('mmcv.txt' in call for call in machine.pip_calls()) == 1
+    assert sum('onedl-mmcv==' in call for call in machine.pip_calls()) == 1
 
 
 def virtualenv_with(folder, name, version):
@@ -268,7 +325,7 @@ def test_an_activated_environment_that_lacks_something_is_left_alone(machine, tm
     prefix = virtualenv_with(tmp_path, 'torch', '1.13.0')
     code, out, err = machine.start(VIRTUAL_ENV=prefix)
     assert code == 0, err
-    assert 'mmdet is missing (pip install onedl-mmdetection)' in err
+    assert 'mmdet is missing; 3.3 or newer is needed (pip install onedl-mm' in err
     assert 'does not satisfy' in err
     assert Path(out.strip()).is_relative_to(machine.cache)
 

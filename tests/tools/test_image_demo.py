@@ -56,6 +56,26 @@ def test_images_that_would_overwrite_each_other(run_tool, tiny_config, tmp_path,
     assert code == 2 and 'a/same.png' in err and other in err and 'one name' in err
 
 
+@pytest.mark.parametrize(
+    ('option', 'value', 'words'),
+    [
+        ('--device', 'gpu', "'gpu' is not there"),
+        ('--device', 'cuda:77', 'choose one of'),
+        ('--score-thr', '-3', 'must be from 0 to 1, got -3'),
+        ('--score-thr', 'high', 'high'),
+    ],
+)
+def test_options_are_checked(run_tool, tiny_config, option, value, words):
+    code, _, err = run_tool('image_demo.py', 'x.png', tiny_config, 'w', option, value)
+    assert code == 2 and words in err and 'Traceback' not in err
+
+
+def test_nothing_to_draw_says_what_is_looked_for(run_tool, tiny_config, tmp_path):
+    (tmp_path / 'empty').mkdir()
+    code, _, err = run_tool('image_demo.py', tmp_path / 'empty', tiny_config, 'w.pth')
+    assert code == 2 and 'no image at' in err and '.webp' in err
+
+
 BACKBONE = """
 custom_imports = dict(imports=['mmmsmlp'], allow_failed_imports=False)
 backbone = dict(

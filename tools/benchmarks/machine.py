@@ -35,7 +35,7 @@ def describe_machine(device: str) -> dict[str, str | int | dict]:
 def cpu_name() -> str:
     """The CPU's model name and its widest vector instructions."""
     try:
-        lines = Path('/proc/cpuinfo').read_text()
+        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8')
     except OSError:
         lines = ''
     found = re.search('^model name[^:]*:(.*)', lines, re.M)

@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Callable
 from itertools import accumulate
+from typing import Any
 
 os.environ.setdefault('KINETO_LOG_LEVEL', '6')  # it reports a missing GPU as an error
 
@@ -32,5 +33,10 @@ def peak_bytes(call: Callable[[], object], device: str) -> int:
     del result
     events = trace.profiler.kineto_results.events()
     changes = [event for event in events if event.name() == '[memory]']
-    changes.sort(key=lambda event: event.start_ns())
+    changes.sort(key=_start)
     return max(accumulate((event.nbytes() for event in changes), initial=0))
+
+
+def _start(event: Any) -> int:
+    """When it happened; PyTorch before 2.4 counts in microseconds."""
+    return event.start_ns() if hasattr(event, 'start_ns') else event.start_us()

@@ -180,7 +180,7 @@ def _metafile(task: str, rows: list[Row]) -> str:
 
 
 def _load(name: str) -> list[dict]:
-    return yaml.safe_load(Path(__file__).with_name(name).read_text())
+    return yaml.safe_load(Path(__file__).with_name(name).read_text('utf-8'))
 
 
 def _yaml(content: dict) -> str:

@@ -59,7 +59,9 @@ def printed(leaf: Leaf) -> Printed | None:
 
 @functools.cache
 def _document() -> dict:
-    return yaml.safe_load(Path(__file__).with_name('paper_tables.yaml').read_text())
+    return yaml.safe_load(
+        Path(__file__).with_name('paper_tables.yaml').read_text('utf-8')
+    )
 
 
 def _is_of(row: dict, model: str, framework: str | None) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..torch_private import is_transformed, is_unobserved
+from ..torch_private import autocast_dtype, is_transformed, is_unobserved
 from .dispatch import implementation, select_backend
 from .library import mix_shift_op
 from .reference import mix_shift_reference
@@ -53,10 +53,8 @@ def mix_shift(
     backend = select_backend(x, [*weights_h, *weights_v])
     if backend == 'reference' or is_transformed():
         return mix_shift_reference(x, filters, groups)
-    device = x.device.type
-    # Shapes alone, on the meta device, know no autocast and raise when asked for it.
-    if device != 'meta' and torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
+    dtype = autocast_dtype(x.device.type)
+    if dtype is not None:
         x = x.to(dtype)
         filters = Filters(*([t.to(dtype) for t in tensors] for tensors in filters))
     # An operator's dispatch takes a tenth of the time of a small map on a CPU.

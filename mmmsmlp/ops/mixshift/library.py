@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..custom_op import custom_op
 from ..derivatives import composed_gradients
 from ..torch_private import is_watched_backward
 from .dispatch import implementation
@@ -21,7 +22,11 @@ from .spec import Filters, Groups
 LAST = torch.channels_last
 
 
-@torch.library.custom_op('mmmsmlp::mix_shift', mutates_args=())
+@custom_op(
+    'mmmsmlp::mix_shift',
+    '(Tensor x, Tensor[] weights_h, Tensor[] biases_h, Tensor[] weights_v, '
+    'Tensor[] biases_v, int[] shift_dist, str order, str backend) -> Tensor',
+)
 def mix_shift_op(
     x: Tensor,
     weights_h: list[Tensor],
@@ -43,7 +48,12 @@ def _(x: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(x, memory_format=LAST)
 
 
-@torch.library.custom_op('mmmsmlp::mix_shift_backward', mutates_args=())
+@custom_op(
+    'mmmsmlp::mix_shift_backward',
+    '(Tensor grad, Tensor x, Tensor[] weights_h, Tensor[] weights_v, '
+    'int[] shift_dist, str order, str backend) '
+    '-> (Tensor, Tensor[], Tensor[], Tensor[])',
+)
 def mix_shift_backward_op(
     grad: Tensor,
     x: Tensor,

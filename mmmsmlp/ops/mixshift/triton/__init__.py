@@ -41,7 +41,11 @@ def no_triton() -> str | None:
         return f'Triton cannot be imported ({error}).'
     version = tuple(int(part) for part in triton.__version__.split('.')[:2])
     if version < OLDEST_TRITON:
-        return f'Triton is {triton.__version__}; the kernels are tested from 3.6 on.'
+        needed = '.'.join(map(str, OLDEST_TRITON))
+        return (
+            f'Triton is {triton.__version__}, and the kernels need {needed} or newer, '
+            'which comes with a newer PyTorch.'
+        )
     return None
 
 

@@ -1,0 +1,196 @@
+"""Label maps of semantic segmentation: partners, sizes, channels and values.
+
+Every map is decoded once, whatever the mode: a wrong value ends a run hours later, and
+on a GPU without a word that helps.
+"""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ..errors import join_some
+from .cache import Cache
+from .coco_checks import Summary
+from .findings import Findings
+from .pictures import Picture, check_pictures, look, read_picture
+
+IGNORED = 255
+BACKGROUNDS = {'background', 'bg', 'other', 'others', 'unlabeled', 'void', 'clutter'}
+
+
+@dataclass(frozen=True)
+class MapUse:
+    """How a dataset finds and reads its maps."""
+
+    images: str  # folder
+    maps: str
+    image_suffix: str
+    map_suffix: str
+    classes: tuple[str, ...]
+    numbers: int  # of classes in the maps, before any choice among them
+    names: tuple[str, ...] | None = None  # without suffixes, where a file lists them
+    reduce_zero: bool = False
+    trains: bool = False
+    by_pillow: bool = True
+
+
+@dataclass
+class MapSet:
+    """What is known of a set once it was checked."""
+
+    summary: Summary  # its ``boxes`` are pixels
+    files: list[str]
+    pictures: list[Picture]
+
+
+def read_map(path: str, full: bool = True) -> Picture:
+    """Read a label map: as a picture, with how many pixels have which value."""
+    picture = read_picture(path, full=True)
+    if picture.problem or picture.mode not in ('L', 'P', '1', 'I;16', 'I'):
+        return picture
+    with Image.open(path) as image:
+        pixels = np.asarray(image).ravel()
+        lossy = image.format == 'JPEG'
+    values, counts = np.unique(pixels, return_counts=True)
+    if pixels.dtype == np.uint8:
+        counts = np.bincount(pixels)
+        values = np.flatnonzero(counts)
+        counts = counts[values]
+    pairs = tuple(zip(values.tolist(), counts.tolist(), strict=True))[:1024]
+    return picture._replace(values=pairs, detail='JPEG' if lossy else '')
+
+
+def check_maps(
+    use: MapUse, found: Findings, cache: Cache, full: bool = False
+) -> MapSet:
+    """Check the images and label maps of a dataset."""
+    names = _names(use, found)
+    summary = Summary(len(names))
+    if not names:
+        return MapSet(summary, [], [])
+    images = [os.path.join(use.images, name + use.image_suffix) for name in names]
+    pictures = look(images, cache, full)
+    shown = [os.path.basename(path) for path in images]
+    check_pictures(pictures, shown, use.images, found)
+    paths = [os.path.join(use.maps, name + use.map_suffix) for name in names]
+    maps = look(paths, cache, True, read_map, 'maps of ')
+    labels = [os.path.relpath(path, use.maps) for path in paths]
+    groups: dict[str, list[tuple[str, object]]] = defaultdict(list)
+    for name, map_, picture in zip(labels, maps, pictures, strict=True):
+        for kind, value in _problems(map_, picture, use):
+            groups[kind].append((name, value))
+    for kind, examples in groups.items():
+        found.add_many(kind, use.maps, len(examples), examples)
+    there = set(_listed(use.maps, use.map_suffix))
+    extra = [(name + use.map_suffix, '') for name in sorted(there - set(names))]
+    if use.names is None:
+        found.add_many('map-extra', use.maps, len(extra), extra)
+    _check_values(labels, maps, use, summary, found)
+    return MapSet(summary, images, pictures)
+
+
+def _names(use: MapUse, found: Findings) -> list[str]:
+    if use.names is not None:
+        return list(use.names)
+    names = _listed(use.images, use.image_suffix)
+    folders = ((use.images, use.image_suffix), (use.maps, use.map_suffix))
+    for folder, suffix in folders:
+        if not (names if folder == use.images else _listed(folder, suffix)):
+            ends = Counter(os.path.splitext(f)[1] for f in _listed(folder, ''))
+            there = ', '.join(f'{n} of {end!r}' for end, n in ends.most_common(5))
+            found.add('map-none', folder, f'suffix {suffix!r}', there or 'no file')
+            return []
+    return names
+
+
+def _listed(folder: str, suffix: str) -> list[str]:
+    """Files below a folder, without their suffix, in order."""
+    result = []
+    for parent, _, files in os.walk(folder, followlinks=True):
+        inner = os.path.relpath(parent, folder)
+        for file in files:
+            if file.endswith(suffix) and not file.startswith('.'):
+                stem = file[: len(file) - len(suffix)]
+                result.append(os.path.normpath(os.path.join(inner, stem)))
+    return sorted(result)
+
+
+def _problems(
+    map_: Picture, picture: Picture, use: MapUse
+) -> Iterable[tuple[str, str]]:
+    if map_.problem == 'missing':
+        yield 'map-missing', ''
+        return
+    if map_.problem:
+        yield f'picture-{map_.problem}', map_.detail
+        return
+    if picture.width and picture.turned != (map_.width, map_.height):
+        width, height = picture.turned
+        how = ' once turned by its EXIF orientation' if picture.orientation > 1 else ''
+        value = f'{map_.width} x {map_.height}, its image {width} x {height}{how}'
+        yield 'map-size', value
+    if map_.mode not in ('L', 'P', '1', 'I;16', 'I'):
+        yield 'map-colours', f'mode {map_.mode}'
+    elif map_.mode == 'P' and not use.by_pillow:
+        yield 'map-palette', ''
+    if map_.detail == 'JPEG':
+        yield 'map-lossy', ''
+
+
+def _check_values(
+    names: Sequence[str],
+    maps: Sequence[Picture],
+    use: MapUse,
+    summary: Summary,
+    found: Findings,
+) -> None:
+    pixels: Counter[int] = Counter()
+    for map_ in maps:
+        pixels.update({value: count for value, count in map_.values})
+    first = 1 if use.reduce_zero else 0
+    allowed = {*range(use.numbers + first), IGNORED}
+    span = f'0-{use.numbers + first - 1} and 255 (ignored) are allowed'
+    bad: list[tuple[str, str]] = []
+    wide: list[tuple[str, str]] = []
+    for name, map_ in zip(names, maps, strict=True):
+        for number, count in map_.values:
+            if number not in allowed:
+                text = f'{number} in {count} pixels; {span} with {use.numbers} classes'
+                (wide if number > IGNORED else bad).append((name, f'value {text}'))
+                break
+    found.add_many('map-values', use.maps, len(bad), bad, cure=_cure(pixels, use))
+    found.add_many('map-wide', use.maps, len(wide), wide)
+    if use.numbers > IGNORED:
+        found.add('map-too-many', use.maps, '', f'{use.numbers} classes')
+    if set(pixels) == {0, IGNORED} and use.numbers == 2:
+        found.add('map-255', use.maps)
+    if use.reduce_zero and pixels[0] and not pixels[use.numbers]:
+        names_zero = use.classes[0].lower() in BACKGROUNDS
+        kind = 'map-zero-lost' if names_zero else 'map-zero-doubt'
+        value = f'{pixels[0]} pixels are 0, none is {use.numbers}'
+        found.add(kind, use.maps, f'classes[0] {use.classes[0]!r}', value)
+    if use.numbers != len(use.classes):
+        return  # a choice among the classes of the maps
+    counts = [pixels[i + first] for i in range(use.numbers)]
+    summary.classes = dict(zip(use.classes, counts, strict=True))
+    summary.boxes = sum(counts)
+    empty = [(repr(c), '') for c, n in summary.classes.items() if not n]
+    if use.trains and pixels:
+        found.add_many('map-class-empty', use.maps, len(empty), empty)
+
+
+def _cure(pixels: Counter[int], use: MapUse) -> str:
+    there = sorted(set(pixels) - {IGNORED})
+    if there and not use.reduce_zero and there[0] == 1 and there[-1] == use.numbers:
+        return (
+            'Subtract one from every number, or set reduce_zero_label=True of the '
+            'dataset, which does so'
+        )
+    return (
+        f'The maps hold {join_some(there, 20)}: number the classes from 0, and write '
+        '255 where nothing shall be learned'
+    )

@@ -1,0 +1,239 @@
+"""Pictures: what their headers say, what is wrong with them, and what is kept."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmmsmlp.data import pictures
+from mmmsmlp.data.cache import Cache
+from mmmsmlp.data.findings import Findings
+from mmmsmlp.data.kinds import PICTURES
+from mmmsmlp.data.pictures import Picture, check_pictures, look, read_picture
+
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 255, (40, 60, 3), dtype=np.uint8)
+GREY = PIXELS[..., 0]
+
+
+def save(path, pixels=PIXELS, mode=None, **options):
+    image = Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(path, **options)
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+def cut(path):
+    save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def rgb16(path):
+    import cv2
+
+    cv2.imwrite(str(path), PIXELS.astype(np.uint16))
+
+
+def animated(path):
+    frames = [Image.fromarray(np.roll(PIXELS, k)) for k in range(2)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+# A file, how it is written, the kind that is found, and words of its line.
+ODD = [
+    ('none.jpg', lambda path: None, 'missing', ['none.jpg', 'correct the names']),
+    ('a.jpg', lambda path: path.touch(), 'empty', ['a.jpg: 0 bytes']),
+    ('a.jpg', lambda path: path.write_text('no pixels'), 'broken', ['text']),
+    ('a.png', lambda path: path.write_bytes(b'\x89PNG\r\n\x1a\n1234'), 'broken', []),
+    ('a.jpg', cut, 'truncated', ['a.jpg', 'truncated']),
+    ('a.png', cut, 'truncated', ['a.png']),
+    ('a.png', lambda path: save(path, GREY.astype(np.uint16) * 16), 'deep',
+     ['values up to 40', 'of 65535', 'black']),
+    ('a.png', rgb16, 'deep', ['of 65535']),
+    ('a.tif', rgb16, 'deep', ['values up to 254 of 65535']),
+    ('a.png', lambda path: save(path, GREY.astype(np.uint16) * 257), '16-bit', []),
+    ('a.tif', lambda path: save(path, GREY.astype(np.float32) / 255), 'float',
+     ['values up to 0.99', 'by their range']),
+    ('a.jpg', lambda path: save(path, mode='CMYK'), 'cmyk', ['a.jpg']),
+    ('a.png', lambda path: save(path, mode='RGBA'), 'alpha', ['mode RGBA']),
+    ('a.png', lambda path: save(path, mode='LA'), 'alpha', ['mode LA']),
+    ('a.gif', animated, 'animated', ['first frame']),
+    ('a.png', lambda path: save(path, PIXELS[:1]), 'thin', ['60 x 1 pixels']),
+    ('a.png', lambda path: save(path, np.zeros((1, 3000, 3), np.uint8)), 'too-thin',
+     ['3000 x 1']),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(('name', 'write', 'kind', 'words'), ODD)
+@pytest.mark.parametrize('full', [False, True])
+def test_what_is_odd_is_found(tmp_path, cache, name, write, kind, words, full):
+    write(tmp_path / name)
+    found = Findings()
+    seen = look([str(tmp_path / name)], cache, full)
+    check_pictures(seen, [name], str(tmp_path), found)
+    (group,) = found
+    assert group.kind == f'picture-{kind}'
+    assert group.outcome == PICTURES[group.kind].outcome
+    for word in words:
+        assert word in group.line()
+
+
+def test_every_kind_is_tried():
+    elsewhere = {'picture-large', 'picture-huge'}
+    tried = {f'picture-{kind}' for _, _, kind, _ in ODD}
+    assert tried == set(PICTURES) - elsewhere
+
+
+CLEAN = {
+    'rgb.jpg': dict(quality=90),
+    'grey.jpg': dict(pixels=GREY),
+    'palette.png': dict(mode='P'),
+    'still.gif': dict(mode='P'),
+    'lossless.webp': dict(lossless=True),
+    'plain.bmp': {},
+    'two.png': dict(mode='1'),
+    'turned.jpg': dict(exif=exif(3)),
+    'ÄÖ 画像 (1).png': {},
+}
+
+
+def test_nothing_is_said_of_good_pictures(tmp_path, cache):
+    for name, options in CLEAN.items():
+        save(tmp_path / name, **options)
+    # A camera's padding behind the end.
+    save(tmp_path / 'padded.jpg')
+    content = (tmp_path / 'padded.jpg').read_bytes()
+    (tmp_path / 'padded.jpg').write_bytes(content + bytes(9000))
+    paths = [
+        str(path) for path in sorted(tmp_path.glob('*.*')) if 'sqlite' not in path.name
+    ]
+    for full in (False, True):
+        found = Findings()
+        seen = look(paths, cache, full)
+        check_pictures(seen, paths, str(tmp_path), found)
+        assert not len(found), found.lines('error')
+        assert {picture.turned for picture in seen} == {(60, 40)}
+        assert len(seen) == len(CLEAN) + 1
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_exif_orientation(tmp_path, orientation):
+    """Against what mmcv's reader gives."""
+    import mmcv
+
+    save(tmp_path / 'a.jpg', exif=exif(orientation))
+    picture = read_picture(str(tmp_path / 'a.jpg'))
+    height, width = mmcv.imread(str(tmp_path / 'a.jpg')).shape[:2]
+    assert picture.turned == (width, height)
+    assert (picture.width, picture.height) == (60, 40)
+
+
+@pytest.mark.parametrize(
+    ('size', 'memory', 'kind'),
+    [
+        ((9000, 9999), 2**40, None),
+        ((10000, 10000), 2**40, 'picture-large'),
+        ((10000, 10000), 2**30, 'picture-huge'),
+        ((2**15, 2**15 + 1), 2**50, 'picture-huge'),
+    ],
+)
+def test_sizes_that_the_memory_does_not_take(size, memory, kind):
+    found = Findings()
+    check_pictures([Picture(*size, 'RGB')], ['a.png'], '', found, memory)
+    assert found.kinds() == ({kind} if kind else set())
+
+
+def test_a_bomb_is_not_decoded(tmp_path, cache):
+    """A PNG of 12 gigabytes in 70 bytes."""
+    import struct
+    import zlib
+
+    def chunk(kind, body):
+        code = struct.pack('>I', zlib.crc32(kind + body))
+        return struct.pack('>I', len(body)) + kind + body + code
+
+    head = chunk(b'IHDR', struct.pack('>IIBBBBB', 65000, 65000, 8, 2, 0, 0, 0))
+    path = tmp_path / 'bomb.png'
+    path.write_bytes(
+        b'\x89PNG\r\n\x1a\n' + head + chunk(b'IDAT', b'') + chunk(b'IEND', b'')
+    )
+    found = Findings()
+    check_pictures(look([str(path)], cache), ['bomb.png'], str(tmp_path), found)
+    assert found.kinds() == {'picture-huge'}
+    assert '65000 x 65000' in found.lines('error')[0]
+
+
+def test_what_is_known_is_read_again_only_if_it_changed(tmp_path, monkeypatch):
+    counted = []
+
+    def read(path, full=False):
+        counted.append(os.path.basename(path))
+        return read_picture(path, full)
+
+    paths = [str(tmp_path / f'{k}.jpg') for k in range(3)]
+    for path in paths:
+        save(path)
+
+    def again(full=False):
+        counted.clear()
+        seen = look(paths, Cache(tmp_path / 'c' / 'cache.sqlite3'), full, read)
+        return seen, sorted(counted)
+
+    first, read_first = again()
+    assert read_first == ['0.jpg', '1.jpg', '2.jpg']
+    assert again() == (first, [])
+    save(paths[1], PIXELS[:20])
+    changed, names = again()
+    assert names == ['1.jpg'] and changed[1].height == 20
+    os.utime(paths[2], (1, 1))
+    assert again()[1] == ['2.jpg']
+    assert again(full=True)[1] == ['0.jpg', '1.jpg', '2.jpg']
+    assert again(full=True)[1] == again()[1] == []
+
+
+@pytest.mark.parametrize('trouble', ['a file', 'no base'])
+def test_a_cache_that_cannot_be_used_is_said_and_does_without(tmp_path, trouble):
+    path = tmp_path / 'x' / 'cache.sqlite3'
+    if trouble == 'a file':
+        (tmp_path / 'x').touch()
+    else:
+        path.parent.mkdir()
+        path.write_text('nothing that a base is made of' * 100)
+    cache = Cache(path)
+    assert str(path) in cache.trouble and 'read anew' in cache.trouble
+    save(tmp_path / 'a.jpg')
+    assert look([str(tmp_path / 'a.jpg')], cache)[0].width == 60
+
+
+def test_the_cache_lies_where_the_user_keeps_such(monkeypatch, tmp_path):
+    from mmmsmlp.data.cache import default_path
+
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    assert default_path().parent == tmp_path / 'mmmsmlp'
+    monkeypatch.delenv('XDG_CACHE_HOME')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert default_path().parent == tmp_path / '.cache' / 'mmmsmlp'
+
+
+def test_a_bar_is_for_terminals(monkeypatch, capsys):
+    bar = pictures.Bar(1000)
+    bar.show(1000)
+    assert capsys.readouterr().err == ''
+    monkeypatch.setattr('sys.stderr.isatty', lambda: True)
+    bar = pictures.Bar(1000)
+    bar.show(1000)
+    assert '1,000 of 1,000 pictures looked at' in capsys.readouterr().err
+
+
+def test_a_missing_file_of_another_spelling_is_named(tmp_path, cache):
+    save(tmp_path / 'One.PNG')
+    found = Findings()
+    seen = look([str(tmp_path / 'one.jpg')], cache)
+    check_pictures(seen, ['one.jpg'], str(tmp_path), found)
+    assert 'holds One.PNG' in found.lines('error')[0]
