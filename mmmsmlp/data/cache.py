@@ -10,10 +10,10 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-VERSION = 1  # of what the rows hold; another one starts anew
+VERSION = 2  # of what the rows hold; another one starts anew
 TABLES = """
 create table if not exists files (
-    folder text, name text, size integer, mtime integer, record text,
+    folder blob, name blob, size integer, mtime integer, record text,
     primary key (folder, name)) without rowid;
 create table if not exists verdicts (key text primary key, verdict text);
 """
@@ -48,13 +48,20 @@ class Cache:
     def files(self, folder: str) -> dict[str, tuple[int, int, list]]:
         """Of each known file in a folder: size, mtime in ns, and its record."""
         rows = self._ask(
-            'select name, size, mtime, record from files where folder = ?', folder
+            'select name, size, mtime, record from files where folder = ?',
+            os.fsencode(folder),
         )
-        return {n: (size, mtime, json.loads(text)) for n, size, mtime, text in rows}
+        return {
+            os.fsdecode(name): (size, mtime, json.loads(text))
+            for name, size, mtime, text in rows
+        }
 
     def keep_files(self, rows: Iterable[tuple[str, str, int, int, list]]) -> None:
         """Keep (folder, name, size, mtime, record)."""
-        texts = [(*row[:4], json.dumps(row[4])) for row in rows]
+        texts = [
+            (os.fsencode(folder), os.fsencode(name), size, mtime, json.dumps(record))
+            for folder, name, size, mtime, record in rows
+        ]
         self._write('insert or replace into files values (?, ?, ?, ?, ?)', texts)
 
     def verdict(self, key: str) -> dict | None:
@@ -67,7 +74,7 @@ class Cache:
         rows = [(key, json.dumps(verdict))]
         self._write('insert or replace into verdicts values (?, ?)', rows)
 
-    def _ask(self, query: str, value: str) -> list:
+    def _ask(self, query: str, value: str | bytes) -> list:
         if self._base is None:
             return []
         try:
