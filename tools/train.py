@@ -5,7 +5,7 @@ import argparse
 
 import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import peek_checkpoint
-from mmmsmlp.run import curves, mends, preflight, switches, training_checks
+from mmmsmlp.run import curves, folder, mends, preflight, switches, training_checks
 from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
@@ -76,12 +76,14 @@ def train(args: argparse.Namespace, console: Console) -> None:
     if args.pretrained:
         notices.append(use_pretrained(cfg, args.pretrained))
     notices += set_up_processes(cfg, args.launcher, args.local_rank)
+    notices.append(folder.claim(cfg.work_dir))
     notices += vet_data(cfg, ('train', 'val'), args.data_check)
     training_checks.check_batch_of_one(cfg)
     mends.remove_parts(cfg.work_dir)
     console.progress('building the model, reading the data')
     runner = build_runner(cfg, 'train', 'val')
     notices += training_checks.look_ahead(runner)
+    notices.append(folder.set_aside(cfg))
     console.watch(runner)
     for notice in filter(None, notices):
         runner.logger.info(notice)

@@ -129,6 +129,12 @@ def tables_in(node: object) -> Iterator[dict]:
             yield value
 
 
+def values_in(node: object) -> Iterator[object]:
+    """Every value of a config's entry, however deep."""
+    for _, value in _places(node):
+        yield value
+
+
 def build_runner(cfg: Config, *loops: str) -> 'Runner | FlexibleRunner':
     """Build the Runner, its model, and the data and metrics of loops such as 'train'.
 
