@@ -67,6 +67,7 @@ def train(args: argparse.Namespace, console: Console) -> None:
     mends.install(resumed=cfg.load_from if cfg.get('resume') else None)
     switches.collate_for_scope(cfg)
     notices += training_checks.fit_workers(cfg, ('train', 'val'))
+    training_checks.check_lengths(cfg)
     check_metric_names(cfg)
     switches.use_our_hooks(cfg)
     preflight.check_data_paths(cfg, ('train', 'val'))

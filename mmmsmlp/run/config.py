@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import re
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -168,7 +169,7 @@ def _build_optimizer(runner: 'Runner') -> None:
         if isinstance(kind, str) and registry.get(kind) is None:
             raise BadInput(
                 f'optim_wrapper.optimizer.type={kind!r} names no optimizer'
-                + _did_you_mean(kind, registry.module_dict)
+                + _did_you_mean(kind, {*OPTIMIZERS.module_dict, *registry.module_dict})
             )
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
@@ -185,9 +186,19 @@ def building(name: str) -> Iterator[None]:
         yield
     except (AssertionError, ImportError, KeyError, TypeError, ValueError) as error:
         raise BadInput(
-            f'{name} cannot be built: {_first_line(error)} '
+            f'{name} cannot be built: {_first_line(error)}{_near_argument(error)} '
             '(MMMSMLP_TRACEBACK=1 shows where)'
         ) from error
+
+
+def _near_argument(error: Exception) -> str:
+    """Which argument one that a class of a config does not know may have meant."""
+    wrong = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    kinds = [f.f_locals['obj_cls'] for f in frames if 'obj_cls' in f.f_locals]
+    if not wrong or not kinds:
+        return ''
+    return _did_you_mean(wrong[1], inspect.signature(kinds[-1]).parameters)
 
 
 def _first_line(error: Exception) -> str:
