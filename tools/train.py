@@ -6,12 +6,19 @@ from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import peek_checkpoint
-from mmmsmlp.run import curves, mends, preflight, switches, training_checks, trial
+from mmmsmlp.run import (
+    curves,
+    folder,
+    mends,
+    preflight,
+    switches,
+    training_checks,
+    trial,
+)
 from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
-from mmmsmlp.run.folder import claim
-from mmmsmlp.run.launch import one_for_all, set_up_processes
+from mmmsmlp.run.launch import set_up_processes
 from mmmsmlp.run.metric_names import check_metric_names
 from mmmsmlp.run.vet import vet_data
 from mmmsmlp.run.weights import use_pretrained
@@ -81,6 +88,7 @@ def train(args: argparse.Namespace, console: Console) -> None:
     mends.install(resumed=cfg.load_from if cfg.get('resume') else None)
     switches.collate_for_scope(cfg)
     notices += training_checks.fit_workers(cfg, ('train', 'val'))
+    training_checks.check_lengths(cfg)
     check_metric_names(cfg)
     switches.use_our_hooks(cfg)
     preflight.check_data_paths(cfg, ('train', 'val'))
@@ -90,14 +98,14 @@ def train(args: argparse.Namespace, console: Console) -> None:
     if args.pretrained:
         notices.append(use_pretrained(cfg, args.pretrained))
     notices += set_up_processes(cfg, args.launcher, args.local_rank)
-    kept = cfg.get('load_from'), args.pretrained
-    notices += one_for_all(cfg.launcher, 'folder', lambda: claim(cfg, *kept))
+    notices.append(folder.claim(cfg.work_dir))
     notices += vet_data(cfg, ('train', 'val'), args.data_check)
     training_checks.check_batch_of_one(cfg)
     mends.remove_parts(cfg.work_dir)
     console.progress('building the model, reading the data')
     runner = build_runner(cfg, 'train', 'val')
     notices += training_checks.look_ahead(runner)
+    notices.append(folder.set_aside(cfg))
     console.watch(runner)
     for notice in filter(None, notices):
         runner.logger.info(notice)

@@ -1,128 +1,144 @@
-"""One folder, one run: no two write it at once, and none over another's checkpoints."""
+"""One folder, one run: the lock of a run folder, and what an earlier run left there."""
 
-import atexit
-import errno
-import json
 import os
 import platform
 import re
-import shlex
-import shutil
-import sys
-from collections.abc import Iterable
-from contextlib import suppress
-from datetime import datetime
+import time
 from pathlib import Path
 from typing import IO
 
 from mmengine.config import Config
 
-from ..errors import BadInput
+from ..checkpoints import read_checkpoint
+from ..errors import BadInput, CheckpointError, join_some
+from .config import values_in
 from .mends import latest_checkpoint
 
-LOCK = '.running'
-TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
-EARLIER = 'earlier'
-WEIGHTS = re.compile(r'(epoch|iter)_\d+\.pth|best_.+\.pth|last_checkpoint')
-_held: dict[Path, IO[str]] = {}
+LOCK = '.run.lock'
+FAR = 1 << 20  # the byte that is locked: on Windows nobody could read locked text
+_held: dict[str, IO] = {}  # by real path, until the process ends
 
 
-def claim(cfg: Config, *kept: str | None) -> list[str]:
-    """Make the run folder this run's own; to be asked by the first process alone.
+def claim(work_dir: str | Path) -> str | None:
+    """Hold a run folder for as long as this process lives, however it ends.
 
-    A fresh run sets the checkpoints of an earlier one aside, where nothing writes over
-    them. The claim ends with the process, however it ends.
-
-    Args:
-        cfg: Config with its ``work_dir``.
-        kept: Files that the run will read.
+    The first process of a run does it. The lock is the system's, so a killed run leaves
+    none behind.
 
     Returns:
-        Lines for the log.
+        One line for the log, where the disk knows no locks.
 
     Raises:
-        BadInput: A run that still lives writes there, or a file that shall be read
-            would be set aside.
+        BadInput: A living process trains in it; names it.
     """
-    folder = Path(cfg.work_dir).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    unlocked = _lock(folder)
-    goes_on = cfg.get('resume') and Path(cfg.load_from).resolve().parent == folder
-    moved = None if goes_on else _set_aside(folder, filter(None, kept))
-    return [line for line in (unlocked, moved) if line]
-
-
-def _lock(folder: Path) -> str | None:
-    path = folder / LOCK
-    if path in _held:
+    path = Path(work_dir) / LOCK
+    place = os.path.realpath(path)
+    if os.environ.get('RANK', '0') != '0' or place in _held:
         return None
-    file = open(path, 'a+', encoding='utf-8')  # noqa: SIM115  held to the end
     try:
-        _lock_file(file)
-    except (ImportError, OSError) as error:
-        if getattr(error, 'errno', None) not in TAKEN:
-            file.close()
-            return f'{folder} has no locks ({error}): let no other run write there'
-        file.seek(0)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(path, 'a+', encoding='utf-8')  # noqa: SIM115  held for good
+    except OSError as error:
         raise BadInput(
-            f'{folder} is written by a run that still lives, {file.read().strip()}. '
-            'Wait for it, stop it, or name another --work-dir.'
+            f'--work-dir {work_dir} cannot be written: {error.strerror}; name a folder '
+            'of yours'
         ) from error
-    file.truncate(0)
-    file.write(f'process {os.getpid()} of {platform.node()}: {shlex.join(sys.argv)}\n')
-    file.flush()
-    _held[path] = file
+    try:
+        _lock(lock)
+    except (ImportError, OSError) as error:
+        lock.seek(0)
+        owner = lock.read().strip() or 'another process'
+        lock.close()
+        if isinstance(error, (BlockingIOError, PermissionError)):
+            raise BadInput(
+                f'{work_dir} is being written by a run that lives, {owner}; name '
+                'another --work-dir, or wait until it ends'
+            ) from error
+        return (
+            f'{path} cannot be locked ({error}): nothing would stop a second '
+            'run in this folder'
+        )
+    lock.truncate(0)
+    lock.write(f'process {os.getpid()} on {platform.node()} since {time.ctime()}\n')
+    lock.flush()
+    _held[place] = lock
     return None
 
 
-def _lock_file(file: IO[str]) -> None:
-    """Take the lock, which ends with the process and which its children do not share."""
+def _lock(file: IO) -> None:
+    """Lock an open file for this process alone, not for the workers that it forks.
+
+    Raises:
+        BlockingIOError, PermissionError: Another process holds it.
+        OSError: The disk has no locks, as some network disks.
+    """
     try:
         import fcntl
     except ImportError:  # on Windows
         import msvcrt
 
-        file.seek(1 << 20)  # behind the text, which another run shall read
+        file.seek(FAR)
         return msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore
-    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, FAR)
 
 
-@atexit.register
-def release() -> None:
-    """Give up every claim of this process."""
-    for path, file in _held.items():
-        with suppress(OSError):  # an open file cannot be removed on Windows
-            path.unlink()
-        file.close()
-    _held.clear()
+def set_aside(cfg: Config) -> str | None:
+    """Move checkpoints out of the way of a run that does not go on from them.
 
+    To be called right before training, when nothing refuses the run any more; the
+    first process does it.
 
-def _set_aside(folder: Path, kept: Iterable[str]) -> str | None:
-    found = [path for path in folder.iterdir() if WEIGHTS.fullmatch(path.name)]
-    if not [path for path in found if path.suffix == '.pth']:
+    Returns:
+        One line for the log that says whose they are and where they went.
+
+    Raises:
+        BadInput: The new run starts from one of them.
+    """
+    folder = Path(cfg.work_dir)
+    own = cfg.get('resume') and Path(cfg.load_from).resolve().parent == folder.resolve()
+    if own or os.environ.get('RANK', '0') != '0':
         return None
-    for name in kept:
-        if Path(name).resolve() in found:
-            raise BadInput(
-                f'{name} lies in the run folder itself, whose checkpoints this run '
-                'would set aside; name another --work-dir'
-            )
-    aside = folder / EARLIER / datetime.now().strftime('%Y%m%d_%H%M%S')
-    aside.mkdir(parents=True)
-    for path in found:
-        path.rename(aside / path.name)
-    for path in folder.glob('*.py'):  # the new run's config may be one of them
-        shutil.copy2(path, aside)
+    files = sorted(p for p in folder.glob('*.pth') if _written_by_a_run(p))
+    if not files:
+        return None
+    named = {
+        v for v in values_in(dict(cfg)) if isinstance(v, str) and v.endswith('.pth')
+    }
+    real = {os.path.realpath(os.path.expanduser(name)) for name in named}
+    if used := [path for path in files if os.path.realpath(path) in real]:
+        raise BadInput(
+            f'{used[0]} is what this run starts from, and a run in the same folder '
+            'would write over it; name another --work-dir'
+        )
+    latest = latest_checkpoint(folder)
+    whose = _whose(latest or files[-1])
+    written = max(path.stat().st_mtime for path in files)
+    stamp = time.strftime('%Y%m%d_%H%M%S', time.localtime(written))
+    target, number = folder / f'earlier_{stamp}', 1
+    while target.exists():
+        target, number = folder / f'earlier_{stamp}_{number}', number + 1
+    target.mkdir()
+    note = folder / 'last_checkpoint'
+    for path in [*files, *([note] if note.is_file() else [])]:
+        path.rename(target / path.name)
+    on = f'; --resume {target / Path(latest).name} goes on from them' if latest else ''
     return (
-        f'{folder} held the checkpoints of {_whose(folder)}; they lie in {aside} now. '
-        f'To go on from them, stop this run and give --resume {latest_checkpoint(aside)}'
+        f'{folder} held {len(files)} checkpoints of {whose}: '
+        f'{join_some(p.name for p in files)}. They lie in {target} now{on}'
     )
 
 
-def _whose(folder: Path) -> str:
-    """The run that wrote the folder last, by its record."""
-    for record in sorted(folder.glob('*/run.json'), reverse=True):
-        with suppress(OSError, ValueError, KeyError):
-            run = json.loads(record.read_text(encoding='utf-8'))
-            return f'an earlier run of {run["started"]} ({run["command"]})'
-    return 'an earlier run'
+def _written_by_a_run(path: Path) -> bool:
+    return bool(re.match(r'(epoch|iter)_\d+|best_', path.name))
+
+
+def _whose(path: str | Path) -> str:
+    """The run that wrote a checkpoint, as far as the file says."""
+    try:
+        meta = read_checkpoint(path).get('meta')
+    except CheckpointError:
+        meta = None
+    if not isinstance(meta, dict):
+        return 'an earlier run'
+    name, done = meta.get('experiment_name', 'an earlier run'), meta.get('time', '')
+    return f'{name} ({meta.get("epoch")} epochs, {meta.get("iter")} steps, {done})'

@@ -24,7 +24,6 @@ from datetime import timedelta
 from multiprocessing import get_all_start_methods
 from pathlib import Path
 from shutil import which
-from typing import TypeVar
 
 import torch
 from mmengine.config import Config
@@ -35,8 +34,6 @@ from ..engine.fsdp import check_sharding
 from ..errors import BadInput
 from .config import find_config, tables_in
 from .entry import EXIT_BAD_INPUT
-
-Json = TypeVar('Json', dict, list)
 
 
 def rendezvous_arguments(processes: int, env: Mapping[str, str]) -> list[str]:
@@ -174,11 +171,11 @@ def _spawn_where_forking_fails(cfg: Config) -> str | None:
     return 'data workers are spawned, since this system does not fork them safely'
 
 
-def one_for_all(launcher: str, name: str, work: Callable[[], Json]) -> Json:
+def one_for_all(launcher: str, work: Callable[[], dict]) -> dict:
     """What ``work`` gives in the first process, told to all others as JSON.
 
     They wait as long as it takes: the processes meet in a store, and no collective
-    operation counts the time. Each call of a run has its own ``name``.
+    operation counts the time.
 
     Raises:
         BadInput: The first process ended without an answer.
@@ -188,8 +185,8 @@ def one_for_all(launcher: str, name: str, work: Callable[[], Json]) -> Json:
     wait = timedelta(days=1)
     store, rank, world = next(distributed.rendezvous('env://', timeout=wait))
     if rank:
-        text = store.get(f'mmmsmlp-{name}-answer').decode()
-        store.add(f'mmmsmlp-{name}-heard', 1)
+        text = store.get(_ANSWER).decode()
+        store.add(_HEARD, 1)
         if not text:
             raise BadInput('the first process ended while it worked for all of them')
         return json.loads(text)
@@ -199,14 +196,14 @@ def one_for_all(launcher: str, name: str, work: Callable[[], Json]) -> Json:
         text = json.dumps(outcome)
         return outcome
     finally:
-        store.set(f'mmmsmlp-{name}-answer', text)
+        store.set(_ANSWER, text)
         # The store may end with this process: let the others hear first.
         until = time.monotonic() + 30
-        while (
-            store.add(f'mmmsmlp-{name}-heard', 0) < world - 1
-            and time.monotonic() < until
-        ):
+        while store.add(_HEARD, 0) < world - 1 and time.monotonic() < until:
             time.sleep(0.01)
+
+
+_ANSWER, _HEARD = 'mmmsmlp-answer', 'mmmsmlp-heard'
 
 
 def replace_sync_bn(cfg: Config) -> int:

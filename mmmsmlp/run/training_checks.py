@@ -3,7 +3,7 @@
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.utils import apply_to
 
@@ -33,9 +34,79 @@ def look_ahead(runner: Runner) -> list[str]:
     """
     if not isinstance(runner, Runner):
         return []
+    check_channels(runner)
+    check_data_sets(runner)
     check_last_batch(runner)
     check_shared_memory(runner)
     return [line for line in (check_space(runner), judge_rate(runner.cfg)) if line]
+
+
+def check_lengths(cfg: Config) -> None:
+    """Check how long the config trains, and how often it validates.
+
+    Raises:
+        BadInput: A number is none, or not above 0.
+    """
+    for name in 'max_epochs', 'max_iters', 'val_interval':
+        value = cfg.train_cfg.get(name)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise BadInput(
+                f'train_cfg.{name}={value!r} must be a whole number > 0'
+                + (
+                    '; val_cfg=None val_dataloader=None val_evaluator=None trains '
+                    'without validation'
+                    if name == 'val_interval'
+                    else ''
+                )
+            )
+
+
+def check_channels(runner: Runner) -> None:
+    """Compare the widths of our backbone's outputs with what the next part takes.
+
+    Raises:
+        BadInput: They differ; torch would say so in the first step.
+    """
+    model: Any = runner.model
+    model = model.module if is_model_wrapper(model) else model
+    widths = getattr(getattr(model, 'backbone', None), 'out_channels', None)
+    if not isinstance(widths, list):
+        return
+    heads = ('decode_head', 'auxiliary_head')
+    parts = ('neck',) if getattr(model, 'neck', None) else heads
+    for name in parts:
+        part = getattr(model, name, None)
+        taken = getattr(part, 'in_channels', None)
+        if taken is None:
+            continue
+        index = getattr(part, 'in_index', range(len(_listed(taken))))
+        fit = [widths[i] if i < len(widths) else None for i in _listed(index)]
+        if _listed(taken) != fit and len(fit) == len(_listed(taken)):
+            raise BadInput(
+                f'model.{name}.in_channels={taken} does not fit model.backbone, whose '
+                f'outputs have {widths} channels'
+            )
+
+
+def _listed(value: Any) -> list:
+    return list(value) if isinstance(value, Iterable) else [value]
+
+
+def check_data_sets(runner: Runner) -> None:
+    """Refuse to train on nothing, or to validate with nothing.
+
+    Raises:
+        BadInput: A dataset is empty.
+    """
+    loaders = {'train': runner.train_dataloader}
+    if runner.val_loop is not None:
+        loaders['val'] = runner.val_loop.dataloader
+    for loop, loader in loaders.items():
+        if not len(loader.dataset):
+            raise BadInput(
+                f'{loop}_dataloader.dataset has no image: its annotations are '
+                'empty, or filter_cfg and the classes leave none'
+            )
 
 
 def fit_workers(cfg: Config, loops: tuple[str, ...]) -> list[str]:

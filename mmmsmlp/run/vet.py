@@ -80,7 +80,7 @@ def vet_data(
             notices.append(f'data warning: {cache.trouble}')
         return dict(errors=lines('error'), notices=notices, changes=vetted.changes)
 
-    outcome = one_for_all(cfg.launcher, 'vetting', work)
+    outcome = one_for_all(cfg.launcher, work)
     if errors := outcome['errors']:
         raise BadInput(_joined(errors))
     _point_to_copies(cfg, loops, outcome['changes'])

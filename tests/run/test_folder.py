@@ -1,6 +1,6 @@
-"""Does one run at a time write a folder, and none over another's checkpoints?"""
+"""Does a folder belong to one run, and does no run lose another's checkpoints?"""
 
-import json
+import errno
 import os
 import signal
 import subprocess
@@ -13,116 +13,109 @@ from mmengine.config import Config
 
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import folder
-from mmmsmlp.run.folder import claim
-from mmmsmlp.run.mends import latest_checkpoint
-from tests.helpers.commands import ROOT
 
-HOLDS = """
-import sys, time
-from mmengine.config import Config
+HOLDER = """
+import os, sys, time
 from mmmsmlp.run.folder import claim
-claim(Config(dict(work_dir=sys.argv[1])))
+assert claim(sys.argv[1]) is None
+if not os.fork():
+    time.sleep(20)  # a data worker that outlives its process for a while
+    os._exit(0)
 print('held', flush=True)
-time.sleep(100)
+time.sleep(60)
 """
 
 
-@pytest.fixture
-def run_folder(tmp_path):
-    """A folder with two checkpoints of an earlier run."""
-    run = tmp_path / 'run'
-    (run / '20260102_030405').mkdir(parents=True)
-    record = dict(started='2026-01-02T03:04:05', command='train.py mine.py')
-    (run / '20260102_030405' / 'run.json').write_text(json.dumps(record))
-    for number in (1, 2):
-        torch.save(dict(number=number), run / f'epoch_{number}.pth')
-    (run / 'last_checkpoint').write_text(str(run / 'epoch_2.pth'))
-    (run / 'mine.py').write_text('a = 1')
-    yield run
-    folder.release()
-
-
-def config(run, **more):
-    return Config(dict(work_dir=str(run), **more))
+@pytest.fixture(autouse=True)
+def nothing_held(monkeypatch):
+    monkeypatch.setattr(folder, '_held', {})
+    monkeypatch.delenv('RANK', raising=False)
 
 
 @pytest.mark.full
-def test_a_folder_that_a_living_run_writes_is_refused(tmp_path):
-    run = tmp_path / 'run'
-    held = subprocess.Popen(
-        [sys.executable, '-c', HOLDS, run], cwd=ROOT, stdout=subprocess.PIPE
-    )
-    assert held.stdout.readline().strip() == b'held'
-    with pytest.raises(
-        BadInput, match=rf'by a run that still lives, process {held.pid} '
-    ):
-        claim(config(run))
-    os.kill(held.pid, signal.SIGTERM)  # ends without a chance to tidy up
-    held.wait()
-    assert (run / '.running').exists()
-    assert claim(config(run)) == []
-    folder.release()
-    assert list(run.iterdir()) == []
+@pytest.mark.posix
+def test_a_folder_of_a_living_run_is_refused(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, '-c', HOLDER, tmp_path],
+        stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert holder.stdout.readline() == b'held\n'
+        with pytest.raises(BadInput, match=rf'lives, process {holder.pid} on .* since'):
+            folder.claim(tmp_path)
+        holder.kill()
+        holder.wait()
+        assert folder.claim(tmp_path) is None  # though its worker lives
+        assert f'process {os.getpid()} ' in (tmp_path / folder.LOCK).read_text()
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.wait()
 
 
-def test_the_lock_of_windows(monkeypatch, tmp_path):
+def test_only_the_first_process_claims(tmp_path, monkeypatch):
+    monkeypatch.setenv('RANK', '1')
+    assert folder.claim(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.posix
+def test_a_disk_without_locks_is_told(tmp_path, monkeypatch):
+    def lockf(*_):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr('fcntl.lockf', lockf)
+    assert 'cannot be locked ([Errno 37] No locks available)' in folder.claim(tmp_path)
+
+
+def test_the_lock_on_windows(tmp_path, monkeypatch):
+    (tmp_path / folder.LOCK).write_text('process 7 on desk\n')
+    places = []
+
     def locking(handle, mode, count):
-        if handle_taken:
-            raise OSError(13, 'Permission denied')
+        places.append((os.lseek(handle, 0, os.SEEK_CUR), mode, count))
+        if len(places) == 1:
+            raise PermissionError(errno.EACCES, 'Permission denied')
 
-    handle_taken = False
     msvcrt = types.SimpleNamespace(LK_NBLCK=2, locking=locking)
     monkeypatch.setitem(sys.modules, 'fcntl', None)
     monkeypatch.setitem(sys.modules, 'msvcrt', msvcrt)
-    assert claim(config(tmp_path)) == []
-    written = (tmp_path / '.running').read_text()
-    assert written.startswith(f'process {os.getpid()} of ')
-    folder._held.popitem()[1].close()  # as if another process had it
-    handle_taken = True
-    with pytest.raises(BadInput) as refused:
-        claim(config(tmp_path))
-    assert written.strip() in str(refused.value)
+    with pytest.raises(BadInput, match='lives, process 7 on desk; name another'):
+        folder.claim(tmp_path)
+    assert folder.claim(tmp_path) is None
+    assert places == [(folder.FAR, 2, 1)] * 2
+    text = (tmp_path / folder.LOCK).read_text()
+    assert text.startswith(f'process {os.getpid()} on ')
 
 
-def test_a_file_system_without_locks_is_said(monkeypatch, tmp_path):
-    def refuse(file):
-        raise OSError(38, 'Function not implemented')
-
-    monkeypatch.setattr(folder, '_lock_file', refuse)
-    [said] = claim(config(tmp_path))
-    assert 'has no locks' in said and 'Function not implemented' in said
+def fill(path):
+    meta = dict(experiment_name='first_run', epoch=2, iter=8, time='noon')
+    for name in 'epoch_1.pth', 'epoch_2.pth', 'best_score_epoch_1.pth', 'mine.pth':
+        torch.save(dict(meta=meta, state_dict=dict(w=torch.ones(1))), path / name)
+    (path / 'last_checkpoint').write_text(str(path / 'epoch_2.pth'))
 
 
-def test_a_fresh_run_sets_earlier_checkpoints_aside(run_folder):
-    [said] = claim(config(run_folder))
-    [aside] = (run_folder / 'earlier').iterdir()
-    assert {path.name for path in run_folder.iterdir()} == {
-        *('.running', '20260102_030405', 'earlier', 'mine.py'),
-    }
-    names = {'epoch_1.pth', 'epoch_2.pth', 'last_checkpoint', 'mine.py'}
-    assert {path.name for path in aside.iterdir()} == names
-    last = latest_checkpoint(aside)
-    assert torch.load(last)['number'] == 2
-    assert 'of an earlier run of 2026-01-02T03:04:05 (train.py mine.py)' in said
-    assert said.endswith(f'--resume {last}')
-    assert claim(config(run_folder)) == []
+def test_checkpoints_of_an_earlier_run_are_set_aside(tmp_path):
+    fill(tmp_path)
+    said = folder.set_aside(Config(dict(work_dir=str(tmp_path))))
+    (target,) = tmp_path.glob('earlier_*')
+    assert 'held 3 checkpoints of first_run (2 epochs, 8 steps, noon)' in said
+    assert f'--resume {target / "epoch_2.pth"} goes on' in said
+    moved = ['best_score_epoch_1.pth', 'epoch_1.pth', 'epoch_2.pth', 'last_checkpoint']
+    assert sorted(path.name for path in target.iterdir()) == moved
+    assert sorted(path.name for path in tmp_path.iterdir()) == [target.name, 'mine.pth']
+    assert folder.set_aside(Config(dict(work_dir=str(tmp_path)))) is None
 
 
-def test_a_resumed_run_keeps_its_checkpoints(run_folder):
-    before = sorted(run_folder.iterdir())
-    own = str(run_folder / 'epoch_2.pth')
-    assert claim(config(run_folder, resume=True, load_from=own), own) == []
-    assert sorted(run_folder.iterdir()) == sorted([*before, run_folder / '.running'])
-
-
-def test_a_run_that_goes_on_from_elsewhere_sets_them_aside(run_folder, tmp_path):
-    other = str(tmp_path / 'epoch_7.pth')
-    [said] = claim(config(run_folder, resume=True, load_from=other), other)
-    assert 'they lie in' in said
-
-
-def test_a_file_that_will_be_read_is_not_moved(run_folder):
-    own = str(run_folder / 'epoch_1.pth')
-    with pytest.raises(BadInput, match='epoch_1.pth lies in the run folder itself'):
-        claim(config(run_folder, load_from=own), own, None)
-    assert (run_folder / 'epoch_1.pth').is_file()
+def test_a_run_that_goes_on_or_starts_from_them_moves_nothing(tmp_path):
+    fill(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    place = str(tmp_path)
+    own = dict(work_dir=place, resume=True, load_from=f'{place}/epoch_2.pth')
+    assert folder.set_aside(Config(own)) is None
+    init = dict(type='Pretrained', checkpoint=f'{place}/epoch_1.pth')
+    cfg = Config(dict(work_dir=place, model=dict(backbone=dict(init_cfg=init))))
+    with pytest.raises(BadInput, match=r'epoch_1\.pth is what this run starts from'):
+        folder.set_aside(cfg)
+    assert sorted(tmp_path.iterdir()) == before
+    own['load_from'] = '/elsewhere/epoch_2.pth'
+    assert 'held 3 checkpoints' in folder.set_aside(Config(own))

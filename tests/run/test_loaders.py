@@ -13,7 +13,6 @@ from mmmsmlp.run import mends
 from mmmsmlp.run.entry import run_tool
 from tests.helpers.commands import ROOT
 
-
 DYING = """
 import os, signal, sys
 from torch.utils.data import DataLoader

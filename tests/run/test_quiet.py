@@ -166,7 +166,7 @@ def test_weights_that_fit_in_part_are_told(run_tool, trained, tiny_config):
         'train.py', tiny_config, '--work-dir', 'run', '--quiet', '--cfg-options', *args
     )
     assert code == 0, out + err
-    told = f'warning: {weights} fills 107 of 111 tensors of RetinaNet; the log names'
+    told = f'warning: loaded 107/111 tensors of RetinaNet from {weights}'
     assert any(line.startswith(told) for line in out.splitlines()), out
 
 

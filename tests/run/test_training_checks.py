@@ -32,6 +32,56 @@ def test_workers_that_are_none_do_not_persist():
     torch.utils.data.DataLoader([1], **cfg.train_dataloader)
 
 
+@pytest.mark.parametrize('value', [0, -1, 'abc', 1.5])
+@pytest.mark.parametrize('name', ['max_epochs', 'max_iters', 'val_interval'])
+def test_lengths_that_are_none_are_refused(name, value):
+    with pytest.raises(BadInput, match=f'train_cfg.{name}={value!r} must be a whole'):
+        training_checks.check_lengths(Config(dict(train_cfg={name: value})))
+    training_checks.check_lengths(Config(dict(train_cfg={name: 1})))
+
+
+def outputs_of(widths, **parts):
+    spaces = {name: SimpleNamespace(**part) for name, part in parts.items()}
+    backbone = SimpleNamespace(out_channels=widths)
+    return SimpleNamespace(model=SimpleNamespace(backbone=backbone, **spaces))
+
+
+@pytest.mark.parametrize(
+    ('widths', 'parts'),
+    [
+        ([8, 16, 32], dict(neck=dict(in_channels=[8, 16, 64]))),
+        ([8, 16], dict(neck=dict(in_channels=[8, 16, 32]))),
+        ([8, 16], dict(decode_head=dict(in_channels=[8, 32], in_index=[0, 1]))),
+        ([8, 16], dict(auxiliary_head=dict(in_channels=8, in_index=1))),
+    ],
+)
+def test_channels_that_do_not_fit_are_refused(widths, parts):
+    (name,) = parts
+    words = rf'model.{name}.in_channels=.* whose outputs have \[8, 16'
+    with pytest.raises(BadInput, match=words):
+        training_checks.check_channels(outputs_of(widths, **parts))
+
+
+def test_channels_that_fit_pass():
+    for parts in (
+        dict(neck=dict(in_channels=[8, 16, 32])),
+        dict(neck=dict(in_channels=(8, 16, 32)), decode_head=dict(in_channels=4)),
+        dict(decode_head=dict(in_channels=[8, 32], in_index=[0, 2])),
+        dict(neck=dict(), auxiliary_head=dict(in_channels=1)),
+    ):
+        training_checks.check_channels(outputs_of([8, 16, 32], **parts))
+
+
+def test_an_empty_set_is_refused():
+    full, empty = (SimpleNamespace(dataset=data) for data in ([1], []))
+    loop = SimpleNamespace(dataloader=empty)
+    run = SimpleNamespace(train_dataloader=full, val_loop=loop)
+    with pytest.raises(BadInput, match='val_dataloader.dataset has no image'):
+        training_checks.check_data_sets(run)
+    run.val_loop = None
+    training_checks.check_data_sets(run)
+
+
 def loading(images, batch, drop_last=False, sampler='DefaultSampler'):
     kind = type(sampler, (), dict(__len__=lambda self: images))
     loader = SimpleNamespace(batch_size=batch, sampler=kind(), drop_last=drop_last)
@@ -174,7 +224,9 @@ def test_metrics_that_nobody_gives_are_refused(hooks, words):
     ('option', 'words'),
     [
         ('optim_wrapper.optimizer.lr=-1', 'Invalid learning rate'),
-        ('optim_wrapper.optimizer.type=Adamm', 'Adamm'),
+        ('optim_wrapper.optimizer.type=AdamV', "'AdamV' names no optimizer; did you"),
+        ('model.backbone.geometri=paper', "did you mean 'geometry'?"),
+        ('train_cfg.max_epoch=3', "did you mean 'max_epochs'?"),
         ('param_scheduler.0.power=x', 'param_scheduler'),
         ('default_hooks.checkpoint.save_best=bbox_mAP', 'coco/bbox_mAP'),
     ],
