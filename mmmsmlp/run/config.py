@@ -46,14 +46,14 @@ def load_config(name: str, options: dict | None = None) -> Config:
     try:
         cfg = Config.fromfile(str(path))
     except Exception as error:  # a config is a program: it can raise anything
-        raise BadInput(f'config {path} cannot be read: {first_line(error)}') from error
+        raise BadInput(f'config {path} cannot be read: {_first_line(error)}') from error
     _check_names(cfg, options or {})
     try:
         if options:
             cfg.merge_from_dict(options)
     except Exception as error:
         raise BadInput(
-            f'--cfg-options {options} does not fit {path}: {first_line(error)}'
+            f'--cfg-options {options} does not fit {path}: {_first_line(error)}'
         ) from error
     return cfg
 
@@ -169,11 +169,7 @@ def _build_optimizer(runner: 'Runner') -> None:
         if isinstance(kind, str) and registry.get(kind) is None:
             raise BadInput(
                 f'optim_wrapper.optimizer.type={kind!r} names no optimizer'
-<<<<<<< HEAD
-                + _did_you_mean(kind, registry.module_dict)
-=======
                 + _did_you_mean(kind, {*OPTIMIZERS.module_dict, *registry.module_dict})
->>>>>>> h-guards
             )
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
@@ -190,7 +186,7 @@ def building(name: str) -> Iterator[None]:
         yield
     except (AssertionError, ImportError, KeyError, TypeError, ValueError) as error:
         raise BadInput(
-            f'{name} cannot be built: {first_line(error)}{_near_argument(error)} '
+            f'{name} cannot be built: {_first_line(error)}{_near_argument(error)} '
             '(MMMSMLP_TRACEBACK=1 shows where)'
         ) from error
 
@@ -205,8 +201,7 @@ def _near_argument(error: Exception) -> str:
     return _did_you_mean(wrong[1], inspect.signature(kinds[-1]).parameters)
 
 
-def first_line(error: Exception) -> str:
-    """The kind of an error, and the first line of what it says."""
+def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     # A bare assert has no words; its own source line is better than nothing.
     text = lines[0] if lines else traceback.extract_tb(error.__traceback__)[-1].line

@@ -3,7 +3,6 @@
 import argparse
 import errno
 import os
-import re
 import signal
 import sys
 import time
@@ -97,16 +96,7 @@ def run_tool(main: Callable[[], None]) -> None:
             traceback.print_exc()
         if os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', '0')) != '0':
             _let_the_first_speak()
-        message = _of_worker(str(error))
-    except RuntimeError as error:
-        if not (dead := re.match(r'DataLoader worker \(pid.*', str(error))):
-            raise
-        message = (
-            f'{dead[0].rstrip(" .")}, so a data worker died from outside. Where it was '
-            'killed, memory ran out: take a smaller train_dataloader.num_workers (0 '
-            'needs none). A bus error means that /dev/shm is full: enlarge it (docker '
-            'run --shm-size=8g). --resume continues from the last checkpoint.'
-        )
+        message = str(error)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise  # a fault of the program: tools check the paths that they are given
@@ -131,7 +121,6 @@ def run_tool(main: Callable[[], None]) -> None:
     sys.exit(EXIT_BAD_INPUT)
 
 
-<<<<<<< HEAD
 # The end of a data worker, as torch tells it, and what it most often means.
 WORKER_ENDS = {
     'Bus error': 'shared memory is full: enlarge it (docker run --shm-size=8g)',
@@ -150,13 +139,6 @@ def _of_a_worker(error: BaseException) -> str:
         f'{said.partition(". ")[0]} ({cure}, or train_dataloader.num_workers=0). '
         '--resume continues from the last checkpoint.'
     )
-=======
-def _of_worker(message: str) -> str:
-    """What was said in a data worker, of the traceback that torch makes of it."""
-    if 'Original Traceback' not in message:
-        return message
-    return message.strip().splitlines()[-1].partition(': ')[2]
->>>>>>> h-guards
 
 
 def _let_the_first_speak() -> None:

@@ -16,9 +16,6 @@ Seen in mmengine 0.10.7 and in onedl-mmengine 0.10.12 alike:
   2.0.11 with annotations.
 - What a data pipeline raises does not say of which image: :func:`_prepare_named`.
 
-- A picture that fails in a pipeline ends in a traceback that need not name it:
-  :func:`_prepare_and_name`.
-
 What a config has to name lies in ``engine``: ``hooks.PlainCheckpointHook`` (it pickles
 log buffers and numpy's scalars as objects), ``hooks.SeedByProgressHook`` (a resumed run
 draws other numbers), ``fsdp.FSDPStrategy`` and ``fsdp.ShardedRunner`` (see there).
@@ -38,11 +35,7 @@ from typing import IO, Any
 
 from mmcv import imwrite
 from mmengine.config import Config
-<<<<<<< HEAD
 from mmengine.dataset import BaseDataset
-=======
-from mmengine.dataset import Compose
->>>>>>> h-guards
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel, is_model_wrapper
@@ -59,17 +52,10 @@ from ..checkpoints.compare import refuse_other_shapes
 from ..checkpoints.keys import Found, find_state
 from ..checkpoints.load import fill_partly, fill_whole, fit_names
 from ..checkpoints.writing import atomic_write
-<<<<<<< HEAD
 from ..errors import BadInput, CheckpointError, SampleError
 
 _make_logger = MMLogger.__init__
 _prepare_data = BaseDataset.prepare_data
-=======
-from ..errors import BadInput, CheckpointError
-from .config import first_line
-
-_make_logger = MMLogger.__init__
->>>>>>> h-guards
 
 
 def install(complete: bool = False, resumed: str | None = None) -> None:
@@ -84,7 +70,6 @@ def install(complete: bool = False, resumed: str | None = None) -> None:
     for scheme in ('', *CheckpointLoader._schemes):
         CheckpointLoader.register_scheme(scheme, loading.load_from_file, force=True)
     mmengine_checkpoint.load_state_dict = loading.load_state_dict
-    Compose.__call__ = _prepare_and_name
     register = VISBACKENDS.register_module
     register('LocalVisBackend', force=True, module=AnyPathVisBackend)
     name_encodings()
@@ -171,29 +156,6 @@ class AnyPathVisBackend(LocalVisBackend):
         """Write an image (H, W, 3), uint8, RGB."""
         file = os.path.join(self._img_save_dir, f'{name}_{step}.png')
         imwrite(image[..., ::-1], file)  # encodes first, and writes by itself
-
-
-_prepare = Compose.__call__
-
-
-def _prepare_and_name(self: Compose, data: dict) -> dict | None:
-    """Go through a pipeline, and say which picture failed in it.
-
-    Raises:
-        BadInput: It failed; names its file and the reason.
-    """
-    known = data if isinstance(data, dict) else {}
-    path = known.get('img_path') or known.get('img_id')
-    try:
-        return _prepare(self, data)
-    except BadInput:
-        raise  # of a pipeline in this one
-    except Exception as error:  # whatever a transform happens to raise
-        raise BadInput(
-            f'{path or "a sample"} cannot be prepared: {first_line(error)}; mend or '
-            'remove it. --data-check full finds every picture that cannot be decoded '
-            'before the run (MMMSMLP_TRACEBACK=1 shows where)'
-        ) from error
 
 
 # Who reads and writes text, and in what: a note of a path as the system names paths.

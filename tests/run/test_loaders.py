@@ -1,7 +1,9 @@
 """What is said where a data worker dies, or a sample cannot be prepared?"""
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,3 +88,20 @@ def test_a_sample_that_fails_in_a_worker_is_named_in_one_line(pictures, capsys):
     with pytest.raises(SystemExit):
         run_tool(lambda: list(DataLoader(pictures, num_workers=1)))
     assert capsys.readouterr().err.startswith('error: 1.jpg cannot be prepared: Key')
+
+
+@pytest.mark.full
+def test_a_picture_that_vanishes_while_training(run_tool, tiny_config, tiny_data):
+    """It passed the check before the run, and one line names it."""
+    shutil.copytree(tiny_data, 'data')
+    text = Path(tiny_config).read_text().replace(str(tiny_data), str(Path('data')))
+    config = Path('data/vanish.py').absolute()
+    config.write_text(text)
+    victim = sorted(Path('data/images').iterdir())[0]
+    victim.write_bytes(victim.read_bytes()[:40])
+    code, out, err = run_tool(
+        'train.py', config, '--work-dir', 'run', '--data-check', 'off'
+    )
+    assert code == 2, out + err
+    (line,) = [line for line in err.splitlines() if 'error:' in line]
+    assert f'{victim.name} cannot be prepared' in line and 'Traceback' not in err
