@@ -19,15 +19,17 @@ from pathlib import Path
 import torch
 
 import _checkout  # noqa: F401  before the package is imported
+from mmmsmlp.run.entry import positive
 from mmmsmlp.run.mends import latest_checkpoint
 
-TRAIN = Path(__file__).with_name('train.py')
+TOOLS = Path(__file__).parent
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add('config')
+    add('--processes', type=positive, default=1, help='of the run, as dist_train.sh')
     add('--kills', type=int, default=50)
     add('--seed', type=int, default=0, help='of the moments')
     add(
@@ -41,7 +43,10 @@ def parse_args() -> argparse.Namespace:
 
 def start(args: argparse.Namespace, folder: Path, *more: str) -> subprocess.Popen:
     """Start the training as a process group of its own, its output in a file."""
-    command = [sys.executable, str(TRAIN), args.config, '--work-dir', str(folder)]
+    tool = [str(TOOLS / 'train.py'), args.config]
+    if args.processes > 1:
+        tool = [str(TOOLS / 'dist_train.py'), args.config, str(args.processes)]
+    command = [sys.executable, *tool, '--work-dir', str(folder)]
     if args.cfg_options:
         more = (*more, '--cfg-options', *args.cfg_options)
     folder.mkdir(parents=True, exist_ok=True)

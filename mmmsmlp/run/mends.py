@@ -48,6 +48,7 @@ from mmengine.visualization import LocalVisBackend
 from mmengine.visualization.vis_backend import force_init_env
 from numpy import ndarray
 from torch import Tensor
+from torch.nn import Module
 
 from ..checkpoints import read_checkpoint
 from ..checkpoints.compare import refuse_other_shapes
@@ -55,6 +56,7 @@ from ..checkpoints.keys import Found, find_state
 from ..checkpoints.load import fill_partly, fill_whole, fit_names
 from ..checkpoints.writing import atomic_write
 from ..errors import BadInput, CheckpointError
+from ..models.pyramid import PyramidBackbone
 from .config import first_line
 
 _make_logger = MMLogger.__init__
@@ -220,6 +222,13 @@ def _make_utf8_logger(self: MMLogger, *args: Any, **kwargs: Any) -> None:
             # A surrogate, of a path in an ASCII locale, is no reason to lose the line.
             handler.encoding, handler.errors = 'utf-8', 'backslashreplace'
             handler.stream.reconfigure(encoding='utf-8', errors='backslashreplace')
+
+
+def expect_weights(model: Module) -> None:
+    """Let our backbones of a run that goes on not warn of random weights."""
+    for part in model.modules():
+        if isinstance(part, PyramidBackbone):
+            part.is_init = True
 
 
 def keep_two(cfg: Config) -> str | None:
