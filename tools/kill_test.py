@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -62,8 +63,22 @@ def kill_group(process: subprocess.Popen) -> None:
         command = ['taskkill', '/F', '/T', '/PID', str(process.pid)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     else:
+        others = descendants(process.pid)
         os.killpg(process.pid, signal.SIGKILL)
+        for pid in others:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     process.wait()
+
+
+def descendants(pid: int) -> list[int]:
+    """What a process has started, on Linux: torchrun's are of no group of its own."""
+    found = []
+    for listed in Path(f'/proc/{pid}/task').glob('*/children'):
+        with suppress(FileNotFoundError):  # the thread has ended
+            for child in map(int, listed.read_text(encoding='ascii').split()):
+                found += [child, *descendants(child)]
+    return found
 
 
 def last_checkpoint(folder: Path) -> tuple[str, dict]:
