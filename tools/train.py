@@ -4,6 +4,8 @@
 import argparse
 from pathlib import Path
 
+from mmengine.runner import Runner
+
 import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import peek_checkpoint
 from mmmsmlp.run import (
@@ -104,6 +106,8 @@ def train(args: argparse.Namespace, console: Console) -> None:
     mends.remove_parts(cfg.work_dir)
     console.progress('building the model, reading the data')
     runner = build_runner(cfg, 'train', 'val')
+    if cfg.get('resume') and isinstance(runner, Runner):
+        mends.expect_weights(runner.model)
     notices += training_checks.look_ahead(runner)
     notices.append(folder.set_aside(cfg))
     console.watch(runner)

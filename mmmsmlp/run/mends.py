@@ -46,6 +46,7 @@ from mmengine.visualization import LocalVisBackend
 from mmengine.visualization.vis_backend import force_init_env
 from numpy import ndarray
 from torch import Tensor
+from torch.nn import Module
 
 from ..checkpoints import read_checkpoint
 from ..checkpoints.compare import refuse_other_shapes
@@ -53,6 +54,7 @@ from ..checkpoints.keys import Found, find_state
 from ..checkpoints.load import fill_partly, fill_whole, fit_names
 from ..checkpoints.writing import atomic_write
 from ..errors import BadInput, CheckpointError, SampleError
+from ..models.pyramid import PyramidBackbone
 
 _make_logger = MMLogger.__init__
 _prepare_data = BaseDataset.prepare_data
@@ -215,6 +217,13 @@ def _prepare_named(self: BaseDataset, idx: int) -> Any:
             f'{type(error).__name__}: {error}. --data-check full finds every picture '
             'that does not decode; MMMSMLP_TRACEBACK=1 shows where this was raised'
         ) from error
+
+
+def expect_weights(model: Module) -> None:
+    """Let our backbones of a run that goes on not warn of random weights."""
+    for part in model.modules():
+        if isinstance(part, PyramidBackbone):
+            part.is_init = True
 
 
 def keep_two(cfg: Config) -> str | None:
