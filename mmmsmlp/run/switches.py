@@ -230,7 +230,10 @@ def write_metrics(metrics: dict, path: str) -> None:
 def use_our_hooks(cfg: Config) -> None:
     """Draw by progress, record the run, save plainly: :mod:`mmmsmlp.engine.hooks`."""
     ours = ('SeedByProgressHook', 'RunRecordHook', 'PlainCheckpointHook')
-    hooks = [dict(type=f'mmmsmlp.{hook}') for hook in ours]
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]
+    given = cfg.get('custom_hooks') or []
+    known = [hook.get('type') for hook in given]  # a run's own config has them
+    names = (f'mmmsmlp.{hook}' for hook in ours)
+    hooks = [dict(type=name) for name in names if name not in known]
+    cfg.custom_hooks = [*given, *hooks]
     worker = dict(type='mmmsmlp.seed_worker')
     cfg.train_dataloader.setdefault('worker_init_fn', worker)
