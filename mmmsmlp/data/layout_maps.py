@@ -44,7 +44,7 @@ def find_maps(path: str, cache: Cache) -> Layout | None:
         if pictures and labels:
             suffixes[split] = _suffixes(pictures, labels)
             names[split] = pictures
-    if not any(suffixes.values()):
+    if not suffixes:
         return None
     image_suffix, map_suffix = _same_suffixes(path, pairs, suffixes)
     notes: list[str] = []
@@ -211,8 +211,8 @@ def number_from_maps(layout: Layout) -> None:
     if count > 2 * len(values) + 1 and count > 3:
         raise BadInput(
             f'--data {layout.root}: the label maps hold {join_some(values, 10)}: '
-            'number the classes from 0 without gaps, or name them all in a file classes.txt '
-            'there, one a line'
+            'number the classes from 0 without gaps, or name them all in a file '
+            'classes.txt there, one a line'
         )
     if first == 1:
         layout.reduce_zero = True

@@ -67,7 +67,7 @@ def folders_in(folder: str) -> dict[str, str]:
 def files_in(folder: str, *suffixes: str) -> list[str]:
     """Paths of the visible files in a folder that end so, in order."""
     found = [e.path for e in _entries(folder) if e.is_file()]
-    return sorted(path for path in found if path.lower().endswith(suffixes))
+    return sorted(path for path in found if path.lower().endswith(suffixes or ''))
 
 
 def _entries(folder: str) -> list[os.DirEntry]:

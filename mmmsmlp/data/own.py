@@ -185,6 +185,8 @@ def _split(layout: Layout, wish: Wish) -> dict[str, tuple[str, Part]]:
     ):
         parts['train'], parts['val'] = _divide(layout, source, share or SHARE)
         parts.pop('all', None)
+        if 'train' not in wish.loops:
+            layout.notes.append('--val-split 1 evaluates all images')
     if 'train' in wish.loops and not (parts.get('train') and parts['train'].names):
         raise BadInput(
             f'--data {layout.root} has no images to train on, only {join_some(parts)}'
@@ -206,16 +208,14 @@ def _divide(layout: Layout, part: Part, share: float) -> tuple[Part, Part]:
     val = {n for names in groups.values() for n in _choose(names, share, len(groups))}
     rest = [name for name in part.names if name not in val]
     if not val:
-        val = set(part.names)
-    if not rest and share < 1:
-        rest = list(part.names)
+        val = set(rest)
         layout.notes.append(
             'too few images to split: it is evaluated on what it trains'
         )
     else:
         layout.notes.append(
-            f'no val: {len(val)} of {len(part.names)} images are evaluated and not '
-            f'trained on, always the same (--val-split {share:g})'
+            f'{len(val)} of {len(part.names)} images are for evaluation, for there is '
+            f'no val: always the same (--val-split {share:g})'
         )
     chosen = [name for name in part.names if name in val]
     train, other = (

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 
 from ..data.cache import Cache
 from ..data.own import SHARE, Own, Source, Wish, prepare
@@ -37,14 +37,15 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         '--data',
         metavar='PATH',
         help="data of your own in place of the config's: a folder (COCO, Roboflow, "
-        'CVAT, Label Studio, labelme, YOLO, VOC; img_dir and ann_dir; class folders) or '
-        'a COCO JSON; docs/data.md',
+        'CVAT, Label Studio, labelme, YOLO, VOC; img_dir and ann_dir; class folders) '
+        'or a COCO JSON; docs/data.md',
     )
     parser.add_argument(
         '--val-split',
         type=_share,
         metavar='SHARE',
-        help=f'of the images, evaluated where the data have no val split; default {SHARE}',
+        help='of the images, evaluated where the data have no val split; '
+        f'default {SHARE}',
     )
 
 
@@ -251,7 +252,8 @@ def _set_metrics(cfg: Config, loop: str, own: Own, source: Source) -> None:
     if not metrics:
         masks = any('mask_head' in table for table in tables_in(cfg.model))
         kinds = ['bbox', 'segm'] if masks else 'bbox'
-        cfg[name] = metrics = [ConfigDict(type='CocoMetric', metric=kinds)]
+        cfg[name] = dict(type='CocoMetric', metric=kinds)
+        metrics = [cfg[name]]
     for metric in metrics:
         metric['ann_file'] = source.labels
 
