@@ -35,6 +35,11 @@ def sets(tmp_path_factory):
     return root
 
 
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, data_cache):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(data_cache))
+
+
 def load(name, tmp_path):
     cfg = Config.fromfile(ROOT / 'configs' / name)
     cfg.work_dir, cfg.launcher = str(tmp_path / 'run'), 'none'
@@ -63,8 +68,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize('name', CONFIGS)
-def test_the_configs_of_the_package_follow_the_data(name, sets, tmp_path, monkeypatch):
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'xdg'))
+def test_the_configs_of_the_package_follow_the_data(name, sets, tmp_path):
     task, places, count = CONFIGS[name]
     cfg = load(name, tmp_path)
     before = {loop: cfg[f'{loop}_dataloader'].dataset.pipeline for loop in LOOPS}
@@ -167,6 +171,7 @@ def test_evaluation_leaves_the_trainings_record(sets, tmp_path):
     assert lines[-1].split()[5].endswith('retinanet_msmlp_t_1x.ran.py,')
 
 
+@pytest.mark.full
 def test_what_is_refused(sets, tiny_config, run_tool, tmp_path):
     run = ('train.py', tiny_config, '--work-dir', 'run')
     assert_fails(run_tool(*run, '--data', 'lost'), '--data lost does not exist')
