@@ -41,9 +41,13 @@ def find_yolo(path: str, cache: Cache) -> Layout | None:
         if not files:
             notes.append(f'{split} has no pictures and is left out')
             continue
-        parts[split] = _read(files, names, keypoints, cache, notes)
-    if parts and not any(part.boxes for part in parts.values()):
-        first = next(iter(places.values()))[0]
+        part = _read(files, names, keypoints, cache, notes)
+        if part.boxes or split not in ('val', 'test'):
+            parts[split] = part
+        else:
+            notes.append(f'{split} has no labels and is left out')
+    if any(places.values()) and not any(part.boxes for part in parts.values()):
+        first = next(filter(None, places.values()))[0]
         raise BadInput(
             f'--data {path}: no picture has an object in its label file; that of '
             f'{first} would be {_label_file(first)}'
@@ -62,13 +66,18 @@ def _from_yaml(path: str, notes: list[str]) -> _Found | None:
             key=lambda file: os.path.basename(file) != 'data.yaml',
         )
     for file in files:
+        meant = file == path or os.path.basename(file) == 'data.yaml'
         try:
             table = yaml.safe_load(read_text(file))
         except yaml.YAMLError as error:
+            if not meant:
+                continue
             place = getattr(error, 'problem_mark', None)
             where = f' line {place.line + 1}' if place else ''
             raise BadInput(f'{file}{where} is no YAML that can be read') from error
-        if not isinstance(table, dict) or not {'train', 'val', 'test'} & table.keys():
+        if not isinstance(table, dict) or not table.keys() & SPLITS.keys():
+            continue
+        if not table.get('names') and not meant:
             continue
         names = _names(table, file)
         base = _base(table, file)

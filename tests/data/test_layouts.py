@@ -248,6 +248,19 @@ def test_yolo_names_by_number_lists_and_a_path_of_another_machine(own, tmp_path)
     assert [result.sources[s].count for s in ('train', 'val')] == [1, 2]
 
 
+def test_yolo_without_labels_for_val_and_beside_another_yaml(own, tmp_path):
+    root = yolo_set(tmp_path / 'set')
+    (root / 'valid' / 'labels' / 'a.txt').unlink()
+    (root / 'data.yaml').rename(root / 'things.yaml')
+    (root / 'a.yaml').write_text('train: [')
+    (root / 'b.yaml').write_text('train: somewhere')
+    result = own(root, share=0.5)
+    assert 'things.yaml' in result.lines[0]
+    assert 'val has no labels and is left out' in result.lines[3]
+    assert [result.sources[s].count for s in ('train', 'val')] == [1, 1]
+    assert result.sources['val'].images == str(root / 'train' / 'images')
+
+
 def test_yolo_poses_have_boxes(own, tmp_path):
     line = '1 0.5 0.5 0.5 0.25 0.1 0.1 2 0.2 0.2 2'
     result = own(yolo_set(tmp_path / 'set', lines=line, kpt_shape='[2, 3]'))
