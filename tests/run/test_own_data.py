@@ -241,7 +241,7 @@ def test_one_command_trains_evaluates_and_draws(sets, tiny_config, run_tool, tmp
     assert len(hooks) == len(set(hooks)) == 3 and (run / 'epoch_2.pth').exists()
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_two_processes_read_what_the_first_prepared(
     sets, run_shell, tiny_config, tmp_path
 ):
