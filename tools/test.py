@@ -10,6 +10,7 @@ from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
+from mmmsmlp.run.own_data import add_data_arguments, use_data
 from mmmsmlp.run.preflight import check_classes, check_data_paths, check_dataset_classes
 from mmmsmlp.run.training_checks import fit_workers
 from mmmsmlp.run.vet import vet_data
@@ -20,6 +21,7 @@ NEEDED = ('default_scope', 'model', 'test_dataloader', 'test_cfg', 'test_evaluat
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser)
+    add_data_arguments(parser)
     parser.add_argument('checkpoint', help='weights of the whole model')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument('--out', metavar='FILE.pkl', help='write every prediction')
@@ -41,15 +43,17 @@ def test(args: argparse.Namespace, console: Console) -> None:
     if args.show or args.show_dir:
         switches.use_visualization(cfg, args.show, args.show_dir)
     switches.collate_for_scope(cfg)
-    notices = fit_workers(cfg, ('test',))
+    for sharding in 'runner_type', 'strategy':  # every process takes the whole model
+        cfg.pop(sharding, None)
+    notices = set_up_processes(cfg, args.launcher, args.local_rank)
+    own = (args.data, args.val_split, ('test',), console.say, args.checkpoint)
+    notices += use_data(cfg, *own)
+    notices += fit_workers(cfg, ('test',))
     check_data_paths(cfg, ('test',))
     check_dataset_classes(cfg, ('test',))
     peek_checkpoint(args.checkpoint)
     check_classes(cfg, args.checkpoint)
-    for sharding in 'runner_type', 'strategy':  # every process takes the whole model
-        cfg.pop(sharding, None)
     cfg.load_from, cfg.resume = args.checkpoint, False
-    notices += set_up_processes(cfg, args.launcher, args.local_rank)
     console.progress('reading the data, building the model')
     notices += vet_data(cfg, ('test',), args.data_check, args.checkpoint)
     runner = build_runner(cfg, 'test')

@@ -22,6 +22,7 @@ from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
 from mmmsmlp.run.metric_names import check_metric_names
+from mmmsmlp.run.own_data import add_data_arguments, use_data
 from mmmsmlp.run.vet import vet_data
 from mmmsmlp.run.weights import use_pretrained
 
@@ -31,6 +32,7 @@ NEEDED = ('default_scope', 'model', 'train_dataloader', 'train_cfg', 'optim_wrap
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser)
+    add_data_arguments(parser)
     parser.add_argument(
         '--pretrained',
         metavar='FILE',
@@ -89,18 +91,20 @@ def train(args: argparse.Namespace, console: Console) -> None:
         notices.append(switches.use_resume(cfg, args.resume))
     mends.install(resumed=cfg.load_from if cfg.get('resume') else None)
     switches.collate_for_scope(cfg)
+    switches.use_our_hooks(cfg)
+    notices += set_up_processes(cfg, args.launcher, args.local_rank)
+    notices.append(folder.claim(cfg.work_dir))
+    loops = ('train', 'val', 'test')
+    notices += use_data(cfg, args.data, args.val_split, loops, console.say)
     notices += training_checks.fit_workers(cfg, ('train', 'val'))
     training_checks.check_lengths(cfg)
     check_metric_names(cfg)
-    switches.use_our_hooks(cfg)
     preflight.check_data_paths(cfg, ('train', 'val'))
     preflight.check_dataset_classes(cfg, ('train', 'val'))
     if cfg.get('load_from'):
         peek_checkpoint(cfg.load_from)
     if args.pretrained:
         notices.append(use_pretrained(cfg, args.pretrained))
-    notices += set_up_processes(cfg, args.launcher, args.local_rank)
-    notices.append(folder.claim(cfg.work_dir))
     notices += vet_data(cfg, ('train', 'val'), args.data_check)
     training_checks.check_batch_of_one(cfg)
     mends.remove_parts(cfg.work_dir)

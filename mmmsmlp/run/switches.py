@@ -237,8 +237,13 @@ def use_our_hooks(cfg: Config) -> None:
         *('SeedByProgressHook', 'RunRecordHook', 'PlainCheckpointHook'),
         *('FiniteOutputHook', 'ExpectedMetricsHook', 'ResumePlanHook'),
     )
-    hooks = [dict(type=f'mmmsmlp.{hook}') for hook in ours]
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]
+    given = cfg.get('custom_hooks') or []
+    known = [hook.get('type') for hook in given]  # a run's own config has them
+    names = (f'mmmsmlp.{hook}' for hook in ours)
+    cfg.custom_hooks = [
+        *given,
+        *(dict(type=name) for name in names if name not in known),
+    ]
     hooks_by_name = dict(cfg.get('default_hooks') or {})
     guard = hooks_by_name.pop('divergence', {})
     if guard is not None:

@@ -97,9 +97,7 @@ def follow_checkpoint(cfg: Config, checkpoint: str) -> list[str]:
         BadInput: The same classes in another order, where the data hold numbers; or
             some of them at other places beside others.
     """
-    meta = peek_checkpoint(checkpoint).get('meta')
-    known = (meta.get('dataset_meta') or {}) if isinstance(meta, dict) else {}
-    names = tuple(known.get('classes') or ())
+    names = classes_learned(checkpoint)
     notices = []
     for _, dataset in datasets_of(cfg, ('test',)):
         own = _classes(cfg, dataset) if _class_of(cfg, dataset) else None
@@ -133,6 +131,13 @@ def follow_checkpoint(cfg: Config, checkpoint: str) -> list[str]:
             f'data repaired: classes are in the order of the checkpoint, {orders}'
         )
     return notices
+
+
+def classes_learned(checkpoint: str) -> tuple[str, ...]:
+    """The classes that a checkpoint names, in the order of its labels."""
+    meta = peek_checkpoint(checkpoint).get('meta')
+    known = (meta.get('dataset_meta') or {}) if isinstance(meta, dict) else {}
+    return tuple(known.get('classes') or ())
 
 
 def _joined(errors: list[str]) -> str:
