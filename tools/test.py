@@ -11,6 +11,7 @@ from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
 from mmmsmlp.run.preflight import check_classes, check_data_paths, check_dataset_classes
+from mmmsmlp.run.results import add_writers
 from mmmsmlp.run.vet import vet_data
 
 NEEDED = ('default_scope', 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
@@ -23,6 +24,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument('--out', metavar='FILE.pkl', help='write every prediction')
     parser.add_argument('--metrics', metavar='FILE.json', help='write the metrics')
+    parser.add_argument(
+        '--json', metavar='FILE.json', help="write boxes and masks as COCO's results"
+    )
+    parser.add_argument(
+        '--classwise', action='store_true', help='print a table of every class'
+    )
+    parser.add_argument(
+        '--confusion', metavar='FILE.png', help='draw which class is taken for which'
+    )
     parser.add_argument('--show-dir', metavar='DIR', help='write drawn test images')
     parser.add_argument('--show', action='store_true', help='show them in a window')
     return parser.parse_args()
@@ -34,12 +44,17 @@ def test(args: argparse.Namespace, console: Console) -> None:
     switches.use_work_dir(cfg, args.work_dir)
     console.log_to(cfg.work_dir)
     mends.install(complete=True)
-    switches.check_out_files(args.out, args.metrics)
+    switches.check_out_files(
+        out=args.out, metrics=args.metrics, json=args.json, confusion=args.confusion
+    )
+    if args.classwise:
+        switches.use_classwise(cfg)
     if args.tta:
         switches.use_tta(cfg)
     if args.show or args.show_dir:
         switches.use_visualization(cfg, args.show, args.show_dir)
     switches.collate_for_scope(cfg)
+    mends.name_classwise(cfg)
     check_data_paths(cfg, ('test',))
     check_dataset_classes(cfg, ('test',))
     peek_checkpoint(args.checkpoint)
@@ -56,6 +71,7 @@ def test(args: argparse.Namespace, console: Console) -> None:
         runner.logger.info(notice)
     if args.out:
         switches.dump_predictions(runner, args.out)
+    add_writers(runner, args.json, args.confusion, args.classwise)
     metrics = runner.test()
     if args.metrics:
         switches.write_metrics(metrics, args.metrics)

@@ -65,6 +65,7 @@ def train(args: argparse.Namespace, console: Console) -> None:
     if args.resume:
         notices.append(switches.use_resume(cfg, args.resume))
     switches.collate_for_scope(cfg)
+    mends.name_classwise(cfg)
     switches.use_our_hooks(cfg)
     preflight.check_data_paths(cfg, ('train', 'val'))
     preflight.check_dataset_classes(cfg, ('train', 'val'))

@@ -82,7 +82,11 @@ def test_training_prints_its_course(quiet):
     lines = seen(written)
     assert code == 0, written
     assert lines[0] == f'log: {LOG}'
-    starts = ['data warning: ', 'warning: MSMLP starts from RANDOM weights.', 'step 3: ']
+    starts = [
+        'data warning: ',
+        'warning: MSMLP starts from RANDOM weights.',
+        'step 3: ',
+    ]
     found = [start for line in lines for start in starts if line.startswith(start)]
     assert found == starts
     assert lines[-5].startswith('step 3:  bbox_mAP=')
