@@ -44,9 +44,9 @@ def pair_boxes(
     found = labels[kept]
     true = np.where(partner >= 0, real[partner] if len(real) else -1, -1)[kept]
     missed = real[free]
-    return np.stack([
-        np.concatenate([true, missed]), np.concatenate([found, np.full(len(missed), -1)])
-    ]).astype(int)  # fmt: skip
+    nothing = np.full(len(missed), -1)
+    pairs = np.concatenate([true, missed]), np.concatenate([found, nothing])
+    return np.stack(pairs).astype(int)
 
 
 def _overlaps(true: np.ndarray, boxes: np.ndarray, crowd: np.ndarray) -> np.ndarray:
@@ -104,12 +104,11 @@ def worst_of(names: Sequence[str], counts: np.ndarray, many: int = 3) -> str:
         share[-1] = 0  # there is no count of what is nothing
     places = np.argsort(-share, axis=None, kind='stable')[:many]
     pairs = [divmod(int(place), len(names)) for place in places]
-    told = [
-        f'{names[i]} was {"missed" if names[j] == BACKGROUND else f"taken for {names[j]}"}'
-        f' in {100 * share[i, j]:.0f} %'
-        for i, j in pairs
-        if share[i, j] > 0
-    ]
+    told = []
+    for i, j in pairs:
+        how = 'missed' if names[j] == BACKGROUND else f'taken for {names[j]}'
+        if share[i, j] > 0:
+            told.append(f'{names[i]} was {how} in {100 * share[i, j]:.0f} %')
     return '; '.join(told) or 'no class was taken for another'
 
 

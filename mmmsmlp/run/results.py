@@ -20,7 +20,7 @@ SCOPES = ('mmdet', 'mmseg', 'mmpretrain')
 def add_writers(
     runner: Runner, coco: str | None, confusion: str | None, classwise: bool
 ) -> None:
-    """Let a Runner's test write what ``--json``, ``--confusion`` and ``--classwise`` ask.
+    """Let a Runner's test write what ``--json``, ``--confusion``, ``--classwise`` want.
 
     Raises:
         BadInput: The task or the dataset has no such results.

@@ -1,4 +1,4 @@
-"""Evaluation writes COCO results, per-class tables, confusion matrices and plain JSON."""
+"""Evaluation writes COCO results, tables by class, confusion matrices, plain JSON."""
 
 import json
 from types import SimpleNamespace
