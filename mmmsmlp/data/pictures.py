@@ -148,7 +148,7 @@ def by_range(path: str) -> np.ndarray:
     pixels = np.nan_to_num(pixels[..., :3] if pixels.ndim == 3 else pixels)
     low, high = float(pixels.min()), float(pixels.max())
     if pixels.dtype.kind in 'ui' and low >= 0:
-        return (pixels >> max(0, int(high).bit_length() - 8)).astype(np.uint8)
+        return (pixels // 2 ** max(0, int(high).bit_length() - 8)).astype(np.uint8)
     if low < 0 or high > 1:
         pixels = (pixels - low) / max(high - low, 1e-12)
     return np.round(255.0 * pixels).astype(np.uint8)

@@ -144,8 +144,7 @@ def draw_matrix(names: Sequence[str], counts: np.ndarray, target: Path) -> None:
                 )  # fmt: skip
     axes.tick_params(length=0)
     axes.set(xlabel='found', ylabel='there')
-    for edge in axes.spines.values():
-        edge.set_visible(False)
+    axes.set_frame_on(False)
     bar = figure.colorbar(image, fraction=0.04, format=lambda x, _: f'{100 * x:.0f} %')
     bar.outline.set_visible(False)
     try:

@@ -208,7 +208,7 @@ def name_classwise(cfg: Config) -> None:
         return
     from mmdet.evaluation.metrics import coco_metric
 
-    class COCOeval(coco_metric.COCOeval):  # type: ignore[name-defined, misc]
+    class COCOeval(coco_metric.COCOeval):
         def evaluate(self) -> None:
             self.given = list(self.params.catIds)
             super().evaluate()
