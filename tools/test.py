@@ -10,7 +10,12 @@ from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
-from mmmsmlp.run.preflight import check_classes, check_data_paths, check_dataset_classes
+from mmmsmlp.run.preflight import (
+    check_classes,
+    check_data_paths,
+    check_dataset_classes,
+    say_padding,
+)
 from mmmsmlp.run.results import add_writers
 from mmmsmlp.run.vet import vet_data
 
@@ -65,6 +70,7 @@ def test(args: argparse.Namespace, console: Console) -> None:
     notices = set_up_processes(cfg, args.launcher, args.local_rank)
     console.progress('reading the data, building the model')
     notices += vet_data(cfg, ('test',), args.data_check, args.checkpoint)
+    notices += say_padding(cfg, ('test',))
     runner = build_runner(cfg, 'test')
     console.watch(runner)
     for notice in notices:

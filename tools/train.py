@@ -75,6 +75,7 @@ def train(args: argparse.Namespace, console: Console) -> None:
         notices.append(use_pretrained(cfg, args.pretrained))
     notices += set_up_processes(cfg, args.launcher, args.local_rank)
     notices += vet_data(cfg, ('train', 'val'), args.data_check)
+    notices += preflight.say_padding(cfg, ('val',))
     preflight.check_batch_of_one(cfg)
     mends.remove_parts(cfg.work_dir)
     console.progress('building the model, reading the data')

@@ -157,6 +157,19 @@ def check_batch_of_one(cfg: Config) -> None:
                 )
 
 
+def say_padding(cfg: Config, loops: tuple[str, ...]) -> list[str]:
+    """Lines for the log where boxes of one image depend on the others of its batch."""
+    sizes = {loop: cfg[f'{loop}_dataloader'].get('batch_size') for loop in loops
+             if cfg.get(f'{loop}_dataloader')}  # fmt: skip
+    return [
+        f'data warning: {loop}_dataloader.batch_size={size} pads images of different '
+        'sizes to one, which changes their boxes (the shifts of MS-MLP go around the '
+        'padded map); 1 is exact, and so are batches of equal sizes'
+        for loop, size in sizes.items()
+        if cfg.get('default_scope') == 'mmdet' and size and size > 1
+    ]
+
+
 def check_classes(cfg: Config, checkpoint: str) -> None:
     """Refuse a segmentor's file that does not name its classes.
 
