@@ -14,6 +14,7 @@ from mmmsmlp.run.preflight import (
     check_classes,
     check_data_paths,
     check_dataset_classes,
+    check_labels,
     say_padding,
 )
 from mmmsmlp.run.results import add_writers
@@ -62,6 +63,7 @@ def test(args: argparse.Namespace, console: Console) -> None:
     mends.name_classwise(cfg)
     check_data_paths(cfg, ('test',))
     check_dataset_classes(cfg, ('test',))
+    check_labels(cfg, ('test',))
     peek_checkpoint(args.checkpoint)
     check_classes(cfg, args.checkpoint)
     for sharding in 'runner_type', 'strategy':  # every process takes the whole model

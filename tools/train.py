@@ -69,6 +69,7 @@ def train(args: argparse.Namespace, console: Console) -> None:
     switches.use_our_hooks(cfg)
     preflight.check_data_paths(cfg, ('train', 'val'))
     preflight.check_dataset_classes(cfg, ('train', 'val'))
+    preflight.check_labels(cfg, ('val',))
     if cfg.get('load_from'):
         peek_checkpoint(cfg.load_from)
     if args.pretrained:
