@@ -138,8 +138,8 @@ def check_labels(cfg: Config, loops: tuple[str, ...]) -> None:
             raise BadInput(
                 f'{name}.data_prefix has no seg_map_path: there are no label maps to '
                 'score against. To write predictions only, set '
-                f'{loop}_evaluator.format_only=True and {loop}_evaluator.output_dir=DIR, '
-                'and take LoadAnnotations out of the pipeline'
+                f'{loop}_evaluator.format_only=True and {loop}_evaluator.output_dir='
+                'DIR, and take LoadAnnotations out of the pipeline'
             )
         unlabelled = kind.endswith('ImageNet') and dataset.get('split') == 'test'
         if unlabelled or dataset.get('with_label') is False:
