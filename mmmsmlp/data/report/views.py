@@ -93,6 +93,8 @@ class CocoView(View):
     row_label: list[int] = field(default_factory=list)
     image_of: dict[str, int] = field(default_factory=dict)
     by_image: dict[int, list[int]] = field(default_factory=dict)
+    by_label: dict[int, dict[int, int]] = field(default_factory=dict)
+    """Of each label: images, and the first row of it in each."""
 
     @classmethod
     def read(cls, split: str, one: CocoSet) -> 'CocoView':
@@ -116,9 +118,13 @@ class CocoView(View):
             place.get(row.get('image_id'), -1) if i not in dropped else -1
             for i, row in enumerate(rows)
         ]
+        row_label = [label.get(row.get('category_id'), -1) for row in rows]
         by_image: dict[int, list[int]] = defaultdict(list)
-        for i, image in enumerate(row_image):
+        by_label: dict[int, dict[int, int]] = defaultdict(dict)
+        for i, (image, number) in enumerate(zip(row_image, row_label, strict=True)):
             by_image[image].append(i)
+            if image >= 0:
+                by_label[number].setdefault(image, i)
         shape = [r['bbox'][2:] for r, i in zip(rows, row_image, strict=True) if i >= 0]
         summary = one.summary
         return cls(
@@ -135,22 +141,19 @@ class CocoView(View):
             files=one.files,
             names=names,
             row_image=row_image,
-            row_label=[label.get(row.get('category_id'), -1) for row in rows],
+            row_label=row_label,
             image_of={
                 **{image['file_name']: i for i, image in enumerate(images)},
                 **{os.path.relpath(f, one.folder): i for i, f in enumerate(one.files)},
                 **{f'image {key}': i for key, i in place.items()},
             },
             by_image=dict(by_image),
+            by_label=dict(by_label),
         )  # fmt: skip
 
     def samples(self, name: str, many: int) -> list[Shot]:
         """Pictures with the boxes of a class; those of other classes are faint."""
-        found: dict[int, int] = {}
-        for number, image in enumerate(self.row_image):
-            label = self.row_label[number]
-            if image >= 0 and label >= 0 and self.names[label] == name:
-                found.setdefault(image, number)
+        found = self.by_label.get(self.names.index(name), {})
         chosen = _spread(list(found.values()), many)
         return [self._shot_of(number, name) for number in chosen]
 
@@ -251,26 +254,28 @@ class FolderView(View):
 
     root: str = ''
     files: list[str] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
+    by_folder: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, split: str, one: FolderSet) -> 'FolderView':
         """The folders are in the order of the classes."""
+        groups: dict[str, list[str]] = {name: [] for name in one.folders}
+        for file in one.files:
+            inner = os.path.relpath(file, one.root).split(os.sep)[0]
+            groups.setdefault(inner, []).append(file)
         facts = [('folder', one.root), ('images', f'{one.summary.images:,}'),
                  ('classes', f'{len(one.summary.classes):,}')]  # fmt: skip
         return cls(
             split, 'images', facts, one.summary.classes, _sizes(one),
-            places={one.root}, root=one.root, files=one.files, folders=one.folders,
+            places={one.root}, root=one.root, files=one.files,
+            by_folder={name: groups[name] for name in one.folders},
         )  # fmt: skip
 
     def samples(self, name: str, many: int) -> list[Shot]:
         """Pictures of a class."""
         number = list(self.classes).index(name)
-        if number >= len(self.folders):
-            return []
-        start = os.path.join(self.root, self.folders[number], '')
-        found = [file for file in self.files if file.startswith(start)]
-        return [Shot(f, os.path.basename(f)) for f in _spread(found, many)]
+        found = list(self.by_folder.values())[number : number + 1]
+        return [Shot(f, os.path.basename(f)) for f in _spread(sum(found, []), many)]
 
     def shot(self, entry: str) -> Shot | None:
         """A picture by its name from the root."""
