@@ -98,15 +98,18 @@ def train(args: argparse.Namespace, console: Console) -> None:
     notices += use_data(cfg, args.data, args.val_split, loops, console.say)
     notices += training_checks.fit_workers(cfg, ('train', 'val'))
     training_checks.check_lengths(cfg)
+    mends.name_classwise(cfg)
     check_metric_names(cfg)
     preflight.check_data_paths(cfg, ('train', 'val'))
     preflight.check_dataset_classes(cfg, ('train', 'val'))
+    preflight.check_labels(cfg, ('val',))
     if cfg.get('load_from'):
         peek_checkpoint(cfg.load_from)
     if args.pretrained:
         notices.append(use_pretrained(cfg, args.pretrained))
     notices += vet_data(cfg, ('train', 'val'), args.data_check)
     training_checks.check_batch_of_one(cfg)
+    notices += preflight.say_padding(cfg, ('val',))
     mends.remove_parts(cfg.work_dir)
     console.progress('building the model, reading the data')
     runner = build_runner(cfg, 'train', 'val')

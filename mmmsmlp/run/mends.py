@@ -15,12 +15,16 @@ Seen in mmengine 0.10.7 and in onedl-mmengine 0.10.12 alike:
   beyond ASCII: :func:`name_encodings`, :class:`AnyPathVisBackend`. So does pycocotools
   2.0.11 with annotations.
 - What a data pipeline raises does not say of which image: :func:`_prepare_named`.
+- It writes NaN into its JSON files, which JSON does not have: :class:`StrictJson`.
+- mmdet's classwise AP stands under another class's name where category ids do not
+  ascend as the classes do: :func:`name_classwise`.
 
 What a config has to name lies in ``engine``: ``hooks.PlainCheckpointHook`` (it pickles
 log buffers and numpy's scalars as objects), ``hooks.SeedByProgressHook`` (a resumed run
 draws other numbers), ``fsdp.FSDPStrategy`` and ``fsdp.ShardedRunner`` (see there).
 """
 
+import json
 import logging
 import os
 import re
@@ -37,6 +41,8 @@ from mmcv import imwrite
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import LocalBackend, register_backend
+from mmengine.fileio.handlers import file_handlers
+from mmengine.fileio.handlers.json_handler import JsonHandler, set_default
 from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import VISBACKENDS
@@ -55,6 +61,7 @@ from ..checkpoints.load import fill_partly, fill_whole, fit_names
 from ..checkpoints.writing import atomic_write
 from ..errors import BadInput, CheckpointError, SampleError
 from ..models.pyramid import PyramidBackbone
+from .config import tables_in
 
 _make_logger = MMLogger.__init__
 _prepare_data = BaseDataset.prepare_data
@@ -74,6 +81,7 @@ def install(complete: bool = False, resumed: str | None = None) -> None:
     mmengine_checkpoint.load_state_dict = loading.load_state_dict
     register = VISBACKENDS.register_module
     register('LocalVisBackend', force=True, module=AnyPathVisBackend)
+    file_handlers['json'] = StrictJson()
     name_encodings()
     BaseDataset.prepare_data = _prepare_named
 
@@ -158,6 +166,58 @@ class AnyPathVisBackend(LocalVisBackend):
         """Write an image (H, W, 3), uint8, RGB."""
         file = os.path.join(self._img_save_dir, f'{name}_{step}.png')
         imwrite(image[..., ::-1], file)  # encodes first, and writes by itself
+
+
+class StrictJson(JsonHandler):
+    """mmengine's JSON files, but what is no number is null."""
+
+    def dump_to_str(self, obj: Any, **options: Any) -> str:
+        """What the file will hold."""
+        return to_json(obj, **options)
+
+    def dump_to_fileobj(self, obj: Any, file: IO, **options: Any) -> None:
+        """Write to an open file."""
+        file.write(to_json(obj, **options))
+
+
+def to_json(content: Any, **options: Any) -> str:
+    """JSON that any reader takes: NaN and infinity are null, arrays lists."""
+    options = {'default': _as_list, **options}
+    try:
+        return json.dumps(content, allow_nan=False, **options)
+    except ValueError:
+        loose = json.dumps(content, **options)
+        return json.dumps(json.loads(loose, parse_constant=lambda _: None), **options)
+
+
+def name_classwise(cfg: Config) -> None:
+    """Let the AP of each class stand under its own name, where a config wants them.
+
+    pycocotools sorts the category ids; mmdet reads its arrays in the order of the
+    classes.
+    """
+    loops = ('val_evaluator', 'test_evaluator')
+    if not any(m.get('classwise') for loop in loops for m in tables_in(cfg.get(loop))):
+        return
+    from mmdet.evaluation.metrics import coco_metric
+
+    class COCOeval(coco_metric.COCOeval):
+        def evaluate(self) -> None:
+            self.given = list(self.params.catIds)
+            super().evaluate()
+
+        def accumulate(self, *args: Any) -> None:
+            super().accumulate(*args)
+            order = [sorted(set(self.given)).index(number) for number in self.given]
+            for key in 'precision', 'scores':
+                self.eval[key] = self.eval[key][:, :, order]
+            self.eval['recall'] = self.eval['recall'][:, order]
+
+    coco_metric.COCOeval = COCOeval
+
+
+def _as_list(value: Any) -> Any:
+    return value.tolist() if hasattr(value, 'tolist') else set_default(value)
 
 
 # Who reads and writes text, and in what: a note of a path as the system names paths.

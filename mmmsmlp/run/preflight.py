@@ -121,6 +121,34 @@ def check_dataset_classes(cfg: Config, loops: tuple[str, ...]) -> None:
         _check_model(cfg, name, len(classes))
 
 
+def check_labels(cfg: Config, loops: tuple[str, ...]) -> None:
+    """Refuse to score segmentation or classification data that have no labels.
+
+    Raises:
+        BadInput: They have none; says how predictions are written all the same.
+    """
+    for loop, dataset in datasets_of(cfg, loops):
+        metrics = [m for m in tables_in(cfg.get(f'{loop}_evaluator')) if 'type' in m]
+        name, kind = f'{loop}_dataloader.dataset', str(dataset.get('type'))
+        prefix = dataset.get('data_prefix')
+        if all(metric.get('format_only') for metric in metrics):
+            continue
+        no_maps = isinstance(prefix, dict) and prefix.get('seg_map_path') is None
+        if cfg.get('default_scope') == 'mmseg' and no_maps:
+            raise BadInput(
+                f'{name}.data_prefix has no seg_map_path: there are no label maps to '
+                'score against. To write predictions only, set '
+                f'{loop}_evaluator.format_only=True and {loop}_evaluator.output_dir='
+                'DIR, and take LoadAnnotations out of the pipeline'
+            )
+        unlabelled = kind.endswith('ImageNet') and dataset.get('split') == 'test'
+        if unlabelled or dataset.get('with_label') is False:
+            raise BadInput(
+                f'{name} holds no labels to score against (with_label=False, or '
+                "ImageNet's test split); tools/image_demo.py predicts without labels"
+            )
+
+
 def _check_model(cfg: Config, name: str, count: int) -> None:
     for table in tables_in(cfg.get('model')):
         if 'RPN' in str(table.get('type')):
@@ -130,6 +158,19 @@ def _check_model(cfg: Config, name: str, count: int) -> None:
                 f'{name} has {count} entries, but the model has num_classes='
                 f'{table["num_classes"]} in its {table.get("type")}; make them equal'
             )
+
+
+def say_padding(cfg: Config, loops: tuple[str, ...]) -> list[str]:
+    """Lines for the log where boxes of one image depend on the others of its batch."""
+    sizes = {loop: cfg[f'{loop}_dataloader'].get('batch_size') for loop in loops
+             if cfg.get(f'{loop}_dataloader')}  # fmt: skip
+    return [
+        f'data warning: {loop}_dataloader.batch_size={size} pads images of different '
+        'sizes to one, which changes their boxes (the shifts of MS-MLP go around the '
+        'padded map); 1 is exact, and so are batches of equal sizes'
+        for loop, size in sizes.items()
+        if cfg.get('default_scope') == 'mmdet' and size and size > 1
+    ]
 
 
 def check_classes(cfg: Config, checkpoint: str) -> None:

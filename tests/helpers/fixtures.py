@@ -82,6 +82,9 @@ def stock_mmengine(monkeypatch):
     loader = checkpoint.CheckpointLoader
     monkeypatch.setattr(loader, '_schemes', loader._schemes.copy())
     monkeypatch.setattr(checkpoint, 'load_state_dict', checkpoint.load_state_dict)
+    metrics = 'mmdet.evaluation.metrics.coco_metric'
+    if metrics in sys.modules:
+        monkeypatch.setattr(f'{metrics}.COCOeval', sys.modules[metrics].COCOeval)
 
 
 @pytest.fixture
