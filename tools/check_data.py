@@ -1,7 +1,8 @@
 #!/usr/bin/env python
-"""Check the data of a config, or a COCO file, and show what they hold in a page."""
+"""Check the data of a config or a path, and show what they hold in a page."""
 
 import argparse
+import tempfile
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
@@ -10,6 +11,7 @@ from mmmsmlp.data.report import view_of, write_report
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run.entry import run_tool
 from mmmsmlp.run.inspection import inspect
+from mmmsmlp.run.vet import Vetted
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,9 +20,9 @@ def parse_args() -> argparse.Namespace:
     add(
         'source',
         metavar='CONFIG|PATH',
-        help='a config, or annotations as COCO has them',
+        help='a config, a COCO file, or a folder as train.py --data takes it',
     )
-    add('--images', metavar='DIR', help='folder of the images of PATH')
+    add('--images', metavar='DIR', help='folder of the images of a COCO file')
     add('--report', metavar='DIR', help='write a page to look at, DIR/index.html')
     add('--full', action='store_true', help='decode every picture')
     return parser.parse_args()
@@ -31,7 +33,11 @@ def main() -> None:
     cache = Cache()
     if args.report and Path(args.report).is_file():
         raise BadInput(f'--report {args.report} is a file; name a folder to write in')
-    vetted = inspect(args.source, args.images, cache, args.full)
+    with tempfile.TemporaryDirectory() as scratch:
+        check(args, inspect(args.source, args.images, scratch, cache, args.full))
+
+
+def check(args: argparse.Namespace, vetted: Vetted) -> None:
     for split, one in vetted.sets:
         kinds = f'{len(one.summary.classes)} classes'
         print(f'{split}: {one.summary.images:,} images, {kinds}')

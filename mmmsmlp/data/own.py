@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,6 +143,21 @@ def recognise(path: str, task: str, cache: Cache) -> Layout:
         f'--data {path} is no layout that is known for {READERS[task]}: there is '
         f'{_there(path)}; looked for {_FORMS[task]} (docs/data.md)'
     )
+
+
+def task_of(path: str, cache: Cache) -> str:
+    """Whose data lie in a folder: 'boxes', 'maps' or 'folders'.
+
+    Raises:
+        BadInput: Nobody's that is known.
+    """
+    for place in filter(None, (path, _only_folder(path))):
+        for task in _FINDERS:
+            with suppress(BadInput):  # perhaps of another kind
+                if _find(place, task, cache):
+                    return task
+    forms = '; '.join(_FORMS.values())
+    raise BadInput(f'{path} holds {_there(path)}; looked for {forms} (docs/data.md)')
 
 
 def _find(path: str, task: str, cache: Cache) -> Layout | None:

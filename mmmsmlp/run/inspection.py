@@ -1,7 +1,6 @@
 """Vetting data on its own, of a config or of a path: tools/check_data.py."""
 
 import os
-import tempfile
 from pathlib import Path
 
 from ..data.cache import Cache
@@ -9,24 +8,46 @@ from ..data.coco import read_coco
 from ..data.coco_checks import Use
 from ..data.coco_set import check_set
 from ..data.findings import Findings
+from ..data.own import task_of
 from ..errors import BadInput
 from .config import load_config
+from .own_data import use_data
 from .preflight import check_data_paths, check_dataset_classes
 from .vet import Vetted, vet
 
 LOOPS = ('train', 'val', 'test')
 
 
-def inspect(source: str, images: str | None, cache: Cache, full: bool) -> Vetted:
-    """Vet what a config or a path names; nothing of it is changed.
+# What reads a folder of each kind as a run would.
+READERS = {
+    'boxes': 'retinanet_msmlp_t_1x',
+    'maps': 'upernet_msmlp_t_160k',
+    'folders': 'msmlp_t_300e',
+}
+
+
+def inspect(
+    source: str, images: str | None, scratch: str, cache: Cache, full: bool
+) -> Vetted:
+    """Vet what a config, a COCO file or a folder of any known layout holds.
+
+    Nothing of it is changed; what has to be converted is written to ``scratch``.
 
     Raises:
-        BadInput: It is neither, or its images are not to be found.
+        BadInput: It is none of these, or its images are not to be found.
     """
     path = Path(source).expanduser()
-    if path.suffix == '.json' or path.is_dir():
-        return inspect_path(path, images, cache, full)
+    if path.suffix == '.json' and path.is_file():
+        return inspect_coco(path, images, cache, full)
+    if images:
+        raise BadInput(f'--images is for a COCO file (a .json), and {path} is none')
+    if path.is_dir() or path.suffix in ('.yaml', '.yml'):
+        cfg = load_config(READERS[task_of(str(path), cache)])
+        cfg.work_dir, cfg.launcher = scratch, 'none'
+        use_data(cfg, str(path), None, ('train', 'val'), lambda line: None)
+        return vet(cfg, ('train', 'val'), cache, full)
     cfg = load_config(source)
+    cfg.work_dir = scratch
     loops = tuple(loop for loop in LOOPS if cfg.get(f'{loop}_dataloader'))
     if cfg.get('test_dataloader') == cfg.get('val_dataloader'):
         loops = tuple(loop for loop in loops if loop != 'test')
@@ -34,21 +55,15 @@ def inspect(source: str, images: str | None, cache: Cache, full: bool) -> Vetted
         raise BadInput(f'config {cfg.filename} names no data')
     check_data_paths(cfg, loops)
     check_dataset_classes(cfg, loops)
-    with tempfile.TemporaryDirectory() as cfg.work_dir:  # for copies nobody reads
-        return vet(cfg, loops, cache, full)
+    return vet(cfg, loops, cache, full)
 
 
-def inspect_path(path: Path, images: str | None, cache: Cache, full: bool) -> Vetted:
-    """Vet a path; what layouts there are beside one COCO file is decided here.
+def inspect_coco(path: Path, images: str | None, cache: Cache, full: bool) -> Vetted:
+    """Vet one COCO file.
 
     Raises:
-        BadInput: No such file, or no folder of its images.
+        BadInput: Its images are not to be found.
     """
-    if not path.is_file():
-        raise BadInput(
-            f'{path} is no file; give a config, or the annotations of a COCO set '
-            '(a .json)'
-        )
     vetted = Vetted()
     names: list[str] = []
     file = read_coco(str(path), Findings())
