@@ -90,13 +90,12 @@ class DivergenceHook(Hook):
             optimizer.register_step_pre_hook(self._measure)
 
     def _measure(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        total_norm = getattr(torch.nn.utils, 'get_total_norm', None)
-        if total_norm is None:  # before torch 2.6
-            return
         of_all = chain.from_iterable(
             group['params'] for group in optimizer.param_groups
         )
-        self.norms.append(total_norm([p.grad for p in of_all if p.grad is not None]))
+        grads = [p.grad for p in of_all if p.grad is not None]
+        total_norm = getattr(torch.nn.utils, 'get_total_norm', _total_norm)
+        self.norms.append(total_norm(grads))
 
     def after_train_iter(
         self,
@@ -192,6 +191,11 @@ class DivergenceHook(Hook):
             + f'; rate {_rate(runner):.4g}. {_last_sound(runner)} '
             f'Try, in this order: {cures.rstrip(";")}.'
         )
+
+
+def _total_norm(grads: Sequence[Tensor]) -> Tensor:
+    """What torch has from 2.6 on, and faster."""
+    return torch.stack([grad.norm() for grad in grads]).norm()
 
 
 def _item(value: Any) -> float:

@@ -115,9 +115,10 @@ def _settings(optimizer: Optimizer, checkpoint: dict, file: str) -> Row:
     changed: dict[str, str] = {}
     for group, ours in zip(saved['param_groups'], optimizer.param_groups, strict=True):
         before, now = _start(group), _start(ours)
-        for key in ours.keys() - {'params'}:
+        for key in (key for key in ours if key != 'params'):
             old, new = before.get(key, group.get(key)), now.get(key, ours[key])
-            if key in group and to_plain(old) != to_plain(new):
+            told = key in group and not key.startswith('initial_')
+            if told and to_plain(old) != to_plain(new):
                 changed.setdefault(key, f'{key} {new} (was {old})')
             if key not in _scheduled(ours):
                 group[key] = new
