@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from mmmsmlp.demo.dataset import make_demo_data
+from tests.helpers import layouts
 from tests.helpers.commands import assert_fails
 
 
@@ -65,16 +67,19 @@ def test_errors_end_it_once_the_page_is_written(run_tool, folder, tmp_path):
 
 def test_what_it_does_not_take(run_tool, folder, tmp_path):
     (tmp_path / 'empty').mkdir()
-    assert_fails(run_tool('check_data.py', 'empty'), 'empty holds nothing in it; looked')
-    assert_fails(run_tool('check_data.py', folder, '--images', folder), 'is for a COCO')
+    assert_fails(
+        run_tool('check_data.py', 'empty'), 'empty holds nothing in it; looked'
+    )
+    assert_fails(run_tool('check_data.py', folder, '--images', folder), 'is for a')
     assert_fails(run_tool('check_data.py', 'no.json'), 'no.json')
     (tmp_path / 'taken').write_text('')
     file = folder / 'annotations' / 'instances_val2017.json'
     assert_fails(run_tool('check_data.py', file, '--report', 'taken'), 'is a file')
 
 
-def test_a_folder_of_any_layout_is_checked(run_tool, demo, tmp_path):
-    layouts.yolo(demo, tmp_path / 'flat')
+def test_a_folder_of_any_layout_is_checked(run_tool, tmp_path):
+    make_demo_data(tmp_path / 'demo', train=5, val=3, size=96)
+    layouts.yolo(tmp_path / 'demo', tmp_path / 'flat')
     code, out, err = run_tool('check_data.py', 'flat', '--report', 'page')
     assert code == 0, err
     assert 'train: ' in out and 'val: ' in out and '4 classes' in out
