@@ -114,7 +114,7 @@ def train(args: argparse.Namespace, console: Console) -> None:
     console.progress('building the model, reading the data')
     runner = build_runner(cfg, 'train', 'val')
     if cfg.get('resume') and isinstance(runner, Runner):
-        mends.expect_weights(runner.model)
+        mends.expect_weights(runner.model, args.pretrained)
     notices += training_checks.look_ahead(runner)
     notices.append(folder.set_aside(cfg))
     console.watch(runner)

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from itertools import chain
 from math import inf, isfinite
 from pathlib import Path
@@ -87,9 +88,20 @@ class DivergenceHook(Hook):
         optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
         clipped = getattr(runner.optim_wrapper, 'clip_grad_kwargs', None)
         if self.steps and isinstance(optimizer, torch.optim.Optimizer) and not clipped:
-            optimizer.register_step_pre_hook(self._measure)
+            self._measure_before_steps_of(optimizer)
 
-    def _measure(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    def _measure_before_steps_of(self, optimizer: torch.optim.Optimizer) -> None:
+        """Wrap its steps: torch 2.1 loses their hooks where torch.compile is loaded."""
+        step = optimizer.step
+
+        @wraps(step)  # with the marks that schedulers look for
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            self._measure(optimizer)
+            return step(*args, **kwargs)
+
+        optimizer.step = measured  # type: ignore[method-assign]
+
+    def _measure(self, optimizer: torch.optim.Optimizer) -> None:
         of_all = chain.from_iterable(
             group['params'] for group in optimizer.param_groups
         )

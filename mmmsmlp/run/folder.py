@@ -1,16 +1,17 @@
 """One folder, one run: the lock of a run folder, and what an earlier run left there."""
 
+import json
 import os
 import platform
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from mmengine.config import Config
 
-from ..checkpoints import read_checkpoint
-from ..errors import BadInput, CheckpointError, join_some
+from ..errors import BadInput, join_some
 from .config import values_in
 from .mends import latest_checkpoint
 
@@ -111,7 +112,6 @@ def set_aside(cfg: Config) -> str | None:
             'would write over it; name another --work-dir'
         )
     latest = latest_checkpoint(folder)
-    whose = _whose(latest or files[-1])
     written = max(path.stat().st_mtime for path in files)
     stamp = time.strftime('%Y%m%d_%H%M%S', time.localtime(written))
     target, number = folder / f'earlier_{stamp}', 1
@@ -123,7 +123,7 @@ def set_aside(cfg: Config) -> str | None:
         path.rename(target / path.name)
     on = f'; --resume {target / Path(latest).name} goes on from them' if latest else ''
     return (
-        f'{folder} held {len(files)} checkpoints of {whose}: '
+        f'{folder} held {len(files)} checkpoints of {_whose(folder)}: '
         f'{join_some(p.name for p in files)}. They lie in {target} now{on}'
     )
 
@@ -132,13 +132,10 @@ def _written_by_a_run(path: Path) -> bool:
     return bool(re.match(r'(epoch|iter)_\d+|best_', path.name))
 
 
-def _whose(path: str | Path) -> str:
-    """The run that wrote a checkpoint, as far as the file says."""
-    try:
-        meta = read_checkpoint(path).get('meta')
-    except CheckpointError:
-        meta = None
-    if not isinstance(meta, dict):
-        return 'an earlier run'
-    name, done = meta.get('experiment_name', 'an earlier run'), meta.get('time', '')
-    return f'{name} ({meta.get("epoch")} epochs, {meta.get("iter")} steps, {done})'
+def _whose(folder: Path) -> str:
+    """The run that wrote a folder last, by its record."""
+    for record in sorted(folder.glob('*/run.json'), reverse=True):
+        with suppress(OSError, ValueError, KeyError):
+            run = json.loads(record.read_text(encoding='utf-8'))
+            return f'a run of {run["started"]} ({run["command"]})'
+    return 'an earlier run'

@@ -279,8 +279,15 @@ def _prepare_named(self: BaseDataset, idx: int) -> Any:
         ) from error
 
 
-def expect_weights(model: Module) -> None:
-    """Let our backbones of a run that goes on not warn of random weights."""
+def expect_weights(model: Module, pretrained: str | None) -> None:
+    """Let our backbones of a run that goes on not warn of random weights.
+
+    Args:
+        model: The run's, which ``--resume`` will fill.
+        pretrained: The file of ``--pretrained``, of which only the geometry was wanted.
+    """
+    if pretrained:
+        read_checkpoint(pretrained)  # lets go of what was kept for the backbone
     for part in model.modules():
         if isinstance(part, PyramidBackbone):
             part.is_init = True

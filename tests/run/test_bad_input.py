@@ -118,8 +118,7 @@ def files(trained, tmp_path):
     contents = dict(
         bomb=dict(state_dict=state, config=Runs(os.mkdir, 'exploded')),
         backbone=dict(state_dict=backbone),
-        other=dict(state_dict=other, meta=dict(epoch=1, iter=3)), unmarked=unmarked,
-        poor={**state, 'neck.none': torch.ones(1)},
+        unmarked=unmarked, other=other, poor={**state, 'neck.none': torch.ones(1)},
     )  # fmt: skip
     contents['poor'].pop('bbox_head.retina_cls.bias')
     for kind, content in contents.items():

@@ -1,6 +1,7 @@
 """Does a folder belong to one run, and does no run lose another's checkpoints?"""
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -88,9 +89,11 @@ def test_the_lock_on_windows(tmp_path, monkeypatch):
 
 
 def fill(path):
-    meta = dict(experiment_name='first_run', epoch=2, iter=8, time='noon')
+    (path / '20260102').mkdir()
+    record = json.dumps(dict(started='noon', command='train.py first.py'))
+    (path / '20260102' / 'run.json').write_text(record)
     for name in 'epoch_1.pth', 'epoch_2.pth', 'best_score_epoch_1.pth', 'mine.pth':
-        torch.save(dict(meta=meta, state_dict=dict(w=torch.ones(1))), path / name)
+        torch.save(dict(state_dict=dict(w=torch.ones(1))), path / name)
     (path / 'last_checkpoint').write_text(str(path / 'epoch_2.pth'))
 
 
@@ -98,11 +101,12 @@ def test_checkpoints_of_an_earlier_run_are_set_aside(tmp_path):
     fill(tmp_path)
     said = folder.set_aside(Config(dict(work_dir=str(tmp_path))))
     (target,) = tmp_path.glob('earlier_*')
-    assert 'held 3 checkpoints of first_run (2 epochs, 8 steps, noon)' in said
+    assert 'held 3 checkpoints of a run of noon (train.py first.py): best' in said
     assert f'--resume {target / "epoch_2.pth"} goes on' in said
     moved = ['best_score_epoch_1.pth', 'epoch_1.pth', 'epoch_2.pth', 'last_checkpoint']
     assert sorted(path.name for path in target.iterdir()) == moved
-    assert sorted(path.name for path in tmp_path.iterdir()) == [target.name, 'mine.pth']
+    left = ['20260102', target.name, 'mine.pth']
+    assert sorted(path.name for path in tmp_path.iterdir()) == left
     assert folder.set_aside(Config(dict(work_dir=str(tmp_path)))) is None
 
 

@@ -94,7 +94,7 @@ def test_training_prints_its_course(quiet):
     assert re.search(rf'last checkpoint: +{folder}/run/epoch_1.pth ', ends)
     assert re.search(rf'best checkpoint: +{folder}/run/best_coco_bbox_mAP_epo', ends)
     # Folded between words at the terminal's width, but for paths.
-    assert len(lines) <= 12
+    assert len(lines) <= 14
     assert all(len(line) < 80 for line in lines if '/' not in line)
 
 
