@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import BuiltinMethodType, MethodType
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,13 @@ def to_plain(value: Any, place: str = '') -> Any:
         arrays = {name: torch.from_numpy(array) for name, array in logged}
         return dict(arrays, max_length=value.max_length)
     if isinstance(value, dict):
-        items = {to_plain(k): to_plain(v, f'{place}.{k}') for k, v in value.items()}
+        items = {
+            to_plain(k): to_plain(v, f'{place}.{k}')
+            for k, v in value.items()
+            if not isinstance(
+                v, (MethodType, BuiltinMethodType)
+            )  # OneCycleLR's; the config makes it again
+        }
         if not isinstance(value, OrderedDict):
             return items
         ordered = OrderedDict(items)
