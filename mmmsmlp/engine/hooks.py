@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import BuiltinMethodType, MethodType
+from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -102,6 +102,8 @@ _PLAIN = (
     *(type(None), bool, int, float, complex, str, bytes),
     *(torch.Tensor, torch.nn.Parameter, torch.Size, torch.dtype, torch.device),
 )
+
+_FUNCTIONS = FunctionType, MethodType, BuiltinMethodType
 
 
 def to_plain(value: Any, place: str = '') -> Any:
