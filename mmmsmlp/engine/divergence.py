@@ -1,10 +1,9 @@
 """The guard against NaN: a run stops where its loss or its weights are no numbers."""
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from itertools import chain
+from itertools import chain, count
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,8 @@ class BadStep:
         epoch: From 1.
         process: Its rank.
         terms: The loss and its terms.
-        norm: The gradient's norm in that step; ``None`` where it was not measured.
-        norm_before: Likewise, in the step before.
+        norm: The gradient's norm before it; ``None`` where it was not measured.
+        normed: The step of that norm.
         images: Paths of the batch, or ids.
     """
 
@@ -41,22 +40,22 @@ class BadStep:
     process: int
     terms: dict[str, float]
     norm: float | None
-    norm_before: float | None
+    normed: int
     images: tuple[str, ...]
 
     def __str__(self) -> str:
         terms = ', '.join(f'{name} {value:.4g}' for name, value in self.terms.items())
         where = f' of process {self.process}' if get_world_size() > 1 else ''
-        norm, before = map(_number, (self.norm, self.norm_before))
+        known = self.norm is not None
+        norm = f'{self.norm:.4g} in step {self.normed}' if known else 'not measured'
         return (
             f'first in step {self.step} (epoch {self.epoch}){where} with {terms}, '
-            f'gradient norm {norm} ({before} in the step before), '
+            f'gradient norm {norm}, '
             f'images {join_some(self.images, 8) or "that have no path or id"}'
         )
 
 
-def _number(value: float | None) -> str:
-    return 'not measured' if value is None else f'{value:.4g}'
+EVERY = 10  # steps, from the first on: norms that nobody clips by are measured
 
 
 @HOOKS.register_module()
@@ -78,36 +77,31 @@ class DivergenceHook(Hook):
         self.steps = steps or 0
         self.row = 0
         self.first: BadStep | None = None
-        self.norms: deque[Tensor] = deque(maxlen=2)
+        self.norm: tuple[int, Tensor] | None = None
         self.born_so: set[str] = set()
 
     def before_train(self, runner: Runner) -> None:
         """Note what is infinite on purpose, and measure gradients that nobody clips."""
-        self.row, self.first = 0, None
+        self.row, self.first, self.norm = 0, None, None
         self.born_so = set(_broken(runner))
         optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
         clipped = getattr(runner.optim_wrapper, 'clip_grad_kwargs', None)
         if self.steps and isinstance(optimizer, torch.optim.Optimizer) and not clipped:
-            self._measure_before_steps_of(optimizer)
+            self._measure_before_steps_of(optimizer, runner)
 
-    def _measure_before_steps_of(self, optimizer: torch.optim.Optimizer) -> None:
+    def _measure_before_steps_of(
+        self, optimizer: torch.optim.Optimizer, runner: Runner
+    ) -> None:
         """Wrap its steps: torch 2.1 loses their hooks where torch.compile is loaded."""
-        step = optimizer.step
+        step, steps = optimizer.step, count()
 
         @wraps(step)  # with the marks that schedulers look for
         def measured(*args: Any, **kwargs: Any) -> Any:
-            self._measure(optimizer)
+            if next(steps) % EVERY == 0:
+                self.norm = runner.iter + 1, _norm_of(optimizer)
             return step(*args, **kwargs)
 
         optimizer.step = measured  # type: ignore[method-assign]
-
-    def _measure(self, optimizer: torch.optim.Optimizer) -> None:
-        of_all = chain.from_iterable(
-            group['params'] for group in optimizer.param_groups
-        )
-        grads = [p.grad for p in of_all if p.grad is not None]
-        total_norm = getattr(torch.nn.utils, 'get_total_norm', _total_norm)
-        self.norms.append(total_norm(grads))
 
     def after_train_iter(
         self,
@@ -175,18 +169,17 @@ class DivergenceHook(Hook):
             raise Diverged(self._message(runner, _weights(broken)))
 
     def _look(self, runner: Runner, terms: dict, data_batch: Any) -> BadStep:
-        norms = [float(norm) for norm in self.norms]
+        normed, norm = self.norm or (0, None)
         logged = runner.message_hub.log_scalars.get('train/grad_norm')
-        if logged is not None:
-            norms = logged.data[0][-2:].tolist()
-        before, norm = [None, None, *norms][-2:]
+        if logged is not None and len(logged.data[0]) > 1:
+            normed, norm = runner.iter, logged.data[0][-2]
         return BadStep(
             step=runner.iter + 1,
             epoch=runner.epoch + 1,
             process=get_rank(),
             terms={name: _item(value) for name, value in terms.items()},
-            norm=norm,
-            norm_before=before,
+            norm=None if norm is None else float(norm),
+            normed=normed,
             images=tuple(images_of(data_batch)),
         )
 
@@ -205,8 +198,9 @@ class DivergenceHook(Hook):
         )
 
 
-def _total_norm(grads: Sequence[Tensor]) -> Tensor:
-    """What torch has from 2.6 on, and faster."""
+def _norm_of(optimizer: torch.optim.Optimizer) -> Tensor:
+    of_all = chain.from_iterable(group['params'] for group in optimizer.param_groups)
+    grads = [p.grad for p in of_all if p.grad is not None]
     return torch.stack([grad.norm() for grad in grads]).norm()
 
 
@@ -280,7 +274,7 @@ LARGE = 1e3  # of a gradient's norm
 def _cures(runner: Runner, first: BadStep | None) -> list[str]:
     """What helps, those first that fit what was seen."""
     wrapper: Any = runner.optim_wrapper
-    rate, before = _rate(runner), first.norm_before if first else None
+    rate, before = _rate(runner), first.norm if first else None
     exploded = before is not None and before > LARGE or before == inf
     too_high, lower = _judge_rate(runner, rate)
     fp16 = isinstance(wrapper, AmpOptimWrapper) and wrapper.cast_dtype in (

@@ -213,7 +213,8 @@ def check_space(runner: Runner) -> str | None:
     hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
     if not hooks:
         return None
-    size, (_, count) = _checkpoint_size(runner), planned_checkpoints(runner, hooks[0])
+    size, best_size = checkpoint_sizes(runner)
+    _, kept, best = planned_checkpoints(runner, hooks[0])
     folder = Path(runner.work_dir)
     free = shutil.disk_usage(folder).free
     said = (
@@ -222,34 +223,32 @@ def check_space(runner: Runner) -> str | None:
     )
     if size > free:
         raise BadInput(f'{said}; free some space, or name another --work-dir')
-    if size * count <= free:
+    if size * kept + best_size * best <= free:
         return None
     return (
-        f'{said}, while the run keeps {count} of them; '
+        f'{said}, while the run keeps {kept + best} of them; '
         'default_hooks.checkpoint.max_keep_ckpts=2 keeps two'
     )
 
 
-def _checkpoint_size(runner: Runner) -> int:
+def checkpoint_sizes(runner: Runner) -> tuple[int, int]:
+    """Bytes of one to resume from, and of a best one, which has no optimizer."""
     weights = sum(p.numel() * p.element_size() for p in runner.model.parameters())
     optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
     states = 2  # averages of Adam and its like
     if isinstance(optimizer, torch.optim.SGD):
         states = int(optimizer.defaults['momentum'] != 0)
     averaged = any('EMA' in type(hook).__name__ for hook in runner.hooks)
-    return weights * (1 + states + averaged)
+    return weights * (1 + states + averaged), weights * (1 + averaged)
 
 
-def planned_checkpoints(runner: Runner, hook: CheckpointHook) -> tuple[int, int]:
-    """How many checkpoints are written by number, and how many lie there in the end.
-
-    The best ones lie there too.
-    """
+def planned_checkpoints(runner: Runner, hook: CheckpointHook) -> tuple[int, int, int]:
+    """How many are written by number, how many of these stay, and how many best ones."""
     loop = runner.train_loop
     length = loop.max_epochs if hook.by_epoch else loop.max_iters
     saved = -(-length // hook.interval) if hook.interval > 0 else 1  # the last one too
     kept = min(saved, hook.max_keep_ckpts) if hook.max_keep_ckpts > 0 else saved
-    return saved, kept + len(hook.save_best or ())
+    return saved, kept, len(hook.save_best or ())
 
 
 def check_shared_memory(runner: Runner, folder: str = '/dev/shm') -> None:

@@ -23,7 +23,7 @@ from ..errors import BadInput
 from .config import build_runner
 from .mends import latest_checkpoint
 from .preflight import datasets_of
-from .training_checks import GIB, planned_checkpoints
+from .training_checks import GIB, checkpoint_sizes, planned_checkpoints
 
 STEPS = 6  # of training, before and after resuming
 WARM_UP = 2  # of them, not counted
@@ -38,10 +38,11 @@ class Times(Hook):
         start: Of each first step: the data workers start.
         batch: Of each batch of an evaluation but the first.
         scoring: From the last batch to the metrics.
-        saving: Of each checkpoint.
+        saving: Of each checkpoint by number.
+        saving_best: Of each of the best.
     """
 
-    priority = 'LOWEST'
+    priority = 'LOW'  # just ahead of the checkpoints, whose time is their own
 
     def __init__(self) -> None:
         self.step: list[float] = []
@@ -49,6 +50,7 @@ class Times(Hook):
         self.batch: list[float] = []
         self.scoring: list[float] = []
         self.saving: list[float] = []
+        self.saving_best: list[float] = []
         self.last = 0.0
 
     def _lap(self, *_: Any, **__: Any) -> float:
@@ -63,10 +65,10 @@ class Times(Hook):
         """Time the runner's saving, which has no hook at its end."""
         save = runner.save_checkpoint
 
-        def timed(*args: Any, **kwargs: Any) -> None:
+        def timed(*args: Any, save_optimizer: bool = True, **kwargs: Any) -> None:
             self._lap()
-            save(*args, **kwargs)
-            self.saving.append(self._lap())
+            save(*args, save_optimizer=save_optimizer, **kwargs)
+            (self.saving if save_optimizer else self.saving_best).append(self._lap())
 
         runner.save_checkpoint = timed
 
@@ -102,8 +104,9 @@ class Plan:
         starts: How often its data workers start.
         evaluations: How many there are.
         batches: Of one of them.
-        written: Checkpoints.
-        kept: Of these, and the best, what lies there in the end.
+        written: Checkpoints by number.
+        kept: Of these, what lies there in the end.
+        best: Checkpoints of the best metrics, without the optimizer.
     """
 
     steps: int
@@ -112,6 +115,7 @@ class Plan:
     batches: int
     written: int
     kept: int
+    best: int
 
     @classmethod
     def of(cls, runner: Runner) -> 'Plan':
@@ -125,7 +129,7 @@ class Plan:
             if n % loop.val_interval == 0 or n == length
         ]
         hook = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
-        written, kept = planned_checkpoints(runner, hook) if hook else (0, 0)
+        written, kept, best = planned_checkpoints(runner, hook) if hook else (0, 0, 0)
         afresh = by_epoch and not runner.train_dataloader.persistent_workers
         return cls(
             steps=loop.max_iters,
@@ -134,6 +138,7 @@ class Plan:
             batches=len(runner.val_loop.dataloader) if runner.val_loop else 0,
             written=written,
             kept=kept,
+            best=best,
         )
 
 
@@ -157,12 +162,12 @@ def go_through(cfg: Config, plan: Plan) -> str:
     small.train_cfg[_length_of(small)] *= 2
     runner = _train(small, times, 2)
     last = _last(cfg)
-    size = Path(last).stat().st_size
+    sizes = Path(last).stat().st_size, checkpoint_sizes(runner)[1]
     drawn = _draw(small, runner, last) if is_main_process() else ''
     for weights in Path(cfg.work_dir).glob('*.pth'):
         if is_main_process():
             weights.unlink()
-    return table(plan, times, size, cfg.work_dir) + f'\ndrawn: {drawn}'
+    return table(plan, times, sizes, cfg.work_dir) + f'\ndrawn: {drawn}'
 
 
 def _last(cfg: Config) -> str:
@@ -228,18 +233,28 @@ def _draw(cfg: Config, runner: Runner, checkpoint: str) -> str:
     return str(folder)
 
 
-def table(plan: Plan, times: Times, size: int, folder: str) -> str:
-    """What was measured, and what follows for the whole run."""
-    step, first, batch, scoring, saving = (
+def table(plan: Plan, times: Times, sizes: tuple[int, int], folder: str) -> str:
+    """What was measured, and what follows for the whole run.
+
+    Args:
+        plan: The whole run.
+        times: What was measured.
+        sizes: Bytes of a checkpoint, and of one without the optimizer.
+        folder: Where the checkpoints will lie.
+    """
+    step, first, batch, scoring, saving, best = (
         fmean(laps) if laps else 0.0
         for laps in (
-            times.step, times.start[1:], times.batch, times.scoring, times.saving
+            *(times.step, times.start[1:], times.batch, times.scoring),
+            *(times.saving, times.saving_best),
         )
-    )  # fmt: skip
+    )
     training = plan.steps * step + plan.starts * max(0.0, first - step)
     once = plan.batches * (batch + scoring / BATCHES)
-    total = training + plan.evaluations * once + plan.written * saving
+    once_saved = once + plan.best * best  # each may be the best so far
+    total = training + plan.evaluations * once_saved + plan.written * saving
     end = datetime.now() + timedelta(seconds=total)
+    disk = plan.kept * sizes[0] + plan.best * sizes[1]
     free = shutil.disk_usage(folder).free
     peak, memory = _peak_memory()
     rows = [
@@ -253,11 +268,12 @@ def table(plan: Plan, times: Times, size: int, folder: str) -> str:
         ),
         (
             'checkpoints',
-            f'{size / GIB:.2f} GiB, {saving:.1f} s',
-            f'{plan.kept} of {plan.written} stay: {plan.kept * size / GIB:.1f} GiB of '
-            f'{free / GIB:.1f} GiB free',
+            f'{_bytes(sizes[0])}, {saving:.1f} s',
+            f'{plan.kept} of {plan.written} stay'
+            + f', and {plan.best} of the best' * bool(plan.best)
+            + f': {_bytes(disk)} of {_bytes(free)} free',
         ),
-        ('memory', f'{peak / GIB:.1f} GiB', f'of {memory / GIB:.1f} GiB'),
+        ('memory', _bytes(peak), f'of {_bytes(memory)}'),
         ('resuming', 'goes on', ''),
         ('in all', '', f'{_span(total)}; begun now, it ends {end:%Y-%m-%d %H:%M}'),
     ]
@@ -265,6 +281,10 @@ def table(plan: Plan, times: Times, size: int, folder: str) -> str:
     return '\n'.join(
         f'{a:{widths[0]}}  {b:{widths[1]}}  {c}'.rstrip() for a, b, c in rows
     )
+
+
+def _bytes(count: float) -> str:
+    return f'{count / GIB:.1f} GiB' if count >= GIB else f'{count / 2**20:.0f} MiB'
 
 
 def _span(seconds: float) -> str:

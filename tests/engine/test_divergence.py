@@ -33,7 +33,7 @@ def test_three_in_a_row_stop_it_and_the_sound_checkpoint_stays(tmp_path):
     assert 'the loss is not finite in 2 steps in a row' in said
     assert 'first in step 6 (epoch 2) with loss nan, loss_a nan, loss_b 0.' in said
     assert 'rate 0.1' in said
-    assert 'gradient norm nan (' in said and '(nan in the step before)' not in said
+    assert 'gradient norm 3 in step 1, ' in said
     assert 'images img/2.png, img/3.png' in said
     assert f'{tmp_path}/epoch_1.pth' in said and run.iter == 6
     assert saved(tmp_path) == ['epoch_1.pth']
@@ -42,11 +42,22 @@ def test_three_in_a_row_stop_it_and_the_sound_checkpoint_stays(tmp_path):
     assert state['weight'].isfinite().all()
 
 
-def test_the_norm_is_that_of_all_gradients(tmp_path):
-    """Of 1.5 w^2 with w = 1 - 0.1 * 3, the step before."""
-    terms = dict(loss_a=[1.0, 1.0, nan], loss_b=[0.5] * 3)
-    run = runner(Net(terms), tmp_path, dict(steps=1))
-    with pytest.raises(Diverged, match=r'\(2\.1 in the step before\)'):
+@pytest.mark.parametrize(
+    ('optim', 'step'),
+    [
+        ({}, 11),
+        (dict(accumulative_counts=3), 33),
+        (dict(clip_grad=dict(max_norm=1e3)), 34),  # which measures each
+    ],
+)
+def test_the_norm_is_that_of_all_gradients(tmp_path, optim, step):
+    """Of 1.5 w^2, where each step of the optimizer takes w to 0.7 w."""
+    counts = optim.get('accumulative_counts', 1)
+    good = 34 if optim else 14
+    terms = dict(loss_a=[1.0] * good + [nan], loss_b=[0.5] * (good + 1))
+    run = runner(Net(terms), tmp_path, dict(steps=1), epochs=9, optim=optim)
+    norm = 3 * 0.7 ** ((step - 1) // counts)
+    with pytest.raises(Diverged, match=f'gradient norm {norm:.4g} in step {step},'):
         run.train()
 
 

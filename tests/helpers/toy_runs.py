@@ -73,6 +73,7 @@ def runner(
     optimizer=None,
     cfg=None,
     saving=None,
+    optim=None,
     **kwargs,
 ):
     optimizer = dict(type='SGD', lr=0.1) | (optimizer or {})
@@ -82,7 +83,7 @@ def runner(
     settings = dict(
         train_dataloader=loader(),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        optim_wrapper=dict(optimizer=optimizer),
+        optim_wrapper=dict(optimizer=optimizer, **(optim or {})),
         default_hooks=dict(
             checkpoint=dict(
                 type='CheckpointHook', interval=1, max_keep_ckpts=2, **(saving or {})
