@@ -251,7 +251,8 @@ def table(plan: Plan, times: Times, sizes: tuple[int, int], folder: str) -> str:
     )
     training = plan.steps * step + plan.starts * max(0.0, first - step)
     once = plan.batches * (batch + scoring / BATCHES)
-    once_saved = once + plan.best * best  # each may be the best so far
+    # Each may be the best so far; then the numbered one is written anew to note it.
+    once_saved = once + plan.best * (best + saving)
     total = training + plan.evaluations * once_saved + plan.written * saving
     end = datetime.now() + timedelta(seconds=total)
     disk = plan.kept * sizes[0] + plan.best * sizes[1]
