@@ -101,54 +101,54 @@ class Model:
             given, _, _ = measure(table)
         except CannotMeasure as error:
             raise BadInput(f'{table["type"]} cannot be built: {error}') from error
-        every = [*self.indices(place)]
-        stages = assign(self.outputs[place], every, given)
+        outputs, every, some = self.outputs[place], self.indices(place), sorted(used)
+        stages = assign(outputs, every, given)
         if stages and not _idle(table, stages, used):
-            return self._fit_kept(place, every, stages, given)
-        kept = sorted(used)
-        stages = assign(self.outputs[place], kept, given)
-        if not stages:
-            why = _no_stage(self.outputs[place], kept, given)
-            raise BadInput(f'{spell(place)} cannot be replaced: {why}')
-        try:
-            return self._fit_kept(place, kept, stages, given)
-        except BadInput:
-            stages = assign(self.outputs[place], every, given)
-            if not stages:
-                raise
-            return self._fit_kept(place, every, stages, given)
+            return self._fit_stages(place, stages, given)
+        ways = [way for kept in (some, every) if (way := assign(outputs, kept, given))]
+        refusals = []
+        if not ways:
+            refusals.append(_no_stage(place, outputs, some, given))
+            ways = [assign_loosely(outputs, some, given)]
+        for way in filter(None, ways):
+            try:
+                return self._fit_stages(place, way, given)
+            except BadInput as refusal:
+                refusals.append(str(refusal))
+        raise BadInput(refusals[0])
 
-    def _fit_kept(
-        self, place: Path, kept: list[int], stages: list[int], given: list[Output]
+    def _fit_stages(
+        self, place: Path, stages: Mapping[int, int], given: Sequence[Output]
     ) -> Fit:
+        """Fit a backbone whose stages take the place of some of the old outputs."""
         outputs = self.outputs[place]
+        built = sorted({*stages.values()})
+        index = {i: built.index(stage) for i, stage in stages.items()}
+        vector = not all(outputs[i].stride for i in index)
         new = [
-            Output(given[stage].channels, outputs[i].stride and given[stage].stride)
-            for i, stage in zip(kept, stages, strict=True)
+            Output(given[stage].channels, 0 if vector else given[stage].stride)
+            for stage in built
         ]
+        widths = self._unused_widths([output.channels for output in new])
         marked = [
             Output(width, output.stride)
-            for width, output in zip(
-                self._unused_widths([output.channels for output in new]),
-                new,
-                strict=True,
-            )
+            for width, output in zip(widths, new, strict=True)
         ]
-        chosen, sums = self._search(place, kept, marked)
-        table = self._candidates(place, kept, new, sums)
+        chosen, sums = self._search(place, index, marked)
+        table = self._candidates(place, index, new, sums)
         self.stand_ins[place] = stand_in(place, new)
-        arguments: dict[str, Any] = {'out_indices': tuple(stages)}
-        if not any(output.stride for output in new):
+        edits = {path: table[path][k] for path, k in chosen.items() if path in table}
+        arguments: dict[str, Any] = {'out_indices': tuple(built)}
+        if vector:
             arguments['gap_before_final_norm'] = True
-        fit = Fit(arguments, {path: table[path] for path in chosen if path in table})
-        for i, output in zip(kept, new, strict=True):
-            if output.stride != outputs[i].stride:
-                fit.notes.append(
-                    f'{spell(place)}: output {i} was at stride {outputs[i].stride} '
-                    f'and is at stride {output.stride}'
-                )
-        self.table = edited(self.table, fit.edits)
-        return fit
+        notes = _notes(place, outputs, index, new)
+        if built[-1] < len(given) - 1:
+            notes.append(
+                f'{spell(place)}: nothing takes a map coarser than stride '
+                f'{new[-1].stride}, so that the stages behind it are not built'
+            )
+        self.table = edited(self.table, edits)
+        return Fit(arguments, edits, notes)
 
     def _unused_widths(self, real: Sequence[int]) -> list[int]:
         """Widths in proportion to the real ones that no number of the model equals, so
@@ -164,62 +164,67 @@ class Model:
     def _candidates(
         self,
         place: Path,
-        kept: Sequence[int],
+        index: Mapping[int, int],
         new: Sequence[Output],
         sums: Mapping[int, int],
-    ) -> dict[Path, Any]:
+    ) -> dict[Path, list]:
         widths = [output.channels for output in self.outputs[place]]
         fitted = [output.channels for output in new]
-        return candidates(self.table, self.places, widths, kept, fitted, sums)
+        return candidates(self.table, self.places, widths, index, fitted, sums)
 
     def _search(
-        self, place: Path, kept: Sequence[int], new: Sequence[Output]
-    ) -> tuple[list[Path], dict[int, int]]:
-        """The entries that must change for a step of training to run through.
+        self, place: Path, index: Mapping[int, int], new: Sequence[Output]
+    ) -> tuple[dict[Path, int], dict[int, int]]:
+        """The entries that must change for a step of training to run through, each with
+        the number of its new value.
 
         One more changes as long as a step fails or leaves outputs unused: the likeliest
         that brings it further. What is not needed in the end goes back.
         """
         with_new = {place: stand_in(place, new)}
         sums: dict[int, int] = {}
-        table = self._candidates(place, kept, new, sums)
-        chosen: dict[Path, Any] = {}
-        wanted = len((self.used(place) or set()) & {*kept})
+        table = self._candidates(place, index, new, sums)
+        chosen: dict[Path, int] = {}
+        wanted = len({index[i] for i in self.used(place) or () if i in index})
 
         def score(step: Step) -> tuple[bool, int, int]:
             used = len(step.reached.get(spell(place), ()))
             return not step.error, 0 if step.error else used, step.calls
 
+        def step_with(chosen: Mapping[Path, int]) -> Step:
+            edits = {path: table[path][k] for path, k in chosen.items()}
+            return self.step({**with_new, **edits})
+
         best = self.step(with_new)
         while score(best) < (True, wanted):
             for more in _moves(table, chosen):
-                step = self.step({**with_new, **chosen, **more})
+                step = step_with({**chosen, **more})
                 if score(step) > score(best):
                     best = step
                     chosen.update(more)
                     break
             else:
                 known = len(sums)
-                sums |= self._sums(place, kept, new, best.error)
+                sums |= self._sums(place, index, new, best.error)
                 if len(sums) == known:
                     raise BadInput(_why_not(place, best))
-                table = self._candidates(place, kept, new, sums)
+                table = self._candidates(place, index, new, sums)
         for path in [*chosen] if len(chosen) > 1 else []:
             fewer = {other: chosen[other] for other in chosen if other != path}
-            if score(self.step({**with_new, **fewer})) >= (True, wanted):
+            if score(step_with(fewer)) >= (True, wanted):
                 chosen = fewer
-        return [*chosen], sums
+        return chosen, sums
 
     def _sums(
-        self, place: Path, kept: Sequence[int], new: Sequence[Output], error: str
+        self, place: Path, index: Mapping[int, int], new: Sequence[Output], error: str
     ) -> dict[int, int]:
         """The number that a layer's channels must not be, and the output in it."""
         said = _CHANNELS.search(error)
         if not said:
             return {}
         takes, gets = map(int, said.groups())
-        for i, output in zip(kept, new, strict=True):
-            if gets == takes - self.outputs[place][i].channels + output.channels:
+        for i, j in index.items():
+            if gets == takes - self.outputs[place][i].channels + new[j].channels:
                 return {takes: i}
         return {}
 
@@ -238,7 +243,7 @@ def stand_in(place: Path, outputs: Sequence[Output], form: str = 'tuple') -> dic
 
 def assign(
     old: Sequence[Output], kept: Sequence[int], new: Sequence[Output]
-) -> list[int]:
+) -> dict[int, int]:
     """The stage that takes each output's place: that of its stride.
 
     Dilated stages, ever wider at one stride, are the last stages in their order. Empty
@@ -248,34 +253,51 @@ def assign(
     before = [output.stride for output in old]
     wanted = [before[i] for i in kept]
     if wanted == [0]:  # a vector for each image
-        return [len(new) - 1]
+        return {kept[0]: len(new) - 1}
     widths = [output.channels for output in old]
     if len({*before}) == len(before):
         stages = [strides.index(stride) for stride in wanted if stride in strides]
-        return stages if len(stages) == len(kept) and stages == sorted(stages) else []
+        ascending = len(stages) == len(kept) and stages == sorted(stages)
+        return dict(zip(kept, stages, strict=True)) if ascending else {}
     dilated = widths == sorted({*widths}) and max(wanted) <= max(strides)
     if dilated and len(old) <= len(new):
-        return [len(new) - len(old) + i for i in kept]
-    return []
+        return {i: len(new) - len(old) + i for i in kept}
+    return {}
 
 
-def _idle(table: Mapping, stages: Sequence[int], used: set[int]) -> bool:
+def assign_loosely(
+    old: Sequence[Output], kept: Sequence[int], new: Sequence[Output]
+) -> dict[int, int]:
+    """The stages where :func:`assign` finds none: maps of one stride share one.
+
+    Those of strides that no stage has take the last stages in their order.
+    """
+    strides = [output.stride for output in new]
+    wanted = [old[i].stride for i in kept]
+    if {*wanted} <= {*strides}:
+        return {i: strides.index(old[i].stride) for i in kept}
+    if 0 in wanted or len(kept) > len(new):
+        return {}
+    return {i: len(new) - len(kept) + n for n, i in enumerate(kept)}
+
+
+def _idle(table: Mapping, stages: Mapping[int, int], used: set[int]) -> bool:
     """Would a backbone with these outputs have parameters that those used leave out?"""
-    backbone = build({**table, 'out_indices': tuple(stages)})
+    backbone = build({**table, 'out_indices': tuple(stages.values())})
     given = backbone(torch.rand(2, table.get('in_channels', 3), 64, 64))
     found = reachable(sum(given[i].sum() for i in used))
     return any(p.requires_grad and id(p) not in found for p in backbone.parameters())
 
 
 def _moves(
-    table: Mapping[Path, Any], chosen: Mapping[Path, Any]
-) -> Iterator[dict[Path, Any]]:
+    table: Mapping[Path, list], chosen: Mapping[Path, int]
+) -> Iterator[dict[Path, int]]:
     """Single entries, then all of one table at once."""
-    left = {path: value for path, value in table.items() if path not in chosen}
-    for path, value in left.items():
-        yield {path: value}
+    left = [path for path in table if path not in chosen]
+    for path in left:
+        yield from ({path: k} for k in range(len(table[path])))
     for parent in dict.fromkeys(path[:-1] for path in left):
-        group = {p: value for p, value in left.items() if p[:-1] == parent}
+        group = {path: 0 for path in left if path[:-1] == parent}
         if len(group) > 1:
             yield group
 
@@ -299,9 +321,23 @@ def _why_not(place: Path, step: Step) -> str:
     return f'{start}whatever the numbers of the config, {step.error}'
 
 
-def _no_stage(old: Sequence[Output], kept: Sequence[int], new: Sequence[Output]) -> str:
+def _no_stage(
+    place: Path, old: Sequence[Output], kept: Sequence[int], new: Sequence[Output]
+) -> str:
     return (
-        f'its consumers take maps at strides {[old[i].stride for i in kept]} with '
-        f'{[old[i].channels for i in kept]} channels, and the stages of the new one '
-        f'are at {[output.stride for output in new]}, one map each'
+        f'{spell(place)} cannot be replaced: its consumers take maps at strides '
+        f'{[old[i].stride for i in kept]} with {[old[i].channels for i in kept]} '
+        f'channels, and the stages of the new one are at '
+        f'{[output.stride for output in new]}, one map each'
     )
+
+
+def _notes(
+    place: Path, old: Sequence[Output], index: Mapping[int, int], new: Sequence[Output]
+) -> list[str]:
+    return [
+        f'{spell(place)}: output {i} was at stride {old[i].stride} and is at stride '
+        f'{new[j].stride}'
+        for i, j in index.items()
+        if old[i].stride != new[j].stride
+    ]

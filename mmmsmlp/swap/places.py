@@ -8,6 +8,7 @@ from typing import Any
 Path = tuple[Any, ...]  # keys and positions, from the model's table down
 
 _BACKBONE = re.compile(r'(\w+_)?backbone(_cfg)?')
+_RETRIEVERS = 'image_encoder', 0  # mmpretrain's, a list of backbone and pooling
 # Settings of training and of the data; no layer is made from them.
 _NO_LAYERS = {'train_cfg', 'test_cfg', 'data_preprocessor', 'init_cfg'}
 
@@ -62,7 +63,7 @@ def backbone_places(model: Any) -> list[Path]:
     found = [
         path
         for path, value in walk(model)
-        if _BACKBONE.fullmatch(str(path[-1]))
+        if (_BACKBONE.fullmatch(str(path[-1])) or path[-2:] == _RETRIEVERS)
         and isinstance(value, dict)
         and 'type' in value
     ]
@@ -84,33 +85,30 @@ def candidates(
     model: Any,
     places: Sequence[Path],
     widths: Sequence[int],
-    kept: Sequence[int],
+    index: Mapping[int, int],
     fitted: Sequence[int],
     sums: Mapping[int, int] | None = None,
-) -> dict[Path, Any]:
-    """Entries that may speak of a backbone's outputs, each with its new value.
+) -> dict[Path, list]:
+    """Entries that may speak of a backbone's outputs, each with its new values.
 
     Args:
         model: The model's table.
         places: The backbones, whose own settings are none.
         widths: Channels of each output so far.
-        kept: The outputs that remain, by their old index.
-        fitted: Channels of those in the new backbone.
+        index: Of each output that remains, the one of the new backbone.
+        fitted: Channels of those.
         sums: Numbers that count an output's channels and others, with that output.
 
     Returns:
         The likeliest first: what is named as an input, then indices, then the rest, in
-        the order of the config.
+        the order of the config. An entry has several values where outputs had the same
+        width.
     """
-    by_width: dict[int, int] = {}
-    for i, new in zip(kept, fitted, strict=True):
-        by_width.setdefault(widths[i], new)
-    if len(kept) > 1:
-        by_width.setdefault(sum(widths[i] for i in kept), sum(fitted))
-    for number, i in (sums or {}).items():
-        by_width[number] = number - widths[i] + fitted[kept.index(i)]
-    by_index = {old: new for new, old in enumerate(kept)}
-    found: dict[Path, tuple[int, Any]] = {}
+    new_widths = [fitted[j] for j in index.values()]
+    by_width = _by_width(widths, index, fitted, sums or {})
+    from_end = {i - len(widths): j - len(fitted) for i, j in index.items()}
+    by_index = {**index, **from_end}
+    found: dict[Path, tuple[int, list]] = {}
     for path, value in walk(model):
         name = next(str(key) for key in reversed(path) if isinstance(key, str))
         if _NO_LAYERS & set(path) or any(path[: len(p)] == p for p in places):
@@ -121,14 +119,35 @@ def candidates(
         if not ints and type(value) is not int:
             continue
         if re.search('index|level', name) and not name.startswith('num'):
-            rank, new = 1, map_ints(value, by_index)
-        elif ints and len(kept) > 1 and list(value) == list(widths):
-            rank, new = 0, type(value)(fitted)
+            rank, new = 1, [map_ints(value, by_index)]
+        elif ints and len(index) > 1 and list(value) == list(widths):
+            rank, new = 0, [type(value)(new_widths)]
         else:
-            rank, new = 2, map_ints(value, by_width)
+            new = [map_ints(value, table) for table in by_width]
             rank = 0 if name.startswith('in_') or 'in_channels' in name else 2
-        if new != value:
+        if any(other != value for other in new):
             found[path] = rank, new
     return {
         path: new for path, (_, new) in sorted(found.items(), key=lambda it: it[1][0])
     }
+
+
+def _by_width(
+    widths: Sequence[int],
+    index: Mapping[int, int],
+    fitted: Sequence[int],
+    sums: Mapping[int, int],
+) -> list[dict[int, int]]:
+    """Tables of new numbers for old ones; in the next one the next of several."""
+    found: dict[int, dict[Any, int]] = {}
+    for i, j in index.items():
+        found.setdefault(widths[i], {})[j] = fitted[j]
+    if len(index) > 1:
+        total = sum(widths[i] for i in index)
+        found.setdefault(total, {})['all'] = sum(fitted[j] for j in index.values())
+    for number, i in sums.items():
+        found.setdefault(number, {})['sum'] = number - widths[i] + fitted[index[i]]
+    return [
+        {width: [*news.values()][k % len(news)] for width, news in found.items()}
+        for k in range(max(map(len, found.values())))
+    ]

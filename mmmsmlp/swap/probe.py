@@ -127,8 +127,8 @@ def measure(table: Mapping) -> tuple[list[Output], str, nn.Module]:
                 f'shape {tuple(y.shape)}' if isinstance(y, Tensor) else type(y).__name__
             )
             raise CannotMeasure(
-                f'{table["type"]} gives tokens or nested outputs ({what}), which its '
-                'consumers want; our backbones give maps (N, C, H, W)'
+                f'its consumers want what {table["type"]} gives, which is no map '
+                f'(N, C, H, W) as our backbones give it, but {what}'
             )
         stride = round(size / y.shape[-1]) if y.dim() == 4 else 0
         outputs.append(Output(y.shape[1], stride))

@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config
 
 from mmmsmlp.swap import settings
-from mmmsmlp.swap.fit import assign
+from mmmsmlp.swap.fit import assign, assign_loosely
 from mmmsmlp.swap.places import candidates
 from mmmsmlp.swap.probe import Output, reachable
 
@@ -110,7 +110,23 @@ PYRAMID = [Output(96 * 2**i, 4 * 2**i) for i in range(4)]
     ],
 )
 def test_the_stage_for_an_output(old, kept, stages):
-    assert assign([Output(*pair) for pair in old], kept, PYRAMID) == stages
+    given = assign([Output(*pair) for pair in old], kept, PYRAMID)
+    assert given == dict(zip(kept, stages, strict=False))
+
+
+@pytest.mark.parametrize(
+    ('strides', 'stages'),
+    [
+        ([8, 32, 8], {0: 1, 1: 3, 2: 1}),  # FastSCNN
+        ([2, 4, 8], {0: 1, 1: 2, 2: 3}),  # LR-ASPP
+        ([7], {0: 3}),  # ConvMixer
+        ([1] * 5, {}),
+        ([0, 0], {}),
+    ],
+)
+def test_the_stage_for_strides_that_do_not_fit(strides, stages):
+    old = [Output(64, stride) for stride in strides]
+    assert assign_loosely(old, range(len(old)), PYRAMID) == stages
 
 
 def test_numbers_that_may_be_an_outputs():
@@ -120,21 +136,32 @@ def test_numbers_that_may_be_an_outputs():
         neck=dict(in_channels=[256, 512, 1024, 2048], start_level=1),
         train_cfg=dict(num=512),
     )
-    found = candidates(
-        model, [('backbone',)], [256, 512, 1024, 2048], [1, 2, 3], [192, 384, 768]
-    )
+    widths, index = [256, 512, 1024, 2048], {1: 0, 2: 1, 3: 2}
+    found = candidates(model, [('backbone',)], widths, index, [192, 384, 768])
     assert list(found.items()) == [
-        (('head', 'in_channels'), 768),
-        (('neck', 'in_channels'), [192, 384, 768]),
-        (('head', 'in_index'), 2),
-        (('neck', 'start_level'), 0),
+        (('head', 'in_channels'), [768]),
+        (('neck', 'in_channels'), [[192, 384, 768]]),
+        (('head', 'in_index'), [2]),
+        (('neck', 'start_level'), [0]),
     ]
 
 
 def test_a_number_that_counts_an_output_and_others():
     model = dict(ffm=dict(in_channels=384))
-    found = candidates(model, [], [256, 512], [0], [192], {384: 0})
-    assert found == {('ffm', 'in_channels'): 320}
+    found = candidates(model, [], [256, 512], {0: 0}, [192], {384: 0})
+    assert found == {('ffm', 'in_channels'): [320]}
+
+
+def test_outputs_of_one_width_or_one_stage():
+    """Two of width 64, the first two on one stage; counted from the end, too."""
+    model = dict(a=dict(in_channels=64, in_index=-1), b=dict(in_index=[1, 2]))
+    found = candidates(model, [], [64, 32, 64], {0: 0, 1: 0, 2: 1}, [96, 192])
+    assert found == {
+        ('a', 'in_channels'): [96, 192], ('b', 'in_index'): [[0, 1]]
+    }  # fmt: skip
+    model = dict(in_index=-3)
+    found = candidates(model, [], [64, 32, 64], {0: 0, 1: 0, 2: 1}, [96, 192])
+    assert found == {('in_index',): [-2]}
 
 
 def test_what_a_loss_depends_on():

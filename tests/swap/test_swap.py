@@ -235,7 +235,7 @@ TOKENS = dict(
         (
             classifier(**{**TOKENS, 'out_type': 'raw'}),
             'MSMLP',
-            r'VisionTransformer gives tokens or nested outputs \(shape \(2, 65, 64\)\)',
+            r'no map \(N, C, H, W\) as our backbones give it, but shape \(2, 65, 64\)',
         ),
     ],
 )
@@ -245,10 +245,35 @@ def test_what_cannot_be_is_refused(config, backbone, words):
 
 
 @pytest.mark.full
-def test_a_head_that_owns_the_width_is_refused():
-    """No number of the config is the head's: it asks its class."""
-    cfg = segmentor(dict(in_channels=512, in_index=3), out_indices=(0, 1, 2, 3))
+def test_strides_that_no_stage_has():
+    """U-Net's last two outputs: the last two stages."""
+    cfg = segmentor(
+        dict(in_channels=16, in_index=4), dict(in_channels=32, in_index=-2)
+    )  # fmt: skip
     cfg.model.backbone = UNET
-    cfg.model.decode_head.update(in_channels=16, in_index=4)
-    with pytest.raises(BadInput, match=r'maps at strides \[1\] with \[16\] channels'):
+    cfg, notes = swap(cfg, 'MSMLP', 'tiny', False)
+    head, (other,) = cfg.model.decode_head, cfg.model.auxiliary_head
+    assert cfg.model.backbone.out_indices == (2, 3)
+    assert (head.in_channels, head.in_index) == (768, 1)
+    assert (other.in_channels, other.in_index) == (384, -2)
+    assert notes == [
+        'model.backbone: output 3 was at stride 2 and is at stride 16',
+        'model.backbone: output 4 was at stride 1 and is at stride 32',
+    ]
+
+
+@pytest.mark.full
+def test_a_neck_that_wants_equal_maps_is_refused():
+    cfg = segmentor(
+        dict(in_channels=[64, 64], in_index=[0, 1], input_transform='resize_concat')
+    )
+    cfg.model.backbone = dict(
+        type='VisionTransformer', img_size=(128, 128), patch_size=16, embed_dims=64,
+        num_layers=2, num_heads=4, mlp_ratio=1, out_indices=(0, 1),
+    )  # fmt: skip
+    cfg.model.neck = dict(
+        type='Feature2Pyramid', embed_dim=64, rescales=[4, 2], norm_cfg=dict(type='BN')
+    )
+    words = r'its consumers take maps at strides \[16, 16\] with \[64, 64\] channels'
+    with pytest.raises(BadInput, match=words):
         swap(cfg, 'MSMLP', 'tiny', False)

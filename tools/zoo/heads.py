@@ -59,11 +59,11 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
 
 def _summary(rows: Sequence[dict[str, Any]]) -> str:
     works = sum(row['swapped'] == 'ok' for row in rows)
-    own = sum(row['swapped'] != 'ok' and OWN in row['why'] for row in rows)
+    own = sum(row['swapped'] != 'ok' and bool(row.get('original')) for row in rows)
     rest = len(rows) - works - own
     return (
-        f'{works} of {len(rows)} work; of {own} others the original trains no step '
-        f'here, and {rest} are refused or fail.'
+        f'{works} of {len(rows)} work; of {own} others the original fails here, too, '
+        f'and {rest} are refused or fail.'
     )
 
 
