@@ -21,7 +21,7 @@ from mmmsmlp.run.entry import run_tool
 from mmmsmlp.swap import read_config, swap
 from mmmsmlp.swap.places import put, walk
 
-SIZE = 256
+SIZE = 192
 SHAPES = 'circle', 'square', 'triangle', 'star'
 ARCH = dict(
     embed_dims=40, depths=[2, 2, 4, 2],
@@ -36,7 +36,7 @@ def demo_config(name: str, data: str, steps: int, rate: float) -> Any:
     _set_classes(cfg.model, 5 if semantic else 4)
     loader, evaluator = (_semantic if semantic else _instances)(cfg, data)
     cfg.train_dataloader = dict(
-        batch_size=4, num_workers=0, dataset=loader.pop('train'),
+        batch_size=2, num_workers=0, dataset=loader.pop('train'),
         sampler=dict(type='InfiniteSampler', shuffle=True),
     )  # fmt: skip
     cfg.val_dataloader = dict(
@@ -128,7 +128,8 @@ def learn(name: str, args: argparse.Namespace) -> dict[str, Any]:
     cfg.dump(str(file))
     start = time.monotonic()
     tool = [sys.executable, str(Path(__file__).with_name('train.py'))]
-    run = subprocess.run([*tool, str(file), '--work-dir', str(folder)], check=False)
+    command = [*tool, str(file), '--work-dir', str(folder), '--quiet']
+    run = subprocess.run(command, check=False)
     seconds = time.monotonic() - start
     if run.returncode:
         return dict(trained=name, error=run.returncode)
@@ -152,7 +153,7 @@ def main() -> None:
     add('results', type=Path, help='file of JSON lines, continued; runs go beside it')
     add('names', nargs='+', help='such as mmdet::atss/atss_r50_fpn_1x_coco.py')
     add('--data', type=Path, default=Path('work_dirs/demo_16'))
-    add('--steps', type=int, default=200)
+    add('--steps', type=int, default=100)
     add('--lr', type=float, default=5e-4)
     args = parser.parse_args()
     for name in args.names:

@@ -305,7 +305,7 @@ def _moves(
 def _why_never(error: str) -> str:
     attribute = error.partition("'StandIn' object has no attribute ")[2]
     if attribute:
-        return f'the model uses {attribute} of its own backbone, which ours lack'
+        return f'the model works with {attribute} of its own backbone'
     return f'the config trains no step here, whatever its backbone ({error})'
 
 

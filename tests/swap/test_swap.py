@@ -264,16 +264,15 @@ def test_strides_that_no_stage_has():
 
 @pytest.mark.full
 def test_a_neck_that_wants_equal_maps_is_refused():
-    cfg = segmentor(
-        dict(in_channels=[64, 64], in_index=[0, 1], input_transform='resize_concat')
-    )
+    cfg = segmentor(dict(in_channels=64, in_index=3))
     cfg.model.backbone = dict(
         type='VisionTransformer', img_size=(128, 128), patch_size=16, embed_dims=64,
-        num_layers=2, num_heads=4, mlp_ratio=1, out_indices=(0, 1),
+        num_layers=4, num_heads=4, mlp_ratio=1, out_indices=(0, 1, 2, 3),
     )  # fmt: skip
     cfg.model.neck = dict(
-        type='Feature2Pyramid', embed_dim=64, rescales=[4, 2], norm_cfg=dict(type='BN')
-    )
-    words = r'its consumers take maps at strides \[16, 16\] with \[64, 64\] channels'
+        type='Feature2Pyramid', embed_dim=64, rescales=[4, 2, 1, 0.5],
+        norm_cfg=dict(type='BN'),
+    )  # fmt: skip
+    words = r'its consumers take maps at strides \[16, 16, 16, 16\]'
     with pytest.raises(BadInput, match=words):
         swap(cfg, 'MSMLP', 'tiny', False)
