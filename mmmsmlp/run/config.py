@@ -59,7 +59,7 @@ def load_config(name: str, options: dict | None = None) -> Config:
 
 
 def _like_what_was(cfg: Config, options: dict) -> dict:
-    """A list that takes a tuple's place becomes one: ``scale=640,400`` is written so."""
+    """A list that takes the place of a tuple becomes one, as ``scale=640,400``."""
     was = dict(_places({key: cfg[key] for key in cfg}))
     return {
         key: tuple(value)
