@@ -50,12 +50,23 @@ def load_config(name: str, options: dict | None = None) -> Config:
     _check_names(cfg, options or {})
     try:
         if options:
-            cfg.merge_from_dict(options)
+            cfg.merge_from_dict(_like_what_was(cfg, options))
     except Exception as error:
         raise BadInput(
             f'--cfg-options {options} does not fit {path}: {_first_line(error)}'
         ) from error
     return cfg
+
+
+def _like_what_was(cfg: Config, options: dict) -> dict:
+    """A list that takes the place of a tuple becomes one, as ``scale=640,400``."""
+    was = dict(_places({key: cfg[key] for key in cfg}))
+    return {
+        key: tuple(value)
+        if isinstance(value, list) and isinstance(was.get(key), tuple)
+        else value
+        for key, value in options.items()
+    }
 
 
 # What a config may hold beside the Runner's arguments, though ours do not.

@@ -243,7 +243,7 @@ def checkpoint_sizes(runner: Runner) -> tuple[int, int]:
 
 
 def planned_checkpoints(runner: Runner, hook: CheckpointHook) -> tuple[int, int, int]:
-    """How many are written by number, how many of these stay, and how many best ones."""
+    """How many are written by number, how many of them stay, and how many best ones."""
     loop = runner.train_loop
     length = loop.max_epochs if hook.by_epoch else loop.max_iters
     saved = -(-length // hook.interval) if hook.interval > 0 else 1  # the last one too

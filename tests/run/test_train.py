@@ -142,6 +142,13 @@ def test_config_is_found_from_any_directory(tmp_path, monkeypatch):
     assert load_config('configs/retinanet_msmlp_t_1x.py').own == 1
 
 
+def test_an_option_keeps_a_tuple_a_tuple():
+    """mmcv takes no list as a scale, and the shell gives it one."""
+    place = 'train_dataloader.dataset.pipeline.2.scale'
+    cfg = load_config('configs/retinanet_msmlp_t_1x.py', {place: [640, 400]})
+    assert cfg.train_dataloader.dataset.pipeline[2].scale == (640, 400)
+
+
 def test_data_paths_look_through_wrappers(tiny_data):
     def config(**dataset):
         inner = dict(data_root=str(tiny_data), **dataset)

@@ -64,7 +64,7 @@ def test_saving_is_no_part_of_a_step(tmp_path, fresh_managers):
     [
         (
             dict(train_cfg=dict(max_epochs=7, val_begin=2, val_interval=3)),
-            Plan(steps=21, starts=7, evaluations=3, batches=3, written=7, kept=3, best=1),
+            Plan(21, starts=7, evaluations=3, batches=3, written=7, kept=3, best=1),
         ),
         (
             dict(
@@ -74,7 +74,7 @@ def test_saving_is_no_part_of_a_step(tmp_path, fresh_managers):
                 ),
                 default_hooks=dict(checkpoint=dict(by_epoch=False, interval=20)),
             ),
-            Plan(steps=50, starts=1, evaluations=3, batches=3, written=3, kept=3, best=1),
+            Plan(50, starts=1, evaluations=3, batches=3, written=3, kept=3, best=1),
         ),
     ],
 )  # fmt: skip

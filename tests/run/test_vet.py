@@ -124,6 +124,15 @@ def test_off_looks_at_nothing(tiny_config, monkeypatch):
     assert vet_data(cfg, ('train', 'val'), 'off') == []
 
 
+def test_training_reads_clean_data_as_before(tiny_config, tmp_path):
+    """So that an epoch takes as long as without vetting."""
+    cfg = Config.fromfile(tiny_config)
+    cfg.work_dir, cfg.launcher = str(tmp_path), 'none'
+    before = cfg.to_dict()
+    vet_data(cfg, ('train', 'val'), 'full')
+    assert cfg.to_dict() == before
+
+
 @pytest.mark.full
 def test_a_picture_that_only_decoding_shows_is_found_by_full(run_tool, config, bent):
     folder, _ = bent
