@@ -66,7 +66,7 @@ def _detected(size: int, cfg: Mapping) -> dict[str, Any]:
         bboxes=boxes.float(), labels=torch.zeros(2, dtype=torch.long),
         instances_ids=torch.arange(2),
     )  # fmt: skip
-    if wants(cfg, 'with_mask'):
+    if wants(cfg, 'with_mask') or wants(cfg, 'type', 'LoadPanopticAnnotations'):
         masks = np.zeros((2, size, size), np.uint8)
         for mask, (left, top, right, bottom) in zip(masks, boxes.tolist(), strict=True):
             mask[top:bottom, left:right] = 1
