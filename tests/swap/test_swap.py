@@ -264,7 +264,10 @@ def test_strides_that_no_stage_has():
 
 @pytest.mark.full
 def test_a_neck_that_wants_equal_maps_is_refused():
-    cfg = segmentor(dict(in_channels=64, in_index=3))
+    cfg = segmentor(
+        dict(in_channels=[64] * 4, in_index=[0, 1, 2, 3],
+             input_transform='resize_concat'),
+    )  # fmt: skip
     cfg.model.backbone = dict(
         type='VisionTransformer', img_size=(128, 128), patch_size=16, embed_dims=64,
         num_layers=4, num_heads=4, mlp_ratio=1, out_indices=(0, 1, 2, 3),
