@@ -129,6 +129,7 @@ def parse_args() -> argparse.Namespace:
     add('--timeout', type=int, default=300, help='seconds a config; default 300')
     add('--memory', type=int, default=24, help='GiB of addresses a config; default 24')
     add('--page', type=Path, metavar='FILE', help='write the page, such as heads.md')
+    add('--trained', type=Path, help='what learn_heads.py wrote, for the page')
     return parser.parse_args()
 
 
@@ -158,7 +159,8 @@ def main() -> None:
     if args.page:
         from zoo.heads import page
 
-        args.page.write_text(page(read(args.results)), encoding='utf-8')
+        trained = read(args.trained) if args.trained else []
+        args.page.write_text(page(read(args.results), trained), encoding='utf-8')
 
 
 def read(file: Path) -> list[dict[str, Any]]:

@@ -141,10 +141,9 @@ def use_recipe(cfg: Config) -> list[str]:
     cfg.optim_wrapper.optimizer = dict(
         type='AdamW', lr=rate * base / images, betas=(0.9, 0.999), weight_decay=decay
     )
-    for path, value in walk(cfg.optim_wrapper):
-        if path[-1] == 'bias_lr_mult' and value == 2.0:  # SGD's habit of Caffe's days
-            cfg.optim_wrapper.paramwise_cfg.pop(path[-1], None)
-            break
+    rules = cfg.optim_wrapper.get('paramwise_cfg') or {}
+    if rules.get('bias_lr_mult') == 2.0:  # SGD's habit of Caffe's days
+        del rules['bias_lr_mult']
     return [f'--recipe: {optimizer.type} became AdamW, lr {rate * base / images:g}']
 
 
