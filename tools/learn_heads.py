@@ -102,11 +102,8 @@ def _instances(cfg: Any, data: str) -> tuple[dict, dict]:
 def _semantic(cfg: Any, data: str) -> tuple[dict, dict]:
     cfg.model.data_preprocessor.size = (SIZE, SIZE)
     cfg.model.test_cfg = dict(mode='whole')
-    load = [
-        dict(type='LoadImageFromFile'),
-        dict(type='LoadAnnotations'),
-        dict(type='Resize', scale=(SIZE, SIZE), keep_ratio=True),
-    ]
+    image, labels = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')
+    resize = dict(type='Resize', scale=(SIZE, SIZE), keep_ratio=True)
     flip, pack = dict(type='RandomFlip', prob=0.5), dict(type='PackSegInputs')
     shapes = dict(
         type='BaseSegDataset', data_root=data, img_suffix='.jpg', seg_map_suffix='.png',
@@ -114,8 +111,8 @@ def _semantic(cfg: Any, data: str) -> tuple[dict, dict]:
         metainfo=dict(classes=('background', *SHAPES)),
     )  # fmt: skip
     return dict(
-        train=dict(**shapes, pipeline=[*load, flip, pack]),
-        val=dict(**shapes, pipeline=[*load, pack]),
+        train=dict(**shapes, pipeline=[image, labels, resize, flip, pack]),
+        val=dict(**shapes, pipeline=[image, resize, labels, pack]),
     ), dict(type='IoUMetric', iou_metrics=['mIoU'])
 
 
