@@ -74,12 +74,13 @@ def _set_classes(model: Any, count: int) -> None:
 
 
 def _instances(cfg: Any, data: str) -> tuple[dict, dict]:
-    cfg.model.data_preprocessor.update(batch_augments=None, pad_mask=True)
-    cfg.model.data_preprocessor.pad_size_divisor = 32
-    cfg.model.data_preprocessor.pop('pad_seg', None)
+    masks = 'segm' in str(cfg.val_evaluator)
+    cfg.model.data_preprocessor.update(
+        batch_augments=None, pad_mask=masks, pad_seg=False, pad_size_divisor=32
+    )
     load = [
         dict(type='LoadImageFromFile'),
-        dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+        dict(type='LoadAnnotations', with_bbox=True, with_mask=masks),
         dict(type='Resize', scale=(SIZE, SIZE), keep_ratio=True),
     ]
     keys = 'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'
@@ -95,7 +96,7 @@ def _instances(cfg: Any, data: str) -> tuple[dict, dict]:
         ),
     ), dict(
         type='CocoMetric', ann_file=f'{data}/annotations/train.json',
-        metric=['bbox', 'segm'] if 'segm' in str(cfg.val_evaluator) else 'bbox',
+        metric=['bbox', 'segm'] if masks else 'bbox',
     )  # fmt: skip
 
 
