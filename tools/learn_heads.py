@@ -69,6 +69,8 @@ def _set_classes(model: Any, count: int) -> None:
             put(model, path, count)
         elif path[-1] == 'num_stuff_classes':
             put(model, path, 0)
+        elif path[-1] == 'num_queries':  # small pictures have few places
+            put(model, path, min(value, 100))
         elif path[-1] == 'class_weight' and isinstance(value, list):
             put(model, path, [*value[:count], value[-1]])
 
