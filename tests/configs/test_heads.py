@@ -16,11 +16,14 @@ SOURCES = {
     'mask2former_msmlp_t_50e': 'mask2former/mask2former_r50_8xb2-lsj-50e_coco.py',
     'rtmdet_msmlp_t_300e': 'rtmdet/rtmdet_s_8xb32-300e_coco.py',
 }
-HERE = ['deeplabv3plus_msmlp_t_160k', 'segformer_msmlp_t_160k']
+HERE = [
+    'deeplabv3plus_msmlp_t_160k', 'mask2former-semantic_msmlp_t_160k',
+    'segformer_msmlp_t_160k',
+]  # fmt: skip
 
 
-def test_there_are_eight():
-    assert len(NAMES) == 8 and SOURCES.keys() < {*NAMES}
+def test_there_are_nine():
+    assert len(NAMES) == 9 and SOURCES.keys() < {*NAMES}
     assert mmmsmlp.list_configs('heads/*') == [f'heads/{name}' for name in NAMES]
 
 
