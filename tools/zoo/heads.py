@@ -34,7 +34,7 @@ order; of one stride they share a stage, where the consumers count by index. Bot
 noted, and so is a backbone of fewer than four stages.
 
 In the tables of families, each folder of the installed toolboxes stands by one or two
-of its configs, the lightest. Each ran in a process of its own, on a CPU: as it is, then
+of its configs, the lightest; what is not listed was not run. Each ran in a process of its own, on a CPU: as it is, then
 swapped (MS-MLP-T): a step of training with backward, in which each parameter of the
 backbone must get a finite gradient (where `find_unused_parameters` is set: each that
 is used), a prediction, and one on an odd size. "Its own" says that the original trains
@@ -43,7 +43,7 @@ no step here either.
 TRAINED = """\
 ## Trained on the demo shapes
 
-Do they learn? Swapped configs with an MS-MLP of 40 channels from random weights, 100
+Do they learn? Swapped configs with an MS-MLP of 40 channels from random weights, some
 steps of two 192x192 pictures (AdamW, 5e-4), evaluated halfway and at the end on the 16
 pictures that they train on: learned by heart, which says nothing of new pictures.
 Measured on one core, shared with other jobs, of an AMD EPYC with AVX-512, torch 2.11.0:
@@ -117,15 +117,15 @@ def _what(row: dict[str, Any]) -> str:
 
 def _trained(rows: Iterable[dict[str, Any]]) -> str:
     lines = [
-        '| config | loss, first and last | metric | halfway | at the end | seconds |',
-        '|---|---|---|---|---|---|',
+        '| config | steps | loss, first and last | metric | halfway | at the end | seconds |',
+        '|---|---|---|---|---|---|---|',
     ]
     for row in rows:
         name = row['trained'].removesuffix('.py')
         (first, last), metric = row['loss'], row['metric'].removeprefix('coco/')
         values = ' | '.join(f'{value:.3g}' for value in row['values'])
         lines.append(
-            f'| {name} | {first:.2f}, {last:.2f} | {metric} | {values} | '
+            f'| {name} | {row["steps"]} | {first:.2f}, {last:.2f} | {metric} | {values} | '
             f'{row["seconds"]} |'
         )
     return '\n'.join(lines) + '\n'
