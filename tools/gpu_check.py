@@ -7,6 +7,7 @@ GPU it does the same in small, which proves the check and not a GPU.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -105,10 +106,8 @@ def stop(process: subprocess.Popen) -> None:
     if sys.platform == 'win32':
         process.kill()
     else:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     process.wait()
 
 

@@ -25,7 +25,7 @@ def processes(scale: Scale) -> Iterator[dict]:
 
     Every process takes its share of one batch, in float32.
     """
-    counts = {1, torch.cuda.device_count() if scale.device == 'cuda' else 2}
+    counts = {1, torch.cuda.device_count()} if scale.device == 'cuda' else {2}
     for count in sorted(counts):
         with tempfile.TemporaryDirectory() as folder:
             arguments = scale.device, count, folder
