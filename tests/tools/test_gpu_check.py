@@ -80,7 +80,6 @@ def test_a_part_at_its_limit_is_stopped_and_the_next_left_out():
 def test_wrong_numbers_make_red_rows(monkeypatch, small):
     """By the eager path in the kernels' place, which is right, and then is not."""
     from benchmarks import gpu_correct
-
     from mmmsmlp.ops.mixshift import eager
 
     used = gpu_correct.use_backend

@@ -1,4 +1,4 @@
-"""Whether the Triton kernels give the right numbers on this GPU: tried once, then known.
+"""Whether the Triton kernels give the right numbers on a GPU: tried once, then known.
 
 ``auto`` takes no kernel on its word: what compiles for one GPU, driver and Triton may
 compute something else, or nothing, on the next. The first call of a kind runs a small
