@@ -12,6 +12,7 @@ import torch
 
 from mmmsmlp.ops import mix_shift, use_backend
 from mmmsmlp.ops.mixshift import dispatch, eager, trust
+from tests.helpers.features import needs
 from tests.ops.test_backends import make
 
 CASE = 20, (1, 3, 5, 1, 3), 2, 6, 7
@@ -217,6 +218,7 @@ def test_nothing_is_tried_while_a_graph_is_captured(gpu, monkeypatch, caught, pr
 
 
 @pytest.mark.full
+@needs('whole_graph')
 @pytest.mark.parametrize('fault', [None, 'a tap'])
 def test_a_compiled_graph_decides_when_it_runs(gpu, caught, fault):
     kernels = gpu(**({'forward': FAULTS[fault]} if fault else {}))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.helpers.commands import TOOLS, assert_fails
-from tests.helpers.features import needs_triton
+from tests.helpers.features import needs, needs_triton
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +77,7 @@ def test_a_part_at_its_limit_is_stopped_and_the_next_left_out():
 
 
 @pytest.mark.full
+@needs('half')
 def test_wrong_numbers_make_red_rows(monkeypatch, small):
     """By the eager path in the kernels' place, which is right, and then is not."""
     from benchmarks import gpu_correct
@@ -86,6 +87,9 @@ def test_wrong_numbers_make_red_rows(monkeypatch, small):
     monkeypatch.setattr(
         gpu_correct, 'use_backend', lambda n: used('eager' if n == 'triton' else n)
     )
+    (left_out,) = gpu_correct.gate(small)  # no kernels, no verdict on them
+    assert 'left out: it needs a CUDA device' in left_out['result']
+    monkeypatch.setattr(gpu_correct, '_why_no_kernels', lambda scale: None)
     assert all(row['ok'] for row in gpu_correct.gate(small))
     forward = eager.forward
     monkeypatch.setattr(eager, 'forward', lambda *a: forward(*a).roll(1, 2))
@@ -95,6 +99,7 @@ def test_wrong_numbers_make_red_rows(monkeypatch, small):
 
 
 @pytest.mark.full
+@needs('whole_graph')
 def test_speed_training_and_compiling_in_small(monkeypatch, small):
     from benchmarks import gpu_speed
 

@@ -38,14 +38,11 @@ def path(scale: Scale) -> Iterator[dict]:
             f'{gpu.multi_processor_count} multiprocessors, {torch.cuda.device_count()} '
             f'of them, driver {_driver()}, CUDA {torch.version.cuda}',
         )
-    filters = _filters(scale, 0, scale.maps[0][2], torch.float32)
-    x = torch.zeros(scale.maps[0][1:], device=scale.device)
-    weights = [t.to(scale.device) for t in (*filters.weights_h, *filters.weights_v)]
-    reason = dispatch.why_not('triton', x, weights)
-    backend = dispatch.select_backend(x, weights)
+    x, filters = _first_map(scale)
+    reason, backend = _why_no_kernels(scale), _chosen(x, filters)
     because = f', because {reason}' if reason else ''
-    expected = None if scale.device == 'cpu' else backend == 'triton'
-    yield finding('auto takes', backend + because, expected)
+    ok = None if scale.device == 'cpu' else backend == 'triton'
+    yield finding('auto takes', backend + because, ok, bar=1)
     if reason:
         return
     orders, dtypes = GEOMETRIES.values(), OPERATOR
@@ -65,6 +62,9 @@ def path(scale: Scale) -> Iterator[dict]:
 
 def gate(scale: Scale) -> Iterator[dict]:
     """The kernels and their gradients against the reference in float64 on the CPU."""
+    if reason := _why_no_kernels(scale):
+        yield finding('operator', f'left out: {reason}')
+        return
     repeated = None
     for order, (stage, *shape) in product(GEOMETRIES.values(), scale.maps):
         filters = _filters(scale, stage, shape[1], torch.float64)
@@ -100,14 +100,29 @@ def backbone(scale: Scale) -> Iterator[dict]:
         for dtype, (limit, of_parameters) in BACKBONE.items():
             if scale.device == 'cpu' and dtype == torch.float16:
                 continue
-            lowered = dtype != torch.float32
-            with without_tf32(), torch.autocast(scale.device, dtype, enabled=lowered):
+            with without_tf32(), scale.autocast(dtype):
                 found = _step(net, x)
             errors = [_worst(a, b) for a, b in zip(found, exact, strict=True)]
             ok = errors[0] <= limit and errors[1] <= of_parameters
             what = f'MS-MLP, {geometry}, {"x".join(map(str, size))}, {_name(dtype)}'
             result = f'outputs {errors[0]:.1e}, gradients {errors[1]:.1e}'
             yield finding(what, result, ok, max(errors))
+
+
+def _first_map(scale: Scale) -> tuple[Tensor, Filters]:
+    """An empty map of the first stage and its filters, on the device."""
+    filters = _filters(scale, 0, scale.maps[0][2], torch.float32)
+    moved = Filters(*([t.to(scale.device) for t in part] for part in filters))
+    return torch.zeros(scale.maps[0][1:], device=scale.device), moved
+
+
+def _chosen(x: Tensor, filters: Filters) -> str:
+    return dispatch.select_backend(x, [*filters.weights_h, *filters.weights_v])
+
+
+def _why_no_kernels(scale: Scale) -> str | None:
+    x, filters = _first_map(scale)
+    return dispatch.why_not('triton', x, [*filters.weights_h, *filters.weights_v])
 
 
 def _filters(scale: Scale, stage: int, channels: int, dtype: torch.dtype) -> Filters:

@@ -1,5 +1,7 @@
 """On what ``gpu_check`` runs, how much of it, and how a finding is written."""
 
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -29,6 +31,10 @@ class Scale(NamedTuple):
     def dtype(self) -> torch.dtype:
         """Of what is timed."""
         return torch.bfloat16 if self.device == 'cuda' else torch.float32
+
+    def autocast(self, dtype: torch.dtype | None = None) -> AbstractContextManager:
+        """Lower the precision, by default to that of what is timed."""
+        return replace(self.settings(), dtype=dtype or self.dtype).autocast()
 
     def net(self, geometry: str = 'paper') -> MSMLP:
         """The backbone, the same weights at every call, on the CPU.

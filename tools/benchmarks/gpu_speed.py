@@ -107,15 +107,13 @@ def _compare(
 
 
 def _forward(net: nn.Module, x: Tensor, scale: Scale) -> list[Tensor]:
-    lowered = scale.dtype != torch.float32
-    with torch.no_grad(), torch.autocast(scale.device, scale.dtype, enabled=lowered):
+    with torch.no_grad(), scale.autocast():
         return list(net(x))
 
 
 def _step(net: nn.Module, x: Tensor, scale: Scale) -> list[Tensor]:
     """Outputs of a training step, and the gradients of the first layer."""
-    lowered = scale.dtype != torch.float32
-    with torch.autocast(scale.device, scale.dtype, enabled=lowered):
+    with scale.autocast():
         outputs = net(x)
     drawn = torch.Generator(x.device).manual_seed(1)
     grads = [

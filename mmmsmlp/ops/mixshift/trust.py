@@ -86,8 +86,8 @@ def find_fault(x: Tensor, groups: Groups, with_gradients: bool) -> str | None:
             finite = [bool(tensor.isfinite().all()) for tensor in ours]
         except torch.cuda.OutOfMemoryError:
             raise
-        except Exception as error:  # of a compiler, a driver: anything may be missing
-            return ': '.join([type(error).__name__, *str(error).splitlines()[:1]])
+        except Exception as fault:  # of a compiler, a driver: anything may be missing
+            return ': '.join([type(fault).__name__, *str(fault).splitlines()[:1]])
         maps = [tensor.float() for tensor in maps]
         filters = Filters(*([t.float() for t in tensors] for tensors in filters))
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
