@@ -15,6 +15,20 @@ class BadInput(Exception):
     """Something the user gave cannot be used; the message says what and the cure."""
 
 
+class SampleError(BadInput):
+    """An image or its annotations could not be prepared.
+
+    torch wraps what a data worker raises into its traceback, whose last line is ours.
+    """
+
+    def __str__(self) -> str:
+        return super().__str__().rpartition(f'{__name__}.SampleError: ')[2].strip()
+
+
+class Diverged(BadInput):
+    """Training gives numbers that are none; the message says where, and the cures."""
+
+
 def join_some(names: Iterable[object], count: int = 5) -> str:
     """Join at most ``count`` names and say how many more there are."""
     texts = [str(name) for name in names]

@@ -24,6 +24,10 @@ MODELS = _child(ROOT_MODELS, 'mmmsmlp.models')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(ROOT_CONSTRUCTORS, 'mmmsmlp.engine.optim')
 OPTIM_WRAPPERS = _child(ROOT_OPTIM_WRAPPERS, 'mmmsmlp.engine.optim')
 FUNCTIONS = _child(ROOT_FUNCTIONS, 'mmmsmlp.engine.hooks', 'mmmsmlp.engine.fsdp')
-HOOKS = _child(ROOT_HOOKS, 'mmmsmlp.engine.hooks')
+HOOKS = _child(
+    ROOT_HOOKS,
+    *('mmmsmlp.engine.hooks', 'mmmsmlp.engine.divergence', 'mmmsmlp.engine.resume'),
+    'mmmsmlp.engine.evaluation',
+)
 STRATEGIES = _child(ROOT_STRATEGIES, 'mmmsmlp.engine.fsdp')
 RUNNERS = _child(ROOT_RUNNERS, 'mmmsmlp.engine.fsdp')

@@ -1,6 +1,6 @@
-"""One try of the doctor's, in a process of its own: torch, cv2, operators, or a net.
+"""One try of the doctor's, in a process of its own.
 
-    python tools/_doctor_probe.py torch|cv2|operators|retinanet|upernet|classifier
+    python tools/_doctor_probe.py torch|cv2|operators|backend|NET
 
 Prints lines of a marker and JSON: each stage as it begins, then the result. A process
 that dies has said what it was at. Nothing but the standard library is imported before
@@ -63,7 +63,7 @@ def probe_cv2() -> dict[str, object]:
 
 
 def probe_operators() -> dict[str, object]:
-    """Whose ``mmcv._ext`` there is, whether it works, and the mix-shift backend."""
+    """Whose ``mmcv._ext`` there is, and whether it works."""
     torch = load('torch')
     load('mmcv')
     from mmcv_ops import extension_of, folder_of_mmcv, is_compiled

@@ -102,7 +102,7 @@ def is_upstream() -> bool:
 
 def to_install(name: str) -> str:
     """What pip is asked for to have import name ``name``, in the stack that is here."""
-    distributions = RUN.get(name, TESTS.get(name))[0]
+    distributions, _ = (RUN | TESTS)[name]
     if name not in TOOLBOXES or not is_upstream():
         wanted = distributions[0]
     elif name == 'mmcv':
@@ -222,11 +222,10 @@ def install_torchvision() -> str:
 
 def headless_opencv() -> str:
     """The command that leaves one OpenCV, the one that needs no libGL."""
-    found = installed(['opencv-python-headless', 'opencv-python'])
-    version = next(iter(found.values()), None)
-    wanted = 'opencv-python-headless' + (f'=={version}' if version else '')
-    leaving = ' '.join(['opencv-python-headless', 'opencv-python'])
-    return f'pip uninstall -y {leaving} && pip install --no-deps {wanted}'
+    builds = RUN['cv2'][0]
+    version = next(iter(installed(builds).values()), None)
+    wanted = builds[0] + (f'=={version}' if version else '')
+    return f'pip uninstall -y {" ".join(builds)} && pip install --no-deps {wanted}'
 
 
 def check_opencv() -> list[Finding]:
@@ -234,7 +233,7 @@ def check_opencv() -> list[Finding]:
 
     The doctor's probe says whether it does.
     """
-    found = installed(['opencv-python-headless', 'opencv-python'])
+    found = installed(RUN['cv2'][0])
     if len(found) < 2:
         return []
     both = ' and '.join(f'{name} {version}' for name, version in found.items())
@@ -246,16 +245,16 @@ def check_opencv() -> list[Finding]:
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
-    text, mark = '.'.join(map(str, version)), 'ok'
-    if not PYTHONS[0] <= version[:2] <= PYTHONS[1]:
-        text, mark = f'{text}; 3.10 to 3.13 is needed', 'fault'
-        return Finding('Python', mark, text, 'python3.11 -m venv ENVIRONMENT')
-    return Finding('Python', mark, text)
+    text = '.'.join(map(str, version))
+    if PYTHONS[0] <= version[:2] <= PYTHONS[1]:
+        return Finding('Python', 'ok', text)
+    text += '; 3.10 to 3.13 is needed'
+    return Finding('Python', 'fault', text, 'python3.11 -m venv ENVIRONMENT')
 
 
 def check_package(name: str) -> Finding:
     """Is import name ``name`` there, and new enough?"""
-    distributions, oldest = RUN.get(name) or TESTS[name]
+    distributions, oldest = (RUN | TESTS)[name]
     found = installed(distributions)
     if not found or util.find_spec(name) is None:
         text = f'missing; {oldest} or newer is needed'

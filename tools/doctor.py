@@ -19,7 +19,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from runpy import run_path
@@ -120,8 +120,8 @@ def cure_of(error: str) -> str:
             return cure()
     missing = re.search(r"No module named '(\w+)", error)
     if missing:
-        name = missing[1]
-        known = name in check_env.RUN or name in check_env.TESTS
+        name = {'PIL': 'pillow'}.get(missing[1], missing[1])
+        known = name in check_env.RUN | check_env.TESTS
         return f'pip install {check_env.to_install(name) if known else name}'
     return ''
 
@@ -139,8 +139,7 @@ def judge_torch(tried: Try) -> Finding:
 
 def judge_cv2(tried: Try) -> Finding:
     if tried.error:
-        return Finding(**{**asdict(failure('cv2', tried)),
-                          'cure': check_env.headless_opencv()})  # fmt: skip
+        return replace(failure('cv2', tried), cure=check_env.headless_opencv())
     return Finding('OpenCV', 'ok', tried.found['text'])
 
 
@@ -151,9 +150,12 @@ def judge_operators(tried: Try) -> Finding:
         return Finding(name, 'note', 'not tried: torch does not import')
     if tried.error:
         found = failure(name, tried)
-        if re.search('undefined symbol|cannot open shared|DLL load', tried.error):
-            return Finding(name, 'fault', f'{found.text}; it was compiled for another '
-                           'torch', without_compiled_mmcv())  # fmt: skip
+        unlinked = re.search(
+            'undefined symbol|cannot open shared|DLL load', tried.error
+        )
+        if unlinked and tried.stage == 'import mmcv._ext':
+            text = f'{found.text}; it was compiled for another torch'
+            return replace(found, text=text, cure=without_compiled_mmcv())
         return found
     kind, file = tried.found['kind'], tried.found['file']
     if kind == 'compiled':
@@ -187,12 +189,23 @@ def judge_backend(tried: Try) -> Finding:
     if not reason:
         return Finding('mix-shift', 'ok', f'backend {backend}')
     text = f'backend {backend}, which is slower; not triton: {reason}'
-    cure = 'pip install -U triton' if 'Triton' in reason else ''
-    return Finding('mix-shift', 'note', text, cure)
+    missing = reason.startswith('Triton cannot be imported')
+    return Finding('mix-shift', 'note', text, install_triton() if missing else '')
+
+
+def install_triton() -> str:
+    """The command that installs the one Triton that this torch asks for."""
+    wanted = ' '.join(metadata.requires('torch') or [])
+    pin = re.search(r'\btriton(?: \()?(==[\d.]+)', wanted)
+    return f'pip install --no-deps triton{pin[1] if pin else ""}'
+
+
+def title_of(net: str) -> str:
+    return f'{net} ({NETS[net]})'
 
 
 def judge_net(name: str, tried: Try) -> Finding:
-    title = f'{name} ({NETS[name]})'
+    title = title_of(name)
     if not tried.error:
         return Finding(title, 'ok', tried.found['text'])
     if tried.stage == 'import torch':
@@ -276,8 +289,9 @@ def summary(findings: list[Finding]) -> str:
 
 def is_well(findings: list[Finding]) -> bool:
     """No fault, and every net tried: one that was not is a note, and no proof."""
-    proven = sum(' (mm' in f.name and f.mark == 'ok' for f in findings)
-    return proven == len(NETS) and not any(f.mark == 'fault' for f in findings)
+    well = {finding.name for finding in findings if finding.mark == 'ok'}
+    faults = any(finding.mark == 'fault' for finding in findings)
+    return well.issuperset(map(title_of, NETS)) and not faults
 
 
 def our_version() -> str:

@@ -5,15 +5,18 @@ import argparse
 from collections.abc import Callable
 from glob import glob
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import torch
-from mmcv import imread, imwrite
+from mmcv import imwrite
 from mmengine.device import get_device
 from numpy import unique
 
 import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import peek_checkpoint
+from mmmsmlp.data.cache import Cache
+from mmmsmlp.data.pictures import by_range, is_deep, look, refused
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import mends
 from mmmsmlp.run.config import building, check_is_experiment, load_config
@@ -90,14 +93,6 @@ def find_images(source: str) -> list[str]:
     return [str(p) for p in found]
 
 
-def is_readable(image: str) -> bool:
-    """Whether the file decodes; each toolbox fails on one that does not in its way."""
-    try:
-        return imread(image) is not None
-    except cv2.error:
-        return False
-
-
 def detector(cfg, args) -> Callable[[str], str]:
     from mmdet.apis import DetInferencer
 
@@ -171,15 +166,44 @@ def demo(args: argparse.Namespace, console: Console) -> None:
     console.progress('building the model')
     with building(cfg.filename):
         draw = INFERENCERS[scope](cfg, args)
-    for image in images:
-        try:
-            found = draw(image)
-        except Exception as error:
-            if is_readable(image):
-                raise
-            raise BadInput(f'{image} is no image that can be read') from error
-        console.say(f'{image}: {found}')
+    odd = draw_all(images, draw, console)
+    if len(odd) == len(images):
+        raise BadInput('nothing was drawn: ' + '; '.join(odd))
     console.say(f'drawn into {Path(args.out_dir) / "vis"}')
+    if odd:
+        console.say(f'{len(odd)} of {len(images)} could not be drawn:')
+    for reason in odd:
+        console.say(f'  {reason}')
+
+
+def draw_all(
+    images: list[str], draw: Callable[[str], str], console: Console
+) -> list[str]:
+    """Draw what can be, with a line for each; say of the others why not."""
+    odd = []
+    with TemporaryDirectory() as folder:
+        for image, picture in zip(images, look(images, Cache()), strict=True):
+            if reason := refused(picture):
+                odd.append(f'{image} {reason}')
+                continue
+            file, note = image, ''
+            if is_deep(picture):
+                file = str(Path(folder, Path(image).stem + '.png'))
+                imwrite(by_range(image), file)
+                note = f' (more than 8 bits, read by their range: {picture.high:g})'
+            try:
+                found = draw(file)
+            except cv2.error:
+                size = f'{picture.width} x {picture.height} pixels'
+                odd.append(f'{image} ({size}) cannot be resized as the config wants')
+                continue
+            except Exception as error:
+                if len(images) == 1:
+                    raise  # a fault of the program, or of the config
+                odd.append(f'{image}: {type(error).__name__}: {error}')
+                continue
+            console.say(f'{image}: {found}{note}')
+    return odd
 
 
 def main() -> None:

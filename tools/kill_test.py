@@ -14,20 +14,23 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 import _checkout  # noqa: F401  before the package is imported
+from mmmsmlp.run.entry import positive
 from mmmsmlp.run.mends import latest_checkpoint
 
-TRAIN = Path(__file__).with_name('train.py')
+TOOLS = Path(__file__).parent
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add('config')
+    add('--processes', type=positive, default=1, help='of the run, as dist_train.sh')
     add('--kills', type=int, default=50)
     add('--seed', type=int, default=0, help='of the moments')
     add(
@@ -41,7 +44,10 @@ def parse_args() -> argparse.Namespace:
 
 def start(args: argparse.Namespace, folder: Path, *more: str) -> subprocess.Popen:
     """Start the training as a process group of its own, its output in a file."""
-    command = [sys.executable, str(TRAIN), args.config, '--work-dir', str(folder)]
+    tool = [str(TOOLS / 'train.py'), args.config]
+    if args.processes > 1:
+        tool = [str(TOOLS / 'dist_train.py'), args.config, str(args.processes)]
+    command = [sys.executable, *tool, '--work-dir', str(folder)]
     if args.cfg_options:
         more = (*more, '--cfg-options', *args.cfg_options)
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,8 +63,22 @@ def kill_group(process: subprocess.Popen) -> None:
         command = ['taskkill', '/F', '/T', '/PID', str(process.pid)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     else:
+        others = descendants(process.pid)
         os.killpg(process.pid, signal.SIGKILL)
+        for pid in others:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     process.wait()
+
+
+def descendants(pid: int) -> list[int]:
+    """What a process has started, on Linux: torchrun's are of no group of its own."""
+    found = []
+    for listed in Path(f'/proc/{pid}/task').glob('*/children'):
+        with suppress(FileNotFoundError):  # the thread has ended
+            for child in map(int, listed.read_text(encoding='ascii').split()):
+                found += [child, *descendants(child)]
+    return found
 
 
 def last_checkpoint(folder: Path) -> tuple[str, dict]:

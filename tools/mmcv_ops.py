@@ -80,6 +80,15 @@ def is_ours(extension: Path) -> bool:
     return extension.name == '_ext.py' and INSTALLED in extension.read_text('utf-8')
 
 
+def check_beneath() -> None:
+    for name in ('torch', 'torchvision'):
+        if util.find_spec(name) is None:
+            stop(
+                f'{sys.executable} has no {name}, which the operators run on; pip '
+                'install torch torchvision'
+            )
+
+
 def installed_version() -> str | None:
     try:
         return metadata.version(DISTRIBUTION)
@@ -125,6 +134,7 @@ def status(mmcv: Path) -> None:
         print(f'mmcv._ext: {extension}, of {DISTRIBUTION} {installed_version()}')
     else:
         stop(f"{extension} is neither compiled nor {DISTRIBUTION}'s; its owner knows")
+    check_beneath()
     libraries = load_ours().LIBRARIES
     for library in ('torchvision', 'torch'):
         print_names(f'by {library}', [n for n in names if libraries.get(n) == library])
@@ -215,9 +225,7 @@ def install(mmcv: Path) -> None:
         return
     if extension is not None and not is_ours(extension):
         stop(f"{extension} is not {DISTRIBUTION}'s; move it away, or leave it as it is")
-    for name in ('torch', 'torchvision'):
-        if util.find_spec(name) is None:
-            stop(f'{sys.executable} has no {name}, which the operators run on')
+    check_beneath()
     where = check_place(mmcv)
     with tempfile.TemporaryDirectory() as folder:
         wheel = str(write_wheel(Path(folder)))

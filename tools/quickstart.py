@@ -69,7 +69,11 @@ def main() -> int:
     say(f'took {minutes} min {seconds} s after the environment')
     score = json.loads(metrics.read_text(encoding='utf-8'))['coco/bbox_mAP_50']
     if score < THRESHOLD:
-        print(f'error: bbox_mAP_50 is below {THRESHOLD}', file=sys.stderr, flush=True)
+        print(
+            f'error: bbox_mAP_50={score:.3f} is below {THRESHOLD}; python -m mmmsmlp '
+            'doctor tells whether the environment is at fault',
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
     print(f'quickstart: bbox_mAP_50={score:.3f} image={image}')
     return int(score < THRESHOLD)
 

@@ -10,7 +10,16 @@ from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
-from mmmsmlp.run.preflight import check_classes, check_data_paths, check_dataset_classes
+from mmmsmlp.run.own_data import add_data_arguments, use_data
+from mmmsmlp.run.preflight import (
+    check_classes,
+    check_data_paths,
+    check_dataset_classes,
+    check_labels,
+    say_padding,
+)
+from mmmsmlp.run.results import add_writers
+from mmmsmlp.run.training_checks import fit_workers
 from mmmsmlp.run.vet import vet_data
 
 NEEDED = ('default_scope', 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
@@ -19,10 +28,20 @@ NEEDED = ('default_scope', 'model', 'test_dataloader', 'test_cfg', 'test_evaluat
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser)
+    add_data_arguments(parser)
     parser.add_argument('checkpoint', help='weights of the whole model')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument('--out', metavar='FILE.pkl', help='write every prediction')
     parser.add_argument('--metrics', metavar='FILE.json', help='write the metrics')
+    parser.add_argument(
+        '--json', metavar='FILE.json', help="write boxes and masks as COCO's results"
+    )
+    parser.add_argument(
+        '--classwise', action='store_true', help='print a table of every class'
+    )
+    parser.add_argument(
+        '--confusion', metavar='FILE.png', help='draw which class is taken for which'
+    )
     parser.add_argument('--show-dir', metavar='DIR', help='write drawn test images')
     parser.add_argument('--show', action='store_true', help='show them in a window')
     return parser.parse_args()
@@ -34,28 +53,39 @@ def test(args: argparse.Namespace, console: Console) -> None:
     switches.use_work_dir(cfg, args.work_dir)
     console.log_to(cfg.work_dir)
     mends.install(complete=True)
-    switches.check_out_files(args.out, args.metrics)
+    switches.check_out_files(
+        out=args.out, metrics=args.metrics, json=args.json, confusion=args.confusion
+    )
     if args.tta:
         switches.use_tta(cfg)
     if args.show or args.show_dir:
         switches.use_visualization(cfg, args.show, args.show_dir)
     switches.collate_for_scope(cfg)
-    check_data_paths(cfg, ('test',))
-    check_dataset_classes(cfg, ('test',))
-    peek_checkpoint(args.checkpoint)
-    check_classes(cfg, args.checkpoint)
     for sharding in 'runner_type', 'strategy':  # every process takes the whole model
         cfg.pop(sharding, None)
-    cfg.load_from, cfg.resume = args.checkpoint, False
     notices = set_up_processes(cfg, args.launcher, args.local_rank)
+    own = (args.data, args.val_split, ('test',), console.say, args.checkpoint)
+    notices += use_data(cfg, *own)
+    if args.classwise:
+        switches.use_classwise(cfg)
+    notices += fit_workers(cfg, ('test',))
+    mends.name_classwise(cfg)
+    check_data_paths(cfg, ('test',))
+    check_dataset_classes(cfg, ('test',))
+    check_labels(cfg, ('test',))
+    peek_checkpoint(args.checkpoint)
+    check_classes(cfg, args.checkpoint)
+    cfg.load_from, cfg.resume = args.checkpoint, False
     console.progress('reading the data, building the model')
     notices += vet_data(cfg, ('test',), args.data_check, args.checkpoint)
+    notices += say_padding(cfg, ('test',))
     runner = build_runner(cfg, 'test')
     console.watch(runner)
     for notice in notices:
         runner.logger.info(notice)
     if args.out:
         switches.dump_predictions(runner, args.out)
+    add_writers(runner, args.json, args.confusion, args.classwise)
     metrics = runner.test()
     if args.metrics:
         switches.write_metrics(metrics, args.metrics)

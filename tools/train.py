@@ -2,14 +2,27 @@
 """Train what a config describes: a detector, a segmentor or a classifier."""
 
 import argparse
+from pathlib import Path
+
+from mmengine.runner import Runner
 
 import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import peek_checkpoint
-from mmmsmlp.run import curves, mends, preflight, switches
+from mmmsmlp.run import (
+    curves,
+    folder,
+    mends,
+    preflight,
+    switches,
+    training_checks,
+    trial,
+)
 from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
+from mmmsmlp.run.metric_names import check_metric_names
+from mmmsmlp.run.own_data import add_data_arguments, use_data
 from mmmsmlp.run.vet import vet_data
 from mmmsmlp.run.weights import use_pretrained
 
@@ -19,6 +32,7 @@ NEEDED = ('default_scope', 'model', 'train_dataloader', 'train_cfg', 'optim_wrap
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser)
+    add_data_arguments(parser)
     parser.add_argument(
         '--pretrained',
         metavar='FILE',
@@ -46,42 +60,72 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--tensorboard', action='store_true', help='also write logs for TensorBoard'
     )
-    return parser.parse_args()
+    parser.add_argument(
+        '--try',
+        dest='trial',
+        action='store_true',
+        help='go through a few steps, a checkpoint, an evaluation, resuming and a '
+        'drawing, and say how long the whole run takes and what it needs',
+    )
+    args = parser.parse_args()
+    if args.trial and args.resume:
+        parser.error('--try starts anew; give it without --resume')
+    return args
 
 
 def train(args: argparse.Namespace, console: Console) -> None:
     cfg = load_config(args.config, args.cfg_options)
     check_is_experiment(cfg, *NEEDED)
     switches.use_work_dir(cfg, args.work_dir)
+    if args.trial:
+        cfg.work_dir = str(Path(cfg.work_dir, 'try'))
     console.log_to(cfg.work_dir)
-    mends.install()
     notices = [mends.keep_two(cfg)]
     if args.amp:
         switches.use_amp(cfg, args.amp)
-    if args.auto_scale_lr:
+    if args.auto_scale_lr or (cfg.get('auto_scale_lr') or {}).get('enable'):
         notices.append(switches.use_auto_scale_lr(cfg))
     if args.tensorboard:
         curves.use_tensorboard(cfg)
     if args.resume:
         notices.append(switches.use_resume(cfg, args.resume))
+    mends.install(resumed=cfg.load_from if cfg.get('resume') else None)
     switches.collate_for_scope(cfg)
     switches.use_our_hooks(cfg)
+    notices += set_up_processes(cfg, args.launcher, args.local_rank)
+    notices.append(folder.claim(cfg.work_dir))
+    loops = ('train', 'val', 'test')
+    notices += use_data(cfg, args.data, args.val_split, loops, console.say)
+    notices += training_checks.fit_workers(cfg, ('train', 'val'))
+    training_checks.check_lengths(cfg)
+    mends.name_classwise(cfg)
+    check_metric_names(cfg)
     preflight.check_data_paths(cfg, ('train', 'val'))
     preflight.check_dataset_classes(cfg, ('train', 'val'))
+    preflight.check_labels(cfg, ('val',))
     if cfg.get('load_from'):
         peek_checkpoint(cfg.load_from)
     if args.pretrained:
         notices.append(use_pretrained(cfg, args.pretrained))
-    notices += set_up_processes(cfg, args.launcher, args.local_rank)
     notices += vet_data(cfg, ('train', 'val'), args.data_check)
-    preflight.check_batch_of_one(cfg)
+    training_checks.check_batch_of_one(cfg)
+    notices += preflight.say_padding(cfg, ('val',))
     mends.remove_parts(cfg.work_dir)
     console.progress('building the model, reading the data')
     runner = build_runner(cfg, 'train', 'val')
+    if cfg.get('resume') and isinstance(runner, Runner):
+        mends.expect_weights(runner.model, args.pretrained)
+    notices += training_checks.look_ahead(runner)
+    notices.append(folder.set_aside(cfg))
     console.watch(runner)
     for notice in filter(None, notices):
         runner.logger.info(notice)
-    runner.train()
+    if not args.trial:
+        runner.train()
+        return
+    plan = trial.Plan.of(runner)
+    del runner  # its model would count as memory of the trial
+    console.say(trial.go_through(cfg, plan))
 
 
 def main() -> None:

@@ -110,6 +110,12 @@ class Found:
         return None
 
 
+_EMA_ALONE = (
+    '. ema_state_dict alone is half of what mmengine saves: the average lies in '
+    'state_dict beside it; give the whole file, or name the tensors state_dict'
+)
+
+
 def find_state(content: Mapping[str, Any], file: FileName) -> Found:
     """Take the state dict out of the content of ``file``, its keys as they are.
 
@@ -123,6 +129,7 @@ def find_state(content: Mapping[str, Any], file: FileName) -> Found:
         raise CheckpointError(
             f'{file}: no state dict found: neither {", ".join(WRAPPERS)} nor the top '
             f'level holds tensors; the entries are {", ".join(map(str, content))}'
+            + (_EMA_ALONE if 'ema_state_dict' in content else '')
         )
     layout, *others = holding
     return Found(

@@ -1,5 +1,6 @@
 """Filling a backbone or a whole model from a checkpoint, completely or not at all."""
 
+import logging
 import os
 import re
 from collections import Counter, OrderedDict
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, GeometryError, join_some
 from ..geometry import MARK, Geometry, check_geometry, holds_mix_weights
+from .compare import compare_tensors, refuse_non_finite
 from .keys import Found, find_state, is_backbone, refuse_unknown_prefix, to_own_names
 from .read import FileName, lent_checkpoint, peek_checkpoint, read_checkpoint
 
@@ -124,6 +126,7 @@ def fill_backbone(
             'Use the file that belongs to this arch, or name the parts that shall '
             "start from scratch, as in init_cfg=dict(..., fresh=['stages.0'])."
         )
+    refuse_non_finite(own, tensors, file)
     with torch.no_grad():
         for key, tensor in tensors.items():
             own[key].copy_(tensor)
@@ -233,6 +236,7 @@ def fill_whole(model: nn.Module, found: Found, file: FileName) -> None:
             f'{file} [layout {found}] does not fill this {type(model).__name__}: '
             f'{"; ".join(problems)}. {_cure(own, known)}'
         )
+    refuse_non_finite(own, known, file)
     state = OrderedDict(known)
     vars(state)['_metadata'] = found.versions
     model.load_state_dict(state)
@@ -242,6 +246,44 @@ def fill_whole(model: nn.Module, found: Found, file: FileName) -> None:
         f'loaded {len(own)}/{len(own)} tensors of {type(model).__name__} from {file} '
         f'[layout {found.layout}]'
         + (f'; unused: {join_some(extra)} ({len(extra)})' if extra else '')
+    )
+
+
+def fill_partly(model: nn.Module, found: Found, file: FileName) -> None:
+    """Fill what fits, as ``load_from`` does, and say in one line what does not.
+
+    Raises:
+        CheckpointError: Nothing fits, or a tensor holds a NaN.
+        GeometryError: Its mix-shift geometry is another one.
+    """
+    own = model.state_dict()
+    found = fit_names(own, found, file)
+    fits = {
+        k: t for k, t in found.tensors.items() if k in own and own[k].shape == t.shape
+    }
+    problems = compare_tensors(own, found.tensors)
+    if not fits:
+        held = f'it holds {join_some(found.tensors)}'
+        if not own.keys().isdisjoint(found.tensors):
+            held = '; '.join(problems)
+        raise CheckpointError(
+            f'{file} [layout {found}] holds none of the {len(own)} tensors of '
+            f'{type(model).__name__}, which would start from random weights; {held}. '
+            'Weights of a backbone alone are for --pretrained.'
+        )
+    refuse_non_finite(own, fits, file)
+    state = OrderedDict(fits)
+    vars(state)['_metadata'] = found.versions
+    model.load_state_dict(state, strict=False)
+    line = (
+        f'loaded {len(fits)}/{len(own)} tensors of {type(model).__name__} from {file}'
+    )
+    whole = len(fits) == len(own)
+    print_log(
+        '; '.join([f'{line} [layout {found}]', *problems])
+        + ('' if whole else '; the rest keeps its initial values'),
+        logger='current',
+        level=logging.INFO if whole else logging.WARNING,
     )
 
 
@@ -297,7 +339,9 @@ def vet_toolbox_backbone(backbone: BaseModule, path: FileName) -> None:
             f'{name} would not load {path}: its init_cfg is '
             f"{init_cfg!r}; set init_cfg=dict(type='Pretrained', checkpoint=FILE)"
         )
-    layout = find_state(peek_checkpoint(path), path).unwrapped(is_backbone).layout
+    found = find_state(peek_checkpoint(path), path).unwrapped(is_backbone)
+    layout = found.layout
+    refuse_non_finite({}, found.tensors, path)
     own = {k: v for k, v in backbone.state_dict().items() if v.is_floating_point()}
     before = {key: tensor.clone() for key, tensor in own.items()}
     for tensor in own.values():
@@ -330,39 +374,3 @@ def part_of(key: str) -> str:
 def count_by_part(parts: Mapping[str, int]) -> str:
     """Write {'head.fc': 2} as 'head.fc (2)'."""
     return join_some(f'{name} ({number})' for name, number in parts.items())
-
-
-def compare_tensors(
-    own: Mapping[str, Tensor],
-    given: Mapping[str, Tensor],
-    optional: Collection[str] = (),
-) -> list[str]:
-    """Say in what ``given`` differs from what ``own`` needs.
-
-    Args:
-        own: The state dict that is to be filled.
-        given: The tensors at hand.
-        optional: Keys of ``own`` that may be missing.
-
-    Returns:
-        One phrase for what is missing, one for other shapes, one for unknown keys;
-        empty where all fits.
-    """
-    covered = {*given, *optional}
-    missing = [f'{key} {_shape(own[key])}' for key in own if key not in covered]
-    shapes = [
-        f'{key} is {_shape(tensor)} in the file and {_shape(own[key])} in the model'
-        for key, tensor in given.items()
-        if key in own and tensor.shape != own[key].shape
-    ]
-    unknown = [f'{key} {_shape(given[key])}' for key in given if key not in own]
-    problems = {
-        f'missing {len(missing)} of {len(own)} tensors': missing,
-        f'another shape for {len(shapes)}': shapes,
-        f'no place for {len(unknown)}': unknown,
-    }
-    return [f'{what}: {join_some(names)}' for what, names in problems.items() if names]
-
-
-def _shape(tensor: Tensor) -> tuple[int, ...]:
-    return tuple(tensor.shape)

@@ -206,6 +206,8 @@ def _check_classes(
             kept = file.categories[full[0]]['id']
             empty.append((repr(name), f'{ids}, of which id {kept} is kept'))
         order += full[:1]
+    if use.classes is None:
+        order.sort()
     found.add_many('class-twins', file.path, len(twins), twins)
     found.add_many('class-empty-twin', file.path, len(empty), empty)
     missing = [name for name in classes if name not in places]

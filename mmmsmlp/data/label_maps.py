@@ -7,7 +7,7 @@ on a GPU without a word that helps.
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
@@ -42,9 +42,12 @@ class MapUse:
 class MapSet:
     """What is known of a set once it was checked."""
 
+    use: MapUse
     summary: Summary  # its ``boxes`` are pixels
-    files: list[str]
-    pictures: list[Picture]
+    files: list[str] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    map_files: list[str] = field(default_factory=list)
+    maps: list[Picture] = field(default_factory=list)
 
 
 def read_map(path: str, full: bool = True) -> Picture:
@@ -71,7 +74,7 @@ def check_maps(
     names = _names(use, found)
     summary = Summary(len(names))
     if not names:
-        return MapSet(summary, [], [])
+        return MapSet(use, summary)
     images = [os.path.join(use.images, name + use.image_suffix) for name in names]
     pictures = look(images, cache, full)
     shown = [os.path.basename(path) for path in images]
@@ -90,7 +93,7 @@ def check_maps(
     if use.names is None:
         found.add_many('map-extra', use.maps, len(extra), extra)
     _check_values(labels, maps, use, summary, found)
-    return MapSet(summary, images, pictures)
+    return MapSet(use, summary, images, pictures, paths, maps)
 
 
 def _names(use: MapUse, found: Findings) -> list[str]:

@@ -24,6 +24,14 @@ ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND'}
 ANIMATED = ('GIF', 'PNG', 'WEBP', 'TIFF')  # a JPEG's frames are previews
 LARGE, HUGE = 90_000_000, 2**30  # pixels; cv2 takes no more than the second
 WHAT = 'pictures looked at'
+REFUSED = {
+    'missing': 'does not exist',
+    'empty': 'is a file of no bytes',
+    'broken': 'is no image that can be read',
+    'truncated': 'breaks off before its end',
+    'huge': 'is larger than can be read into the memory here',
+    'too-thin': 'is so thin that resizing leaves nothing of it',
+}
 THINNEST = 2666  # long by short side: at 1333 pixels half a pixel is left
 
 
@@ -122,6 +130,41 @@ def _by_cv2(content: bytes) -> Picture:
     high = 0.0 if mode == 'RGB' else float(np.nanmax(pixels))
     height, width = pixels.shape[:2]
     return Picture(width, height, mode, high=high, decoded=True)
+
+
+def by_range(path: str) -> np.ndarray:
+    """A picture of more than 8 bits scaled to 8 by its range: (H, W[, 3]), BGR.
+
+    Whole numbers by the fewest bits that hold the largest, so that pictures of one
+    camera stay comparable; fractions from 0 to 1, and else from least to largest.
+    """
+    import cv2
+
+    content = np.fromfile(path, np.uint8)
+    pixels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        with Image.open(path) as image:
+            pixels = np.asarray(image)
+    pixels = np.nan_to_num(pixels[..., :3] if pixels.ndim == 3 else pixels)
+    low, high = float(pixels.min()), float(pixels.max())
+    if pixels.dtype.kind in 'ui' and low >= 0:
+        return (pixels // 2 ** max(0, int(high).bit_length() - 8)).astype(np.uint8)
+    if low < 0 or high > 1:
+        pixels = (pixels - low) / max(high - low, 1e-12)
+    return np.round(255.0 * pixels).astype(np.uint8)
+
+
+def refused(picture: Picture) -> str:
+    """Why a picture cannot be drawn, or nothing; the name of its file goes before."""
+    for kind, value in _problems(picture, _free_memory()):
+        if kind in REFUSED:
+            return REFUSED[kind] + (f' ({value})' if value else '')
+    return ''
+
+
+def is_deep(picture: Picture) -> bool:
+    """Whether it would be read as black, and wants :func:`by_range`."""
+    return not {'deep', 'float'}.isdisjoint(dict(_problems(picture, _free_memory())))
 
 
 def look(

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,8 @@ _PLAIN = (
     *(torch.Tensor, torch.nn.Parameter, torch.Size, torch.dtype, torch.device),
 )
 
+_FUNCTIONS = FunctionType, MethodType, BuiltinMethodType
+
 
 def to_plain(value: Any, place: str = '') -> Any:
     """Turn a value into builtin ones and tensors; one that is none is told, and stays.
@@ -119,7 +122,13 @@ def to_plain(value: Any, place: str = '') -> Any:
         arrays = {name: torch.from_numpy(array) for name, array in logged}
         return dict(arrays, max_length=value.max_length)
     if isinstance(value, dict):
-        items = {to_plain(k): to_plain(v, f'{place}.{k}') for k, v in value.items()}
+        items = {
+            to_plain(k): to_plain(v, f'{place}.{k}')
+            for k, v in value.items()
+            if not isinstance(
+                v, (MethodType, BuiltinMethodType)
+            )  # OneCycleLR's; the config makes it again
+        }
         if not isinstance(value, OrderedDict):
             return items
         ordered = OrderedDict(items)

@@ -21,10 +21,12 @@ LIBRARIES: dict[str, str] = {}
 def operator(library: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Makes a function the operator of mmcv's that has its name, by ``library``.
 
-    It runs as the compiled ones do: without autograd and outside autocast.
+    It runs as the compiled ones do: without autograd, outside autocast, and unseen by
+    torch.compile, which would lose what a traced one writes into its arguments.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @torch.compiler.disable
         @wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             values = (*args, *kwargs.values())

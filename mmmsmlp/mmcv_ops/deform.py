@@ -1,4 +1,11 @@
-"""Deformable convolution, plain and modulated, by torchvision's operator."""
+"""Deformable convolution, plain and modulated, by torchvision's operator.
+
+The operators take what mmcv hands them: x (N, C, H, W), weight
+(O, C / groups, *kernel), offset (N, 2 * places, *size), mask (N, places, *size) and
+output (N, O, *size), where places are deform groups times the kernel's. ``ones``,
+``im2col_step`` and, but for one use, ``columns`` are the compiled ones' workspace and
+count for nothing here.
+"""
 
 import weakref
 

@@ -15,8 +15,9 @@ from .common import LIBRARIES, OPERATORS
 CURE = (
     'install the compiled mmcv: where the scripts make the environment, with '
     'MMMSMLP_COMPILE_MMCV=1 or a folder with its wheel in PIP_FIND_LINKS; elsewhere '
-    'with pip install --no-build-isolation --no-deps --no-binary :all: onedl-mmcv '
-    '(upstream: mmcv), which takes a C++ compiler'
+    'with pip install --force-reinstall --no-cache-dir --no-build-isolation --no-deps '
+    'onedl-mmcv (upstream: mmcv, after pip uninstall mmcv-lite), which takes a C++ '
+    'compiler'
 )
 
 

@@ -60,7 +60,8 @@ def check_boxes(rois: Tensor, aligned: bool) -> None:
         worst = rois[~real][0].tolist()
         raise RuntimeError(
             f'RoIAlign got the box {worst} (image, x1, y1, x2, y2): its sides must be '
-            f'finite{" and 0 or more" if aligned else ""}; does the training diverge?'
+            f'finite{" and 0 or more" if aligned else ""}; if the training diverges, '
+            'lower its learning rate or clip its gradients'
         )
 
 
@@ -153,7 +154,7 @@ def roi_pool_forward(
     in its map, -1 in an empty bin and in boxes without a size, which are 0.
     """
     height, width = input.shape[2:]
-    for piece in pieces(len(rois), input[0].numel() * 8):
+    for piece in pieces(len(rois), input.shape[1:].numel() * 8):
         boxes = wide(rois[piece])
         top, bottom, down = bin_edges(boxes, pooled_height, spatial_scale, 1, height)
         left, right, along = bin_edges(boxes, pooled_width, spatial_scale, 0, width)

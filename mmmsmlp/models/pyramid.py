@@ -159,7 +159,7 @@ class PyramidBackbone(BaseModule):
         if self.init_cfg:
             fresh = self.init_cfg.get('fresh', ())
             checkpoints.load_pretrained(self, self.init_cfg['checkpoint'], fresh)
-        elif not self.gap_before_final_norm and not _in_classification():
+        elif not (self.is_init or self.gap_before_final_norm or _in_classification()):
             print_log(
                 f'{type(self).__name__} starts from RANDOM weights. Unless load_from '
                 'or --resume fills it, give it ImageNet weights: tools/train.py CONFIG '

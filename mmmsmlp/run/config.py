@@ -2,8 +2,9 @@
 
 import difflib
 import inspect
+import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,12 +50,23 @@ def load_config(name: str, options: dict | None = None) -> Config:
     _check_names(cfg, options or {})
     try:
         if options:
-            cfg.merge_from_dict(options)
+            cfg.merge_from_dict(_like_what_was(cfg, options))
     except Exception as error:
         raise BadInput(
             f'--cfg-options {options} does not fit {path}: {_first_line(error)}'
         ) from error
     return cfg
+
+
+def _like_what_was(cfg: Config, options: dict) -> dict:
+    """A list that takes the place of a tuple becomes one, as ``scale=640,400``."""
+    was = dict(_places({key: cfg[key] for key in cfg}))
+    return {
+        key: tuple(value)
+        if isinstance(value, list) and isinstance(was.get(key), tuple)
+        else value
+        for key, value in options.items()
+    }
 
 
 # What a config may hold beside the Runner's arguments, though ours do not.
@@ -79,10 +91,9 @@ def _check_names(cfg: Config, options: dict) -> None:
         if name in read:
             continue
         if name not in cfg:
-            near = difflib.get_close_matches(name, {*cfg, *read}, n=1)
             raise BadInput(
                 f'--cfg-options {option}: neither {cfg.filename} nor the Runner knows '
-                f'{name!r}' + (f'; did you mean {near[0]!r}?' if near else '')
+                f'{name!r}' + _did_you_mean(name, {*cfg, *read})
             )
         kept = {key: cfg[key] for key in cfg if key in read}
         made = [path for path, _ in _places(kept) if path.endswith(f'.{name}')]
@@ -92,6 +103,11 @@ def _check_names(cfg: Config, options: dict) -> None:
                 'which nothing reads any more; change what was made from it: '
                 + ', '.join(made)
             )
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f'; did you mean {near[0]!r}?' if near else ''
 
 
 def _places(node: object, prefix: str = '') -> Iterator[tuple[str, object]]:
@@ -125,6 +141,12 @@ def tables_in(node: object) -> Iterator[dict]:
             yield value
 
 
+def values_in(node: object) -> Iterator[object]:
+    """Every value of a config's entry, however deep."""
+    for _, value in _places(node):
+        yield value
+
+
 def build_runner(cfg: Config, *loops: str) -> 'Runner | FlexibleRunner':
     """Build the Runner, its model, and the data and metrics of loops such as 'train'.
 
@@ -142,7 +164,30 @@ def build_runner(cfg: Config, *loops: str) -> 'Runner | FlexibleRunner':
         runner = Runner.from_cfg(cfg)
         for loop in loops:
             getattr(runner, f'{loop}_loop')
+        if 'train' in loops:
+            _build_optimizer(runner)
         return runner
+
+
+def _build_optimizer(runner: 'Runner') -> None:
+    """Build the optimizer, and try the schedule on another one like it."""
+    from mmengine.registry import OPTIMIZERS
+
+    from ..engine.resume import stand_in_for
+
+    kind = (runner.optim_wrapper.get('optimizer') or {}).get('type')
+    with OPTIMIZERS.switch_scope_and_registry(None) as registry:
+        if isinstance(kind, str) and registry.get(kind) is None:
+            raise BadInput(
+                f'optim_wrapper.optimizer.type={kind!r} names no optimizer'
+                + _did_you_mean(kind, {*OPTIMIZERS.module_dict, *registry.module_dict})
+            )
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
+    if runner.param_schedulers and optimizer:
+        runner._build_param_scheduler(
+            runner.param_schedulers, stand_in_for(optimizer)[0]
+        )
 
 
 @contextmanager
@@ -152,9 +197,19 @@ def building(name: str) -> Iterator[None]:
         yield
     except (AssertionError, ImportError, KeyError, TypeError, ValueError) as error:
         raise BadInput(
-            f'{name} cannot be built: {_first_line(error)} '
+            f'{name} cannot be built: {_first_line(error)}{_near_argument(error)} '
             '(MMMSMLP_TRACEBACK=1 shows where)'
         ) from error
+
+
+def _near_argument(error: Exception) -> str:
+    """Which argument one that a class of a config does not know may have meant."""
+    wrong = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    kinds = [f.f_locals['obj_cls'] for f in frames if 'obj_cls' in f.f_locals]
+    if not wrong or not kinds:
+        return ''
+    return _did_you_mean(wrong[1], inspect.signature(kinds[-1]).parameters)
 
 
 def _first_line(error: Exception) -> str:

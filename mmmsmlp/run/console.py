@@ -257,37 +257,21 @@ class ProgressHook(Hook):
     def __init__(self, console: Console):
         self.console = console
 
-    def after_train_iter(
+    def _after_iter(
         self,
         runner: Runner,
         batch_idx: int,
         data_batch: Any = None,
         outputs: Any = None,
+        mode: str = 'train',
     ) -> None:
-        """Show the step, with the mean loss of the last ten."""
-        self.console.progress(training_line(runner))
-
-    def after_val_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Any = None,
-    ) -> None:
-        """Show the batch."""
-        total = len(runner.val_dataloader)
-        self.console.progress(evaluation_line(runner, batch_idx, total))
-
-    def after_test_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Any = None,
-    ) -> None:
-        """Show the batch."""
-        total = len(runner.test_dataloader)
-        self.console.progress(evaluation_line(runner, batch_idx, total))
+        """Show the step, or the batch of an evaluation."""
+        if mode == 'train':
+            line = training_line(runner)
+        else:
+            total = len(getattr(runner, f'{mode}_dataloader'))
+            line = evaluation_line(runner, batch_idx, total)
+        self.console.progress(line)
 
     def after_val_epoch(
         self, runner: Runner, metrics: dict[str, Any] | None = None
@@ -316,7 +300,7 @@ class ProgressHook(Hook):
 
 
 def training_line(runner: Runner) -> str:
-    """Step, loss, learning rate, time left and memory, as far as they are known."""
+    """Step, mean loss of the last ten, learning rate, time left, memory: the known."""
     hub, parts = runner.message_hub, []
     if (runner.max_epochs or 1) > 1:
         parts.append(f'epoch {runner.epoch + 1}/{runner.max_epochs}')

@@ -12,8 +12,8 @@ from torch import nn
 
 from .. import models
 from ..checkpoints import load_pretrained
+from ..checkpoints.compare import compare_tensors, refuse_non_finite
 from ..checkpoints.convert import HEAD, Converted, convert_state
-from ..checkpoints.load import compare_tensors
 from ..checkpoints.writing import atomic_write
 from ..errors import BadInput, CheckpointError
 from ..geometry import MARK, Geometry
@@ -58,6 +58,7 @@ def convert_file(
     except ValueError as error:
         raise BadInput(f'{src}: {error}') from error
     check_complete(converted, src)
+    refuse_non_finite({}, {**converted.backbone, **converted.head}, src)
     head, notes = {}, list(converted.notes)
     model = describe(converted)
     facts = dict(version=__version__, model=model, **converted.source)

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from importlib.util import find_spec
+from math import nan
 from pathlib import Path
 
 from mmengine.config import Config
@@ -60,7 +61,7 @@ def read_curves(run: Path) -> dict[str, dict[int, float]]:
             step = entry.get('iter', entry.get('step'))
             for name, value in entry.items():
                 if name.endswith(METRICS) or name == 'loss':
-                    curves[name][step] = value
+                    curves[name][step] = nan if value is None else value
     return dict(curves)
 
 

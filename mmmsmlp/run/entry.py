@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mmengine.config import DictAction
 
@@ -97,6 +98,12 @@ def run_tool(main: Callable[[], None]) -> None:
         if os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', '0')) != '0':
             _let_the_first_speak()
         message = str(error)
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        message = _of_a_worker(error)
+        if not message:
+            raise
+        if hasattr(signal, 'SIGCHLD'):  # torch would raise once more, as others end
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise  # a fault of the program: tools check the paths that they are given
@@ -113,6 +120,35 @@ def run_tool(main: Callable[[], None]) -> None:
     sys.stdout.flush()
     print(f'error: {message}', file=sys.stderr, flush=True)
     sys.exit(EXIT_BAD_INPUT)
+
+
+# The end of a data worker, as torch tells it, and what it most often means.
+WORKER_ENDS = {
+    'Bus error': 'shared memory is full: enlarge it (docker run --shm-size=8g)',
+    'Killed': 'most often memory ran out, of which dmesg tells: take fewer workers',
+    '': 'a library that decodes pictures may be at fault: try --data-check full',
+}
+
+
+def _of_a_worker(error: BaseException) -> str:
+    """What ended a data worker, and the cure; empty where none was ended."""
+    frames = traceback.extract_tb(error.__traceback__)
+    names = {Path(frame.filename).name for frame in frames}
+    if names.isdisjoint(('dataloader.py', 'signal_handling.py')):
+        return ''
+    if isinstance(error, (ConnectionError, EOFError)):  # it died while handing over
+        try:
+            time.sleep(5)
+        except RuntimeError as told:  # by torch, at the signal that a worker ended
+            error = told
+    said = str(error.__cause__ or error).partition('. ')[0]
+    if not said.startswith('DataLoader worker'):
+        return ''
+    cure = next(cure for end, cure in WORKER_ENDS.items() if end in said)
+    return (
+        f'{said} ({cure}, or train_dataloader.num_workers=0). '
+        '--resume continues from the last checkpoint.'
+    )
 
 
 def _let_the_first_speak() -> None:

@@ -11,6 +11,7 @@ is set up here, on gloo, before the Runner looks for one.
 
 import atexit
 import gc
+import itertools
 import json
 import logging
 import os
@@ -184,9 +185,11 @@ def one_for_all(launcher: str, work: Callable[[], dict]) -> dict:
         return work()
     wait = timedelta(days=1)
     store, rank, world = next(distributed.rendezvous('env://', timeout=wait))
+    number = next(_QUESTIONS)
+    answer, heard = f'mmmsmlp-answer-{number}', f'mmmsmlp-heard-{number}'
     if rank:
-        text = store.get(_ANSWER).decode()
-        store.add(_HEARD, 1)
+        text = store.get(answer).decode()
+        store.add(heard, 1)
         if not text:
             raise BadInput('the first process ended while it worked for all of them')
         return json.loads(text)
@@ -196,14 +199,14 @@ def one_for_all(launcher: str, work: Callable[[], dict]) -> dict:
         text = json.dumps(outcome)
         return outcome
     finally:
-        store.set(_ANSWER, text)
+        store.set(answer, text)
         # The store may end with this process: let the others hear first.
         until = time.monotonic() + 30
-        while store.add(_HEARD, 0) < world - 1 and time.monotonic() < until:
+        while store.add(heard, 0) < world - 1 and time.monotonic() < until:
             time.sleep(0.01)
 
 
-_ANSWER, _HEARD = 'mmmsmlp-answer', 'mmmsmlp-heard'
+_QUESTIONS = itertools.count()  # every process asks the same ones in turn
 
 
 def replace_sync_bn(cfg: Config) -> int:

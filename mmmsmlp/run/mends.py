@@ -14,12 +14,17 @@ Seen in mmengine 0.10.7 and in onedl-mmengine 0.10.12 alike:
   locale lacks most names, and its images through OpenCV, which on Windows finds no path
   beyond ASCII: :func:`name_encodings`, :class:`AnyPathVisBackend`. So does pycocotools
   2.0.11 with annotations.
+- What a data pipeline raises does not say of which image: :func:`_prepare_named`.
+- It writes NaN into its JSON files, which JSON does not have: :class:`StrictJson`.
+- mmdet's classwise AP stands under another class's name where category ids do not
+  ascend as the classes do: :func:`name_classwise`.
 
 What a config has to name lies in ``engine``: ``hooks.PlainCheckpointHook`` (it pickles
 log buffers and numpy's scalars as objects), ``hooks.SeedByProgressHook`` (a resumed run
 draws other numbers), ``fsdp.FSDPStrategy`` and ``fsdp.ShardedRunner`` (see there).
 """
 
+import json
 import logging
 import os
 import re
@@ -34,8 +39,11 @@ from typing import IO, Any
 
 from mmcv import imwrite
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.logging import MMLogger, print_log
+from mmengine.fileio.handlers import file_handlers
+from mmengine.fileio.handlers.json_handler import JsonHandler, set_default
+from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import VISBACKENDS
 from mmengine.runner import checkpoint as mmengine_checkpoint
@@ -44,38 +52,45 @@ from mmengine.visualization import LocalVisBackend
 from mmengine.visualization.vis_backend import force_init_env
 from numpy import ndarray
 from torch import Tensor
+from torch.nn import Module
 
 from ..checkpoints import read_checkpoint
+from ..checkpoints.compare import refuse_other_shapes
 from ..checkpoints.keys import Found, find_state
-from ..checkpoints.load import fill_whole, fit_names
+from ..checkpoints.load import fill_partly, fill_whole, fit_names
 from ..checkpoints.writing import atomic_write
-from ..errors import CheckpointError, join_some
+from ..errors import BadInput, CheckpointError, SampleError
+from ..models.pyramid import PyramidBackbone
+from .config import tables_in
 
-_load_state_dict = mmengine_checkpoint.load_state_dict
 _make_logger = MMLogger.__init__
+_prepare_data = BaseDataset.prepare_data
 
 
-def install(complete: bool = False) -> None:
+def install(complete: bool = False, resumed: str | None = None) -> None:
     """Put the mends in that take the place of a part of mmengine.
 
     Args:
         complete: For evaluation: a model is filled completely or not at all.
+        resumed: The file that a run goes on from, which must be of the same model.
     """
     register_backend('local', AtomicBackend, force=True, prefixes='')
-    loading = Loading(complete)
+    loading = Loading(complete, resumed)
     for scheme in ('', *CheckpointLoader._schemes):
         CheckpointLoader.register_scheme(scheme, loading.load_from_file, force=True)
     mmengine_checkpoint.load_state_dict = loading.load_state_dict
     register = VISBACKENDS.register_module
     register('LocalVisBackend', force=True, module=AnyPathVisBackend)
+    file_handlers['json'] = StrictJson()
     name_encodings()
+    BaseDataset.prepare_data = _prepare_named
 
 
 class Loading:
     """mmengine's way from a file into a model, through our reader and our checks."""
 
-    def __init__(self, complete: bool):
-        self.complete = complete
+    def __init__(self, complete: bool, resumed: str | None):
+        self.complete, self.resumed = complete, resumed
         self.file, self.layout = '', ''
 
     def load_from_file(self, filename: str, map_location: Any = None) -> dict:
@@ -94,6 +109,8 @@ class Loading:
         try:
             found = find_state(content, filename)
         except CheckpointError:
+            if 'ema_state_dict' in content:
+                raise
             return content  # of a layout that a toolbox may know
         self.layout = found.layout
         if all(key.startswith('module.') for key in found.tensors):
@@ -113,7 +130,7 @@ class Loading:
 
         Raises:
             CheckpointError: None of its tensors is in the file; for evaluation, not
-                all of them.
+                all of them; for ``--resume``, not these alone.
         """
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
@@ -122,25 +139,11 @@ class Loading:
         if self.complete:
             fill_whole(model, found, self.file)
             return
-        own = model.state_dict()
-        fitted = fit_names(own, found, self.file)
-        if own.keys().isdisjoint(fitted.tensors):
-            raise CheckpointError(
-                f'{self.file} [layout {fitted}] holds none of the {len(own)} tensors '
-                f'of {type(model).__name__}, which would start from random weights; '
-                f'it holds {join_some(fitted.tensors)}. Weights of a backbone alone '
-                'are for --pretrained.'
-            )
-        shapes = {key: value.shape for key, value in fitted.tensors.items()}
-        filled = sum(shapes.get(key) == value.shape for key, value in own.items())
-        if filled < len(own):
-            print_log(
-                f'{self.file} fills {filled} of {len(own)} tensors of '
-                f'{type(model).__name__}; the log names the others',
-                logger='current',
-                level=logging.WARNING,
-            )
-        _load_state_dict(model, fitted.tensors, strict, logger)
+        if self.file == self.resumed:
+            own = model.state_dict()
+            found = fit_names(own, found, self.file)
+            refuse_other_shapes(own, found, self.file, type(model).__name__)
+        fill_partly(model, found, self.file)
 
 
 class AtomicBackend(LocalBackend):
@@ -165,6 +168,58 @@ class AnyPathVisBackend(LocalVisBackend):
         """Write an image (H, W, 3), uint8, RGB."""
         file = os.path.join(self._img_save_dir, f'{name}_{step}.png')
         imwrite(image[..., ::-1], file)  # encodes first, and writes by itself
+
+
+class StrictJson(JsonHandler):
+    """mmengine's JSON files, but what is no number is null."""
+
+    def dump_to_str(self, obj: Any, **options: Any) -> str:
+        """What the file will hold."""
+        return to_json(obj, **options)
+
+    def dump_to_fileobj(self, obj: Any, file: IO, **options: Any) -> None:
+        """Write to an open file."""
+        file.write(to_json(obj, **options))
+
+
+def to_json(content: Any, **options: Any) -> str:
+    """JSON that any reader takes: NaN and infinity are null, arrays lists."""
+    options = {'default': _as_list, **options}
+    try:
+        return json.dumps(content, allow_nan=False, **options)
+    except ValueError:
+        loose = json.dumps(content, **options)
+        return json.dumps(json.loads(loose, parse_constant=lambda _: None), **options)
+
+
+def name_classwise(cfg: Config) -> None:
+    """Let the AP of each class stand under its own name, where a config wants them.
+
+    pycocotools sorts the category ids; mmdet reads its arrays in the order of the
+    classes.
+    """
+    loops = ('val_evaluator', 'test_evaluator')
+    if not any(m.get('classwise') for loop in loops for m in tables_in(cfg.get(loop))):
+        return
+    from mmdet.evaluation.metrics import coco_metric
+
+    class COCOeval(coco_metric.COCOeval):
+        def evaluate(self) -> None:
+            self.given = list(self.params.catIds)
+            super().evaluate()
+
+        def accumulate(self, *args: Any) -> None:
+            super().accumulate(*args)
+            order = [sorted(set(self.given)).index(number) for number in self.given]
+            for key in 'precision', 'scores':
+                self.eval[key] = self.eval[key][:, :, order]
+            self.eval['recall'] = self.eval['recall'][:, order]
+
+    coco_metric.COCOeval = COCOeval
+
+
+def _as_list(value: Any) -> Any:
+    return value.tolist() if hasattr(value, 'tolist') else set_default(value)
 
 
 # Who reads and writes text, and in what: a note of a path as the system names paths.
@@ -204,6 +259,40 @@ def _make_utf8_logger(self: MMLogger, *args: Any, **kwargs: Any) -> None:
             # A surrogate, of a path in an ASCII locale, is no reason to lose the line.
             handler.encoding, handler.errors = 'utf-8', 'backslashreplace'
             handler.stream.reconfigure(encoding='utf-8', errors='backslashreplace')
+
+
+def _prepare_named(self: BaseDataset, idx: int) -> Any:
+    """Prepare a sample.
+
+    Raises:
+        SampleError: It cannot be; names its files.
+    """
+    try:
+        return _prepare_data(self, idx)
+    except BadInput:
+        raise
+    except Exception as error:
+        files = self.get_data_info(idx)
+        paths = [files[key] for key in ('img_path', 'seg_map_path') if files.get(key)]
+        raise SampleError(
+            f'{" with ".join(paths) or f"sample {idx}"} cannot be prepared: '
+            f'{type(error).__name__}: {error}. --data-check full finds every picture '
+            'that does not decode; MMMSMLP_TRACEBACK=1 shows where this was raised'
+        ) from error
+
+
+def expect_weights(model: Module, pretrained: str | None) -> None:
+    """Let our backbones of a run that goes on not warn of random weights.
+
+    Args:
+        model: The run's, which ``--resume`` will fill.
+        pretrained: The file of ``--pretrained``, of which only the geometry was wanted.
+    """
+    if pretrained:
+        read_checkpoint(pretrained)  # lets go of what was kept for the backbone
+    for part in model.modules():
+        if isinstance(part, PyramidBackbone):
+            part.is_init = True
 
 
 def keep_two(cfg: Config) -> str | None:

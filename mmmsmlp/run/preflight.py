@@ -1,4 +1,4 @@
-"""Checks before a run: data paths, classes, and batches that batch norm cannot take."""
+"""Checks before a run: data paths, and the classes that are named."""
 
 import os
 from collections.abc import Iterator
@@ -121,6 +121,34 @@ def check_dataset_classes(cfg: Config, loops: tuple[str, ...]) -> None:
         _check_model(cfg, name, len(classes))
 
 
+def check_labels(cfg: Config, loops: tuple[str, ...]) -> None:
+    """Refuse to score segmentation or classification data that have no labels.
+
+    Raises:
+        BadInput: They have none; says how predictions are written all the same.
+    """
+    for loop, dataset in datasets_of(cfg, loops):
+        metrics = [m for m in tables_in(cfg.get(f'{loop}_evaluator')) if 'type' in m]
+        name, kind = f'{loop}_dataloader.dataset', str(dataset.get('type'))
+        prefix = dataset.get('data_prefix')
+        if all(metric.get('format_only') for metric in metrics):
+            continue
+        no_maps = isinstance(prefix, dict) and prefix.get('seg_map_path') is None
+        if cfg.get('default_scope') == 'mmseg' and no_maps:
+            raise BadInput(
+                f'{name}.data_prefix has no seg_map_path: there are no label maps to '
+                'score against. To write predictions only, set '
+                f'{loop}_evaluator.format_only=True and {loop}_evaluator.output_dir='
+                'DIR, and take LoadAnnotations out of the pipeline'
+            )
+        unlabelled = kind.endswith('ImageNet') and dataset.get('split') == 'test'
+        if unlabelled or dataset.get('with_label') is False:
+            raise BadInput(
+                f'{name} holds no labels to score against (with_label=False, or '
+                "ImageNet's test split); tools/image_demo.py predicts without labels"
+            )
+
+
 def _check_model(cfg: Config, name: str, count: int) -> None:
     for table in tables_in(cfg.get('model')):
         if 'RPN' in str(table.get('type')):
@@ -132,29 +160,17 @@ def _check_model(cfg: Config, name: str, count: int) -> None:
             )
 
 
-def check_batch_of_one(cfg: Config) -> None:
-    """Refuse to train batch norm on one value a channel.
-
-    UperNet's pyramid pools each image to 1x1. With one image a process and no
-    synchronisation, batch norm there would divide by a variance of nothing. To be asked
-    once SyncBN was replaced where it cannot run.
-
-    Raises:
-        BadInput: The batch size is 1, and a head pools to 1x1 before batch norm.
-    """
-    if not cfg.get('train_cfg') or cfg.train_dataloader.get('batch_size') != 1:
-        return
-    for name in ('decode_head', 'auxiliary_head'):
-        for head in tables_in(cfg.model.get(name)):
-            norm = (head.get('norm_cfg') or {}).get('type')
-            if 1 in head.get('pool_scales', ()) and norm in ('BN', 'BN2d'):
-                raise BadInput(
-                    f'train_dataloader.batch_size=1 cannot train model.{name}: it '
-                    f'pools each image to 1x1, and {norm} needs more than one value '
-                    'a channel. Take 2 images or more a process, or a norm without '
-                    f'batch statistics: model.{name}.norm_cfg.type=GN '
-                    f'model.{name}.norm_cfg.num_groups=32'
-                )
+def say_padding(cfg: Config, loops: tuple[str, ...]) -> list[str]:
+    """Lines for the log where boxes of one image depend on the others of its batch."""
+    sizes = {loop: cfg[f'{loop}_dataloader'].get('batch_size') for loop in loops
+             if cfg.get(f'{loop}_dataloader')}  # fmt: skip
+    return [
+        f'data warning: {loop}_dataloader.batch_size={size} pads images of different '
+        'sizes to one, which changes their boxes (the shifts of MS-MLP go around the '
+        'padded map); 1 is exact, and so are batches of equal sizes'
+        for loop, size in sizes.items()
+        if cfg.get('default_scope') == 'mmdet' and size and size > 1
+    ]
 
 
 def check_classes(cfg: Config, checkpoint: str) -> None:

@@ -1,6 +1,5 @@
 """Switches of the tools: what each changes in a config or a Runner."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -13,9 +12,10 @@ from mmengine.runner import Runner
 
 from ..checkpoints import peek_checkpoint
 from ..errors import BadInput
+from . import mends
 from .bfloat16 import warn_of_slow_bfloat16
+from .config import tables_in
 from .launch import spans_nodes
-from .mends import latest_checkpoint
 from .preflight import datasets_of
 
 
@@ -120,7 +120,7 @@ def use_resume(cfg: Config, source: str) -> str:
     Raises:
         CheckpointError: The file cannot be read, or is unsafe.
     """
-    checkpoint = latest_checkpoint(cfg.work_dir) if source == 'auto' else source
+    checkpoint = mends.latest_checkpoint(cfg.work_dir) if source == 'auto' else source
     if checkpoint is None:
         cfg.resume = False
         return f'--resume: {cfg.work_dir} holds no checkpoint yet, training starts anew'
@@ -188,18 +188,30 @@ def use_visualization(cfg: Config, show: bool, show_dir: str | None) -> None:
         cfg.visualizer.save_dir = folder
 
 
-def check_out_files(out: str | None, metrics: str | None) -> None:
-    """Refuse what ``--out`` and ``--metrics`` name before evaluating for hours.
+SUFFIXES = {
+    '--out': ('.pkl', '.pickle'),
+    '--json': ('.json',),
+    '--confusion': ('.png', '.pdf', '.svg', '.jpg'),
+    '--metrics': ('',),
+}
+
+
+def check_out_files(**paths: str | None) -> None:
+    """Refuse what ``--out``, ``--metrics`` and so on name before evaluating for hours.
+
+    Args:
+        paths: A file by its option, such as ``out='predictions.pkl'``.
 
     Raises:
-        BadInput: ``--out`` does not end with .pkl or .pickle, or a file cannot be
-            written.
+        BadInput: A file has another suffix than it must, or cannot be written.
     """
-    if out and not out.endswith(('.pkl', '.pickle')):
-        raise BadInput(f'--out writes a pickle; end its name with .pkl, got {out}')
-    for option, path in (('--out', out), ('--metrics', metrics)):
+    for name, path in paths.items():
         if path is None:
             continue
+        option = f'--{name}'
+        if not path.endswith(SUFFIXES[option]):
+            kinds = ' or '.join(SUFFIXES[option])
+            raise BadInput(f'{option} takes a name that ends with {kinds}, got {path}')
         folder = os.path.dirname(os.path.abspath(path))
         try:
             os.makedirs(folder, exist_ok=True)
@@ -213,6 +225,13 @@ def check_out_files(out: str | None, metrics: str | None) -> None:
             )
 
 
+def use_classwise(cfg: Config) -> None:
+    """``--classwise``: COCO's metrics say the AP of every class too."""
+    for metric in tables_in(cfg.test_evaluator):
+        if str(metric.get('type')).endswith('CocoMetric'):
+            metric['classwise'] = True
+
+
 def dump_predictions(runner: Runner, out: str) -> None:
     """``--out``: write every prediction to a pickle beside the metrics."""
     in_mmdet = runner.cfg.get('default_scope') == 'mmdet'
@@ -224,15 +243,35 @@ def dump_predictions(runner: Runner, out: str) -> None:
 
 @master_only
 def write_metrics(metrics: dict, path: str) -> None:
-    """``--metrics``: write the metrics as one JSON object, name to number or lists."""
-    text = json.dumps(metrics, indent=1, default=lambda value: value.tolist())
+    """``--metrics``: write the metrics as one JSON object, name to number or lists.
+
+    What is no number, as the AP of a class without objects, is null.
+    """
+    text = mends.to_json(metrics, indent=1)
     Path(path).write_text(text + '\n', encoding='utf-8')
 
 
 def use_our_hooks(cfg: Config) -> None:
-    """Draw by progress, record the run, save plainly: :mod:`mmmsmlp.engine.hooks`."""
-    ours = ('SeedByProgressHook', 'RunRecordHook', 'PlainCheckpointHook')
-    hooks = [dict(type=f'mmmsmlp.{hook}') for hook in ours]
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]
+    """Draw by progress, record the run, save plainly: :mod:`mmmsmlp.engine.hooks`.
+
+    And stop where the loss is no number: ``default_hooks.divergence`` of the config
+    says after how many steps, or is ``None``.
+    """
+    ours = (
+        *('SeedByProgressHook', 'RunRecordHook', 'PlainCheckpointHook'),
+        *('FiniteOutputHook', 'ExpectedMetricsHook', 'ResumePlanHook'),
+    )
+    given = cfg.get('custom_hooks') or []
+    known = [hook.get('type') for hook in given]  # a run's own config has them
+    names = (f'mmmsmlp.{hook}' for hook in ours)
+    cfg.custom_hooks = [
+        *given,
+        *(dict(type=name) for name in names if name not in known),
+    ]
+    hooks_by_name = dict(cfg.get('default_hooks') or {})
+    guard = hooks_by_name.pop('divergence', {})
+    if guard is not None:
+        hooks_by_name['divergence'] = dict(type='mmmsmlp.DivergenceHook') | guard
+    cfg.default_hooks = hooks_by_name
     worker = dict(type='mmmsmlp.seed_worker')
     cfg.train_dataloader.setdefault('worker_init_fn', worker)

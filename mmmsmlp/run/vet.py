@@ -94,11 +94,10 @@ def follow_checkpoint(cfg: Config, checkpoint: str) -> list[str]:
         Lines for the log, where classes differ.
 
     Raises:
-        BadInput: The same classes in another order, where the data hold numbers.
+        BadInput: The same classes in another order, where the data hold numbers; or
+            some of them at other places beside others.
     """
-    meta = peek_checkpoint(checkpoint).get('meta')
-    known = (meta.get('dataset_meta') or {}) if isinstance(meta, dict) else {}
-    names = tuple(known.get('classes') or ())
+    names = classes_learned(checkpoint)
     notices = []
     for _, dataset in datasets_of(cfg, ('test',)):
         own = _classes(cfg, dataset) if _class_of(cfg, dataset) else None
@@ -106,6 +105,13 @@ def follow_checkpoint(cfg: Config, checkpoint: str) -> list[str]:
             continue
         orders = f'{join_some(names, 10)}; the config has {join_some(own, 10)}'
         if sorted(own) != sorted(names):
+            moved = [n for n in own if n in names and names.index(n) != own.index(n)]
+            if moved:
+                raise BadInput(
+                    f'{checkpoint} knows the classes {orders}: labels are compared by '
+                    f'their place, and {join_some(moved)} would be scored as another '
+                    'class; give the test data the classes that it was trained with'
+                )
             notices.append(
                 f'data warning: {checkpoint} knows the classes {orders}: labels are '
                 'compared by their place'
@@ -125,6 +131,13 @@ def follow_checkpoint(cfg: Config, checkpoint: str) -> list[str]:
             f'data repaired: classes are in the order of the checkpoint, {orders}'
         )
     return notices
+
+
+def classes_learned(checkpoint: str) -> tuple[str, ...]:
+    """The classes that a checkpoint names, in the order of its labels."""
+    meta = peek_checkpoint(checkpoint).get('meta')
+    known = (meta.get('dataset_meta') or {}) if isinstance(meta, dict) else {}
+    return tuple(known.get('classes') or ())
 
 
 def _joined(errors: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,7 +11,15 @@ from mmmsmlp.data import pictures
 from mmmsmlp.data.cache import Cache
 from mmmsmlp.data.findings import Findings
 from mmmsmlp.data.kinds import PICTURES
-from mmmsmlp.data.pictures import Picture, check_pictures, look, read_picture
+from mmmsmlp.data.pictures import (
+    Picture,
+    by_range,
+    check_pictures,
+    is_deep,
+    look,
+    read_picture,
+    refused,
+)
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 255, (40, 60, 3), dtype=np.uint8)
@@ -237,3 +246,28 @@ def test_a_missing_file_of_another_spelling_is_named(tmp_path, cache):
     seen = look([str(tmp_path / 'one.jpg')], cache)
     check_pictures(seen, ['one.jpg'], str(tmp_path), found)
     assert 'holds One.PNG' in found.lines('error')[0]
+
+
+@pytest.mark.parametrize(
+    ('pixels', 'expected'),
+    [
+        (np.array([[0, 4095]], np.uint16), [[0, 255]]),
+        (np.array([[1, 256]], np.uint16), [[0, 128]]),
+        (np.array([[7, 200]], np.uint16), [[7, 200]]),
+        (np.array([[0, 0.5, 1, np.nan]], np.float32), [[0, 128, 255, 0]]),
+        (np.array([[-2, 0, 2]], np.float32), [[0, 128, 255]]),
+        (np.array([[0, 3000]], np.int32), [[0, 187]]),
+        (np.zeros((1, 2), np.float32), [[0, 0]]),
+    ],
+)
+def test_more_than_eight_bits_are_read_by_their_range(tmp_path, pixels, expected):
+    Image.fromarray(pixels).save(tmp_path / 'deep.tif')
+    assert by_range(str(tmp_path / 'deep.tif')).tolist() == expected
+
+
+def test_colours_of_sixteen_bits_are_read_by_their_range(tmp_path):
+    pixels = np.array([[[16, 160, 1600], [0, 0, 4000]]], np.uint16)
+    cv2.imwrite(str(tmp_path / 'deep.png'), pixels)
+    path = str(tmp_path / 'deep.png')
+    assert is_deep(read_picture(path)) and not refused(read_picture(path))
+    assert by_range(path).tolist() == [[[1, 10, 100], [0, 0, 250]]]

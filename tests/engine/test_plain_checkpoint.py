@@ -172,6 +172,8 @@ def test_what_becomes_plain(tmp_path, monkeypatch):
     assert plain['queue'] == [1, 2] and plain['path'] == os.path.join('a', 'b')
     assert plain['kept'] == values['kept'] and plain['flags'] == {'x'}
     assert list(plain['ordered'].items()) == [(2, 'b'), (1, 'a')]
+    # A schedule's way to its next value, which OneCycleLR keeps as a function.
+    assert to_plain([dict(step=1, a=told.append, b=to_plain)]) == [dict(step=1)]
     assert told == []
     odd = slice(3)
     for _ in range(2):

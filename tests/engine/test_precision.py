@@ -83,7 +83,11 @@ def test_the_heads_of_a_segmentor_compute_in_bfloat16_too():
 @pytest.mark.full
 @pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU takes fp16')
 def test_amp_trains_here_by_bfloat16(run_tool, tiny_config, tmp_path):
-    code, out, err = run_tool('train.py', tiny_config, '--amp', '--work-dir', 'run')
+    # On a map of 1x1, oneDNN's bfloat16 gradient of a convolution is now and then NaN.
+    size = 'train_dataloader.dataset.pipeline.2.scale=(160,160)'
+    code, out, err = run_tool(
+        *('train.py', tiny_config, '--amp', '--work-dir', 'run', '--cfg-options', size)
+    )
     assert code == 0, err
     saved = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=True)
     kinds = {t.dtype for t in saved['state_dict'].values() if t.is_floating_point()}

@@ -82,6 +82,20 @@ def stock_mmengine(monkeypatch):
     loader = checkpoint.CheckpointLoader
     monkeypatch.setattr(loader, '_schemes', loader._schemes.copy())
     monkeypatch.setattr(checkpoint, 'load_state_dict', checkpoint.load_state_dict)
+    metrics = 'mmdet.evaluation.metrics.coco_metric'
+    if metrics in sys.modules:
+        monkeypatch.setattr(f'{metrics}.COCOeval', sys.modules[metrics].COCOeval)
+
+
+@pytest.fixture
+def fresh_managers():
+    """mmengine's shared objects are none yet, as in a process that has just started."""
+    from mmengine.logging import MessageHub, MMLogger
+    from mmengine.registry import DefaultScope
+    from mmengine.visualization import Visualizer
+
+    for shared in (MMLogger, MessageHub, DefaultScope, Visualizer):
+        shared._instance_dict.clear()
 
 
 @pytest.fixture

@@ -242,7 +242,8 @@ def test_checkpoint_that_does_not_fill_the_model(
 
 @pytest.mark.parametrize('way', ['load_from', 'resume'])
 def test_training_refuses_another_geometry(run_tool, tiny_config, files, way):
-    file = files['other']
+    state, file = torch.load(files['other']), 'other_run.pth'
+    torch.save(dict(state_dict=state, meta=dict(epoch=1, iter=3)), file)
     switch = dict(
         load_from=('--cfg-options', f'load_from={file}'), resume=('--resume', file)
     )

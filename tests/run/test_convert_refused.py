@@ -161,6 +161,8 @@ def test_distances_of_the_files_own_config_are_named_as_such(run_tool):
     check_refused(run_tool, words, '--geometry', 'paper')
 
 
-def test_verify_fails_on_weights_that_are_no_numbers(run_tool):
+@pytest.mark.parametrize('options', [(), ('--verify',)])
+def test_weights_that_are_no_numbers(run_tool, options):
     torch.save(golden_weights(**{GAMMA: torch.full((96,), torch.nan)}), 'src.pth')
-    check_refused(run_tool, ['--verify', 'differ', 'by nan'], '--verify')
+    said = 'src.pth holds NaN or infinity in 1 of '
+    check_refused(run_tool, [said, 'stages.2.blocks.0.gamma. '], *options)

@@ -1,7 +1,10 @@
 """Classes that the data or the model do not have are refused before a run starts."""
 
 import pytest
+from mmengine.config import Config
 
+from mmmsmlp.errors import BadInput
+from mmmsmlp.run.preflight import check_labels
 from tests.helpers.commands import assert_fails
 
 CLASSES = 'train_dataloader.dataset.metainfo.classes'
@@ -77,3 +80,45 @@ def test_options_of_the_runner_that_the_config_lacks(run_tool, tiny_config, tmp_
     )
     assert code == 0, err
     assert (tmp_path / 'run' / 'epoch_1.pth').is_file()
+
+
+def unlabelled(scope, metric=(), **dataset):
+    evaluator = dict(type='Metric', **dict(metric))
+    return Config(
+        dict(default_scope=scope, test_cfg={}, test_evaluator=evaluator,
+             test_dataloader=dict(dataset=dataset))
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('scope', 'dataset', 'words'),
+    [
+        ('mmseg', dict(data_prefix=dict(img_path='i')), 'format_only=True'),
+        (
+            'mmseg',
+            dict(data_prefix=dict(img_path='i', seg_map_path=None)),
+            'output_dir',
+        ),
+        ('mmpretrain', dict(type='CustomDataset', with_label=False), 'image_demo'),
+        ('mmpretrain', dict(type='ImageNet', split='test'), 'no labels'),
+    ],
+)
+def test_data_without_labels_are_not_scored(scope, dataset, words):
+    with pytest.raises(BadInput, match=words):
+        check_labels(unlabelled(scope, **dataset), ('test',))
+    check_labels(unlabelled(scope, dict(format_only=True), **dataset), ('test',))
+    check_labels(unlabelled(scope, **dataset), ('val',))
+
+
+@pytest.mark.parametrize(
+    ('scope', 'dataset'),
+    [
+        ('mmseg', dict(data_prefix=dict(img_path='i', seg_map_path=''))),
+        ('mmseg', dict(type='BaseSegDataset')),
+        ('mmpretrain', dict(type='CIFAR10', split='test')),
+        ('mmpretrain', dict(type='ImageNet', split='val')),
+        ('mmdet', dict(data_prefix=dict(img='i'))),
+    ],
+)
+def test_data_with_labels_are_scored(scope, dataset):
+    check_labels(unlabelled(scope, **dataset), ('test',))

@@ -82,7 +82,11 @@ def test_training_prints_its_course(quiet):
     lines = seen(written)
     assert code == 0, written
     assert lines[0] == f'log: {LOG}'
-    starts = ['data warning: ', 'warning: MSMLP starts from RANDOM weights.', 'step 3: ']
+    starts = [
+        'data warning: ',
+        'warning: MSMLP starts from RANDOM weights.',
+        'step 3: ',
+    ]
     found = [start for line in lines for start in starts if line.startswith(start)]
     assert found == starts
     assert lines[-5].startswith('step 3:  bbox_mAP=')
@@ -90,7 +94,7 @@ def test_training_prints_its_course(quiet):
     assert re.search(rf'last checkpoint: +{folder}/run/epoch_1.pth ', ends)
     assert re.search(rf'best checkpoint: +{folder}/run/best_coco_bbox_mAP_epo', ends)
     # Folded between words at the terminal's width, but for paths.
-    assert len(lines) <= 12
+    assert len(lines) <= 14
     assert all(len(line) < 80 for line in lines if '/' not in line)
 
 
@@ -162,7 +166,7 @@ def test_weights_that_fit_in_part_are_told(run_tool, trained, tiny_config):
         'train.py', tiny_config, '--work-dir', 'run', '--quiet', '--cfg-options', *args
     )
     assert code == 0, out + err
-    told = f'warning: {weights} fills 107 of 111 tensors of RetinaNet; the log names'
+    told = f'warning: loaded 107/111 tensors of RetinaNet from {weights}'
     assert any(line.startswith(told) for line in out.splitlines()), out
 
 

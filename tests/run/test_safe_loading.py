@@ -35,6 +35,13 @@ def test_a_training_state_comes_back_whole(load, tmp_path):
     assert loaded['state_dict']['w'].tolist() == [0, 1, 2]
 
 
+def test_half_of_what_an_averaging_run_saves(load, tmp_path):
+    file = tmp_path / 'half.pth'
+    torch.save(dict(meta={}, ema_state_dict={'module.w': torch.ones(2)}), file)
+    with pytest.raises(CheckpointError, match='ema_state_dict alone is half'):
+        load(str(file))
+
+
 def test_a_foreign_config_comes_back_inert(load, tmp_path):
     args = Namespace(cmd='x')
     torch.save(dict(model=dict(w=torch.ones(2)), args=args), tmp_path / 'other.pth')

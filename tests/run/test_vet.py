@@ -113,7 +113,7 @@ def test_all_errors_are_told_at_once_before_anything_is_built(
     assert err.count('\n') == 5
     for words in ('annotation 1: category_id 9', '2.png: 0 bytes', "'bar', of which"):
         assert words in err
-    assert not (tmp_path / 'run').exists()
+    assert [file.name for file in (tmp_path / 'run').iterdir()] == ['.run.lock']
     result = run_tool('test.py', path, 'no.pth')
     assert_fails(result, 'no.pth')
 
@@ -122,6 +122,15 @@ def test_off_looks_at_nothing(tiny_config, monkeypatch):
     monkeypatch.setattr('mmmsmlp.run.vet.vet', None)
     cfg = Config.fromfile(tiny_config)
     assert vet_data(cfg, ('train', 'val'), 'off') == []
+
+
+def test_training_reads_clean_data_as_before(tiny_config, tmp_path):
+    """So that an epoch takes as long as without vetting."""
+    cfg = Config.fromfile(tiny_config)
+    cfg.work_dir, cfg.launcher = str(tmp_path), 'none'
+    before = cfg.to_dict()
+    vet_data(cfg, ('train', 'val'), 'full')
+    assert cfg.to_dict() == before
 
 
 @pytest.mark.full

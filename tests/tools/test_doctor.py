@@ -282,6 +282,7 @@ def test_a_try_that_hangs(probe, monkeypatch):
     ("ModuleNotFoundError: No module named 'pkg_resources'", 'setuptools<82'),
     ("ModuleNotFoundError: No module named 'mmseg.apis'", 'onedl-mmsegmentation=='),
     ("ModuleNotFoundError: No module named 'einops'", 'pip install einops'),
+    ("ModuleNotFoundError: No module named 'PIL'", 'pip install pillow'),
     ('ValueError: nobody has seen this', 'report this with doctor --json'),
 ])  # fmt: skip
 def test_the_cure_of_an_error(packages, error, cure):
@@ -306,6 +307,8 @@ def test_nets_are_not_blamed_for_torch():
     (Try('import mmcv._ext', None, 'ImportError: _ext.so: undefined symbol: _Z3c10'),
      'fault', 'compiled for another torch',
      'pip uninstall -y onedl-mmcv && pip install --no-cache-dir --no-deps onedl-mmcv'),
+    (Try('import mmcv', None, 'ImportError: libGL.so.1: cannot open shared object'),
+     'fault', 'fails at: import mmcv; ImportError', 'pip uninstall -y opencv-python'),
 ])  # fmt: skip
 def test_whose_operators_mmcv_has(packages, tried, mark, text, cure):
     packages({**MAINTAINED, 'mmmsmlp-mmcv-ops': '0.1.0'})
@@ -313,11 +316,21 @@ def test_whose_operators_mmcv_has(packages, tried, mark, text, cure):
     assert found.mark == mark and text in found.text and found.cure.startswith(cure)
 
 
-def test_a_gpu_that_triton_cannot_serve():
-    reason = 'compute capability (6, 1) is below (8, 0), the oldest'
+@pytest.mark.parametrize('reason, cure', [
+    ('compute capability (6, 1) is below (8, 0), the oldest that Triton supports.', ''),
+    # Every torch pins its Triton: a newer one comes with a newer torch only.
+    ('Triton is 2.1.0, and the kernels need 3.6 or newer, which comes with a newer '
+     'PyTorch.', ''),
+    ("Triton cannot be imported (No module named 'triton').",
+     'pip install --no-deps triton=='),
+])  # fmt: skip
+def test_a_gpu_without_triton(monkeypatch, reason, cure):
+    wanted = ['numpy', 'triton (==2.1.0) ; platform_system == "Linux"']
+    monkeypatch.setattr(doctor.metadata, 'requires', lambda name: wanted)
     found = doctor.judge_backend(Try('', dict(backend='eager', reason=reason)))
     assert found.mark == 'note'
     assert found.text == f'backend eager, which is slower; not triton: {reason}'
+    assert found.cure == (cure and cure + '2.1.0')
 
 
 # --- the page -----------------------------------------------------

@@ -10,6 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 
+from tests.helpers.commands import assert_fails
+
 
 def drawn(folder):
     return sorted(path.name for path in folder.iterdir())
@@ -167,3 +169,55 @@ def test_classification(run_tool, untrained, tiny_data, tmp_path, reads):
     line = next(line for line in out.splitlines() if '2.png: ' in line)
     assert line.split('2.png: ')[1].split(' (')[0] in ('cat', 'dog', 'cow')
     assert drawn(tmp_path / 'out/vis') == ['2.png']
+
+
+def save(path, pixels):
+    Image.fromarray(pixels).save(path)
+
+
+def test_a_folder_of_odd_files(run_tool, tiny_config, tiny_data, trained, tmp_path):
+    folder = tmp_path / 'odd'
+    shutil.copytree(tiny_data / 'images', folder)
+    gray = np.asarray(Image.open(folder / '1.png').convert('L'))
+    save(folder / 'gray8.png', gray)
+    save(folder / 'gray12.png', gray.astype(np.uint16) * 16)
+    save(folder / 'gray16.png', gray.astype(np.uint16) * 257)
+    save(folder / 'unit.tif', gray.astype(np.float32) / 255)
+    save(folder / 'thin.png', np.full((1, 60, 3), 90, np.uint8))
+    save(folder / 'thinner.png', np.full((1, 200, 3), 90, np.uint8))
+    save(folder / 'thread.png', np.full((1, 9000, 3), 90, np.uint8))
+    (folder / 'zero.jpg').write_bytes(b'')
+    (folder / 'text.png').write_text('not a picture')
+    half = (folder / '2.png').read_bytes()
+    (folder / 'half.png').write_bytes(half[: len(half) // 2])
+    code, out, err = run_tool(
+        'image_demo.py', folder, tiny_config, trained / 'epoch_1.pth',
+        '--out-dir', 'out', '--score-thr', '0',
+    )  # fmt: skip
+    assert code == 0, out + err
+    names = ['1', '2', '3', 'gray12', 'gray16', 'gray8', 'thin', 'unit']
+    assert drawn(tmp_path / 'out/vis') == [f'{name}.png' for name in names]
+    tail = out.splitlines()[-6:]
+    assert tail[0] == '5 of 13 could not be drawn:'
+    for line, words in zip(
+        tail[1:],
+        ['half.png breaks off', 'text.png is no image',
+         'thinner.png (200 x 1 pixels) cannot be resized', 'thread.png is so thin',
+         'zero.jpg is a file of no bytes'],
+        strict=True,
+    ):  # fmt: skip
+        assert words in line
+    found = {
+        name: json.loads((tmp_path / f'out/preds/{name}.json').read_text())['scores']
+        for name in ('gray8', 'gray12', 'gray16', 'unit')
+    }
+    assert found['gray12'] == found['gray16'] == found['unit'] == found['gray8']
+    assert sum('read by their range' in line for line in out.splitlines()) == 2
+
+
+def test_nothing_that_can_be_drawn(run_tool, tiny_config, trained, tmp_path):
+    (tmp_path / 'bad').mkdir()
+    for name in 'ab':
+        (tmp_path / 'bad' / f'{name}.png').write_bytes(b'?')
+    result = run_tool('image_demo.py', 'bad', tiny_config, trained / 'epoch_1.pth')
+    assert_fails(result, 'nothing was drawn', 'a.png is no image', 'b.png is no image')

@@ -117,8 +117,9 @@ def test_faults_are_one_sentence_with_a_cure(site, tmp_path):
     (site / 'mmcv' / '_ext.py').unlink()
     (site / 'mmcv').rename(tmp_path / 'mmcv')
     (site / 'others.pth').write_text(str(tmp_path))
-    status, output = call(site, TOOL, 'install')
-    assert status == 2 and 'has no torch, which the operators run on' in output
+    for action in ('install', 'status'):
+        status, output = call(site, TOOL, action)
+        assert status == 2 and 'has no torch, which the operators run on' in output
     (site / 'others.pth').unlink()
     status, output = call(site, TOOL)
     assert status == 2 and 'has no mmcv; install one first' in output

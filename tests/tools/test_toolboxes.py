@@ -1,6 +1,7 @@
 """tools/train.py and tools/test.py on a segmentor and on a classifier."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -102,9 +103,16 @@ def test_train_and_evaluate(run_tool, pictures, task):
     assert tuple(checkpoint['meta']['dataset_meta']['classes']) == classes
     code, out, err = run_tool(
         'test.py', 'c.py', 'run/epoch_1.pth', '--metrics', 'm.json', '--out', 'p.pkl',
-        '--show-dir', 'shown',
+        '--show-dir', 'shown', '--confusion', 'c.png', '--classwise',
     )  # fmt: skip
     assert code == 0, err
+    assert 'c.png: ' in out and Image.open('c.png').size > (300, 300)
+    if task == 'classification':
+        found = re.findall(r'^(dark|light) +(\d+) +\S+ +(\d+\.\d) ', out, re.M)
+        assert [(name, int(n)) for name, n, _ in found] == [('dark', 2), ('light', 2)]
+        recalls = [float(recall) for *_, recall in found]
+        top1 = json.loads((pictures / 'm.json').read_text())['accuracy/top1']
+        assert np.mean(recalls) == pytest.approx(top1)
     assert len([p for p in (pictures / 'shown').rglob('*.png')]) == 4
     metrics = json.loads((pictures / 'm.json').read_text())
     assert 0 <= metrics[metric] <= 100

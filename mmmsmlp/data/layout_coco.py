@@ -1,0 +1,221 @@
+"""Layouts of COCO files: COCO's, Roboflow's, Label Studio's, CVAT's and labelme's."""
+
+import os
+import re
+from collections import Counter
+from typing import Any
+
+from ..errors import BadInput, join_some
+from .cache import Cache
+from .coco import parse
+from .findings import Findings
+from .layouts import Layout, Part, files_in, folders_in, split_folders, split_of
+
+ROBOFLOW = '_annotations.coco.json'
+_KINDS = {
+    ROBOFLOW: 'a Roboflow COCO export',
+    'instances_default.json': 'a CVAT COCO export',
+    'result.json': 'a Label Studio COCO export',
+}
+_OTHERS = ('captions_', 'person_keypoints_', 'panoptic_', 'stuff_', 'image_info_')
+LOOKED_AT = 50  # file names by which an image folder is found
+
+
+def find_coco(path: str, cache: Cache) -> Layout | None:
+    """The COCO files of a folder, or one that is named itself."""
+    notes: list[str] = []
+    if os.path.isfile(path):
+        if not path.lower().endswith('.json'):
+            return None
+        files, root = {'all': path}, os.path.dirname(path) or '.'
+        if glance(path, cache) is None:
+            return None
+    else:
+        files, root = _files_of(path, cache, notes), path
+    if not files:
+        return None
+    parts, tables = {}, {}
+    for split, file in files.items():
+        table = glance(file, cache)
+        assert table is not None
+        if not table['names']:
+            notes.append(f'{_called(file, root)} lists no images and is left out')
+            continue
+        if not table['boxes'] and split in ('val', 'test'):
+            notes.append(f'{_called(file, root)} has no annotations and is left out')
+            continue
+        folder = _image_folder(file, split, root, table['names'])
+        boxes, masks = table['boxes'], table['masks']
+        parts[split] = Part(folder, table['names'], file, None, boxes, masks)
+        tables[split] = table
+    if not parts:
+        raise BadInput(f'--data {path}: {"; ".join(notes)}; there is nothing to read')
+    classes = _classes(tables, notes)
+    first = next(iter(files.values()))
+    return Layout(_kind(first, root), 'boxes', root, parts, classes, notes=notes)
+
+
+def _called(file: str, root: str) -> str:
+    return os.path.relpath(file, root)
+
+
+def _kind(file: str, root: str) -> str:
+    name = os.path.basename(file)
+    if name in _KINDS:
+        return _KINDS[name]
+    if name == 'annotations.json' and 'jpegimages' in folders_in(os.path.dirname(file)):
+        return 'a labelme COCO export'
+    if os.path.isdir(os.path.join(root, 'annotations')):
+        return "COCO's own layout"
+    return 'COCO files with image folders'
+
+
+def _files_of(root: str, cache: Cache, notes: list[str]) -> dict[str, str]:
+    """The COCO files of a folder, by split."""
+    found = {}
+    for split, folder in split_folders(root).items():
+        if file := _one_of(_coco_files(folder, cache), folder, notes):
+            found[split] = file
+    if found:
+        return found
+    folders = folders_in(root)
+    for folder in (folders.get('annotations', ''), root, folders.get('labels', '')):
+        if folder and (files := _coco_files(folder, cache)):
+            return _by_split(files, folder, notes)
+    return {}
+
+
+def _coco_files(folder: str, cache: Cache) -> list[str]:
+    files = files_in(folder, '.json')
+    if any(os.path.basename(file).startswith('instances_') for file in files):
+        files = [f for f in files if not os.path.basename(f).startswith(_OTHERS)]
+    return [file for file in files if glance(file, cache) is not None]
+
+
+def _one_of(files: list[str], folder: str, notes: list[str]) -> str | None:
+    """The file of the shortest name; says what else is there."""
+    if not files:
+        return None
+    first, *rest = sorted(files, key=lambda file: (len(file), file))
+    if rest:
+        others = join_some((os.path.basename(file) for file in rest), 3)
+        notes.append(f'{first} is read, not {others}')
+    return first
+
+
+def _by_split(files: list[str], folder: str, notes: list[str]) -> dict[str, str]:
+    groups: dict[str, list[str]] = {}
+    for file in files:
+        words = re.split(r'[^a-z0-9]+', os.path.basename(file).lower())
+        split = next((s for s in map(split_of, words) if s), 'all')
+        groups.setdefault(split, []).append(file)
+    if 'all' in groups and len(groups) == 1 and len(files) > 1:
+        names = join_some(os.path.basename(file) for file in files)
+        raise BadInput(
+            f'--data: {folder} has several COCO files and none says in its name which '
+            f'is for training ({names}); name one of them, or call them train.json and '
+            'val.json'
+        )
+    if len(groups) > 1 and (left := groups.pop('all', None)):
+        notes.append(f'{join_some(map(os.path.basename, left), 3)} is not read')
+    found = {}
+    for split in ('train', 'val', 'test', 'all'):
+        if chosen := _one_of(groups.get(split, []), folder, notes):
+            found[split] = chosen
+    return found
+
+
+def glance(path: str, cache: Cache) -> dict[str, Any] | None:
+    """Names of images, categories and counts; None where a file holds no COCO tables.
+
+    Raises:
+        BadInput: It is no JSON.
+    """
+    stat = os.stat(path)
+    key = f'glance {os.path.abspath(path)} {stat.st_size} {stat.st_mtime_ns}'
+    if (kept := cache.verdict(key)) is not None:
+        return kept or None
+    found = Findings()
+    data = parse(path, found)
+    if lines := found.lines('error'):
+        raise BadInput(lines[0])
+    table: dict[str, Any] = {}
+    if isinstance(data, dict) and isinstance(data.get('images'), list):
+        images, rows, categories = (
+            [row for row in data.get(name) or () if isinstance(row, dict)]
+            for name in ('images', 'annotations', 'categories')
+        )
+        counts = Counter(str(row.get('category_id')) for row in rows)
+        masks = (getattr(row.get('segmentation'), 'form', 'none') for row in rows)
+        table = dict(
+            names=[str(image.get('file_name')) for image in images],
+            boxes=len(rows),
+            masks=sum(form != 'none' for form in masks),
+            categories=[
+                (str(c.get('name')), counts[str(c.get('id'))], c.get('supercategory'))
+                for c in categories
+            ],
+        )
+    if not table.get('categories'):
+        table = {}
+    cache.keep_verdict(key, table)
+    return table or None
+
+
+def _classes(tables: dict[str, dict], notes: list[str]) -> list[str]:
+    """Every category's name, in the order of the first file that has it."""
+    counts: Counter[str] = Counter()
+    groups = set()
+    for table in tables.values():
+        for name, count, group in table['categories']:
+            counts[name] += count
+            if group != name:
+                groups.add(group)
+    # Roboflow lists the project itself as a category, which groups the others.
+    roots = [name for name, count in counts.items() if not count and name in groups]
+    if len(roots) == len(counts):
+        roots = []
+    for name in roots:
+        notes.append(f'category {name!r} only groups the others and is no class')
+    return [name for name in counts if name not in roots]
+
+
+def _image_folder(file: str, split: str, root: str, names: list[str]) -> str:
+    """Where the images of a file lie: the folder where most of their names exist.
+
+    Raises:
+        BadInput: None of them is found.
+    """
+    step = max(1, len(names) // LOOKED_AT)
+    some = [name.replace('\\', '/') for name in names[::step]]
+    places = _places(file, split, root)
+    for shorten in (str, os.path.basename):
+        counts = [
+            sum(os.path.isfile(os.path.join(place, shorten(n))) for n in some)
+            for place in places
+        ]
+        if max(counts):
+            return places[counts.index(max(counts))]
+    raise BadInput(
+        f'--data: none of the images that {file} names was found, the first is '
+        f'{names[0]!r}; looked in {join_some(places, 8)}'
+    )
+
+
+def _places(file: str, split: str, root: str) -> list[str]:
+    """Folders where the images of a file may lie, the likeliest first."""
+    here = os.path.dirname(file) or '.'
+    above = os.path.dirname(os.path.abspath(here))
+    stem = os.path.splitext(os.path.basename(file))[0].partition('_')[2]
+    names = ['images', 'JPEGImages', 'data', 'imgs', 'img', stem, split]
+    near = [
+        os.path.join(base, name) for base in (here, above) for name in names if name
+    ]
+    inner = [os.path.join(above, 'images', name) for name in (stem, split) if name]
+    places = [here, *near, *inner, root]
+    if os.path.dirname(file) != root:
+        places.append(above)
+    for folder in folders_in(root).values():
+        places += [folder, *folders_in(folder).values()]
+    known = dict.fromkeys(os.path.normpath(place) for place in places)
+    return [place for place in known if os.path.isdir(place)]

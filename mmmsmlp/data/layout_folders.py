@@ -1,0 +1,68 @@
+"""Layouts of class folders: ImageNet's, or one folder with a folder for each class."""
+
+import os
+from collections import Counter
+
+from ..errors import BadInput, join_some
+from .cache import Cache
+from .layout_maps import IMAGE_FOLDERS, MAP_FOLDERS
+from .layouts import Layout, Part, folders_in, pictures_below, read_names, split_folders
+
+
+def find_folders(path: str, cache: Cache) -> Layout | None:
+    """Folders of classes, in a folder for each split or in one."""
+    if not os.path.isdir(path):
+        return None
+    places = split_folders(path) or {'all': path}
+    notes: list[str] = []
+    parts: dict[str, Part] = {}
+    seen: dict[str, None] = {}
+    for split, folder in places.items():
+        inner = folders_in(folder)
+        if inner.keys() & {*IMAGE_FOLDERS, *MAP_FOLDERS}:
+            return None  # pictures beside what tells of them
+        classes = {os.path.basename(place): place for place in inner.values()}
+        names = [
+            os.path.join(name, inner)
+            for name, place in classes.items()
+            for inner in pictures_below(place)
+        ]
+        if not names:
+            if split == 'all':
+                return None
+            notes.append(f'{split} has no class folders with pictures and is left out')
+            continue
+        parts[split] = Part(folder, sorted(names), folder)
+        seen.update(dict.fromkeys(sorted(classes)))
+    if not parts:
+        return None
+    folders = sorted(seen)
+    if len(folders) < 2:
+        raise BadInput(
+            f'--data {path}: there is one class folder ({join_some(folders)}); a '
+            'classifier needs two or more'
+        )
+    named = _names_of(path, folders)
+    layout = Layout('class folders', 'folders', path, parts, list(named.values()))
+    layout.notes, layout.folders = notes, named
+    if places.keys() >= {'train', 'val'}:
+        layout.kind = "ImageNet's class folders"
+    return layout
+
+
+def class_of(name: str) -> str:
+    """The folder of a picture, as it is called from its split."""
+    return name.split(os.sep)[0]
+
+
+def _names_of(root: str, folders: list[str]) -> dict[str, str]:
+    """What classes are called: as a file of the root says of them, or as their folders.
+
+    ImageNet has two cranes: names that stand for several folders get those behind them.
+    """
+    given = read_names(root)
+    if not given or not set(folders) <= given.by_folder.keys():
+        return {folder: folder for folder in folders}
+    names = {folder: given.by_folder[folder] for folder in folders}
+    counts = Counter(names.values())
+    return {f: n if counts[n] == 1 else f'{n} ({f})' for f, n in names.items()}

@@ -1,0 +1,378 @@
+"""A data set of the user's own: recognised, split where it is not, and made readable.
+
+What has to be written for that, such as the COCO file of a split or of YOLO labels,
+lies in the run folder; the user's folders stay as they are.
+"""
+
+import colorsys
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import BadInput, join_some
+from .cache import Cache
+from .coco import parse
+from .findings import Findings
+from .layout_coco import find_coco, glance
+from .layout_folders import class_of, find_folders
+from .layout_maps import ADE, find_maps, number_from_maps
+from .layouts import Layout, Part, put
+from .voc import find_voc
+from .yolo import find_yolo
+
+SHARE = 0.2  # of the images is evaluated, where nothing says which
+_FINDERS: dict[str, tuple[Callable[[str, Cache], Layout | None], ...]] = {
+    'boxes': (find_yolo, find_coco, find_voc),
+    'maps': (find_maps,),
+    'folders': (find_folders,),
+}
+READERS = dict(boxes='a detector', maps='a segmentor', folders='a classifier')
+_FORMS = dict(
+    boxes='a COCO JSON (in annotations/, in train/ and valid/, or beside images/), '
+    "YOLO's data.yaml, or VOC's Annotations/*.xml",
+    maps='img_dir/train and ann_dir/train, images/training and annotations/training, '
+    'or images/ and masks/',
+    folders='train/ and val/ with a folder for each class, or such folders alone',
+)
+
+
+@dataclass
+class Wish:
+    """What a config and a checkpoint ask of a data set."""
+
+    task: str
+    loops: tuple[str, ...]  # 'train', 'val', 'test'
+    share: float | None = None  # of the images to evaluate; None: not said
+    classes: list[str] = field(default_factory=list)  # of the config
+    palette: list[list[int]] = field(default_factory=list)
+    learned: list[str] = field(default_factory=list)  # what a checkpoint knows
+
+
+@dataclass
+class Source:
+    """What a dataset of a config reads."""
+
+    images: str  # folder
+    labels: str = ''  # a COCO file, or the folder of the maps
+    listed: str = ''  # a list of its images, of class folders with their numbers
+    count: int = 0
+    boxes: int = 0
+    masks: int = 0
+
+
+@dataclass
+class Own:
+    """What was understood of a data set, and what to read of it."""
+
+    task: str
+    classes: list[str]
+    palette: list[list[int]]
+    sources: dict[str, Source]  # by loop
+    lines: list[str]
+    image_suffix: str = ''
+    map_suffix: str = ''
+    reduce_zero: bool = False
+    known_as: str = ''  # a set whose names the toolbox has
+
+
+def prepare(path: str, wish: Wish, folder: str, cache: Cache) -> Own:
+    """Recognise a data set, split it, name its classes, and write what is lacking.
+
+    Args:
+        path: A folder, a COCO file, or YOLO's yaml.
+        wish: What is asked of it.
+        folder: What has to be written comes below it.
+        cache: What is known of files.
+
+    Raises:
+        BadInput: It is none of the known layouts, of another task, or not in order.
+    """
+    layout = recognise(path, wish.task, cache)
+    parts = _split(layout, wish)
+    _settle_classes(layout, wish)
+    mark = f'{os.path.realpath(path)} {wish.share}'
+    name = os.path.basename(os.path.abspath(layout.root)) or 'data'
+    known = hashlib.sha256(mark.encode()).hexdigest()[:8]
+    target = os.path.join(os.path.abspath(folder), f'{name}-{known}')
+    write = _SOURCES[wish.task]
+    by_split: dict[str, Source] = {}
+    for split, part in parts.values():
+        if split not in by_split:
+            by_split[split] = write(layout, part, os.path.join(target, split), cache)
+    return Own(
+        wish.task, layout.classes, _palette(layout, wish),
+        {loop: by_split[split] for loop, (split, _) in parts.items()},
+        _lines(path, layout, by_split), layout.image_suffix, layout.map_suffix,
+        layout.reduce_zero, ADE if layout.classes == [ADE] else '',
+    )  # fmt: skip
+
+
+def recognise(path: str, task: str, cache: Cache) -> Layout:
+    """What lies at a path.
+
+    Raises:
+        BadInput: Nothing known, or something for another task.
+    """
+    path = os.path.expanduser(path)
+    if not os.path.exists(path):
+        raise BadInput(f'--data {path} does not exist; name a folder or a COCO JSON')
+    if layout := _find(path, task, cache):
+        if not layout.parts:
+            raise BadInput(f'--data {path} has no images: {"; ".join(layout.notes)}')
+        return layout
+    inner = _only_folder(path)
+    if inner and _find(inner, task, cache):
+        return recognise(inner, task, cache)
+    for other in _FINDERS.keys() - {task}:
+        try:
+            found = _find(path, other, cache)
+        except BadInput:
+            continue  # that something is wrong with it is another matter
+        if found:
+            raise BadInput(
+                f'--data {path} holds {found.kind}, for {READERS[other]}, and the '
+                f'config trains {READERS[task]}: take a config of that kind, or data '
+                f'as {READERS[task]} needs them: {_FORMS[task]}'
+            )
+    raise BadInput(
+        f'--data {path} is no layout that is known for {READERS[task]}: there is '
+        f'{_there(path)}; looked for {_FORMS[task]} (docs/data.md)'
+    )
+
+
+def task_of(path: str, cache: Cache) -> str:
+    """Whose data lie in a folder: 'boxes', 'maps' or 'folders'.
+
+    Raises:
+        BadInput: Nobody's that is known.
+    """
+    for place in filter(None, (path, _only_folder(path))):
+        for task in _FINDERS:
+            with suppress(BadInput):  # perhaps of another kind
+                if _find(place, task, cache):
+                    return task
+    forms = '; '.join(_FORMS.values())
+    raise BadInput(f'{path} holds {_there(path)}; looked for {forms} (docs/data.md)')
+
+
+def _find(path: str, task: str, cache: Cache) -> Layout | None:
+    return next(filter(None, (find(path, cache) for find in _FINDERS[task])), None)
+
+
+def _only_folder(path: str) -> str | None:
+    """What an archive was unpacked into, where that is all there is."""
+    if not os.path.isdir(path):
+        return None
+    with os.scandir(path) as entries:
+        inner = [e.path for e in entries if e.is_dir() and e.name[0] not in '._']
+    return inner[0] if len(inner) == 1 else None
+
+
+def _there(path: str) -> str:
+    if not os.path.isdir(path):
+        return 'a file that holds no COCO tables'
+    names = sorted(os.listdir(path))
+    return join_some(names, 8) if names else 'nothing in it'
+
+
+def _split(layout: Layout, wish: Wish) -> dict[str, tuple[str, Part]]:
+    """The part of each loop, and its split.
+
+    Raises:
+        BadInput: A share is asked of a set that has splits, or nothing is to train on.
+    """
+    parts, share = layout.parts, wish.share
+    if share is not None and 'val' in parts and 'all' not in parts:
+        raise BadInput(
+            f'--val-split {share:g} takes a share of data without splits, and '
+            f'{layout.root} has a split val of {len(parts["val"].names)} images; leave '
+            'it out'
+        )
+    source = parts.get('all') or parts.get('train')
+    if (
+        source
+        and 'val' not in parts
+        and not ('test' in parts and wish.loops == ('test',))
+    ):
+        parts['train'], parts['val'] = _divide(layout, source, share or SHARE)
+        parts.pop('all', None)
+        if 'train' not in wish.loops:
+            layout.notes.append('--val-split 1 evaluates all images')
+    if 'train' in wish.loops and not (parts.get('train') and parts['train'].names):
+        raise BadInput(
+            f'--data {layout.root} has no images to train on, only {join_some(parts)}'
+        )
+    if 'val' not in parts:
+        parts['val'] = parts['test']
+    if 'test' not in parts:
+        layout.notes.append('val serves as test')
+    used = dict(train='train', val='val', test='test' if 'test' in parts else 'val')
+    return {loop: (used[loop], parts[used[loop]]) for loop in wish.loops}
+
+
+def _divide(layout: Layout, part: Part, share: float) -> tuple[Part, Part]:
+    """Training and evaluation images: by image, always the same ones."""
+    groups: dict[str, list[str]] = {}
+    for name in part.names:
+        key = class_of(name) if layout.task == 'folders' else ''
+        groups.setdefault(key, []).append(name)
+    val = {n for names in groups.values() for n in _choose(names, share, len(groups))}
+    rest = [name for name in part.names if name not in val]
+    if not val:
+        val = set(rest)
+        layout.notes.append(
+            'too few images to split: it is evaluated on what it trains'
+        )
+    else:
+        layout.notes.append(
+            f'{len(val)} of {len(part.names)} images are for evaluation, for there is '
+            f'no val: always the same (--val-split {share:g})'
+        )
+    chosen = [name for name in part.names if name in val]
+    train, other = (
+        Part(part.folder, names, part.labels, part.tables, chosen=True)
+        for names in (rest, chosen)
+    )
+    return train, other
+
+
+def _choose(names: Sequence[str], share: float, groups: int) -> list[str]:
+    """A share of the names; pictures that Roboflow made of one stay together."""
+    origins: dict[str, list[str]] = {}
+    for name in names:
+        origins.setdefault(re.split(r'\.rf\.', name)[0], []).append(name)
+    order = sorted(origins, key=lambda name: hashlib.sha256(name.encode()).digest())
+    most = len(order) if share == 1 else len(order) - 1
+    least = 1 if len(order) > 1 or groups == 1 else 0
+    count = min(max(least, round(share * len(order))), most)
+    return [name for origin in order[:count] for name in origins[origin]]
+
+
+def _settle_classes(layout: Layout, wish: Wish) -> None:
+    """Name and order the classes; a checkpoint's come first.
+
+    Raises:
+        BadInput: There are classes that the checkpoint does not know.
+    """
+    if layout.classes == [ADE]:
+        return
+    if layout.task == 'maps' and not layout.classes:
+        high = layout.values[-1] + 1 if layout.values else 0
+        if wish.learned and high <= len(wish.learned):
+            layout.classes = list(wish.learned)
+        elif high == len(wish.classes):
+            layout.classes = list(wish.classes)
+            layout.notes.append('classes are called as in the config')
+        else:
+            number_from_maps(layout)
+    if not wish.learned or layout.task == 'maps':
+        return
+    if unknown := [name for name in layout.classes if name not in wish.learned]:
+        raise BadInput(
+            f'--data {layout.root} has classes that the checkpoint does not know: '
+            f'{join_some(unknown, 8)}; it knows {join_some(wish.learned, 8)}'
+        )
+    layout.classes = list(wish.learned)
+
+
+def _coco_source(layout: Layout, part: Part, target: str, cache: Cache) -> Source:
+    """A COCO file: the user's, or one that holds what is wanted of it."""
+    data, count = part.tables, len(part.names)
+    if data is None:
+        table = glance(part.labels, cache) or {}
+        known = {name for name, *_ in table['categories']}
+        if not part.chosen and known >= set(layout.classes):
+            file = os.path.abspath(part.labels)
+            return Source(part.folder, file, '', count, part.boxes, part.masks)
+        data = parse(part.labels, Findings(), light=False)
+    if part.chosen:
+        data = _only(data, set(part.names))
+    data = dict(data, categories=_aligned(data['categories'], layout.classes))
+    rows = data.get('annotations') or []
+    masks = sum(bool(row.get('segmentation')) for row in rows)
+    path = put(f'{target}.json', json.dumps(data))
+    return Source(part.folder, path, '', count, len(rows), masks)
+
+
+def _only(data: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    images = [row for row in data['images'] if str(row.get('file_name')) in names]
+    ids = {str(row.get('id')) for row in images}
+    rows = data.get('annotations') or []
+    kept = [row for row in rows if str(row.get('image_id')) in ids]
+    return dict(data, images=images, annotations=kept)
+
+
+def _aligned(categories: list[dict], classes: list[str]) -> list[dict]:
+    """All classes, those that the file lacks behind its own; ids stay."""
+    known = {str(category.get('name')) for category in categories}
+    ids = [c['id'] for c in categories if type(c.get('id')) is int]
+    first = max(ids, default=0) + 1
+    lacking = [name for name in classes if name not in known]
+    added = [dict(id=first + i, name=name) for i, name in enumerate(lacking)]
+    place = {name: i for i, name in enumerate(classes)}
+    rows = [*categories, *added]
+    return sorted(rows, key=lambda row: place.get(str(row.get('name')), len(place)))
+
+
+def _map_source(layout: Layout, part: Part, target: str, cache: Cache) -> Source:
+    text = ''.join(f'{name}\n' for name in part.names)
+    listed = put(f'{target}.txt', text) if part.chosen else ''
+    return Source(part.folder, part.labels, listed, len(part.names))
+
+
+def _folder_source(layout: Layout, part: Part, target: str, cache: Cache) -> Source:
+    """The folders themselves, or a list where they would be numbered otherwise."""
+    with os.scandir(part.folder) as entries:
+        there = sorted(entry.name for entry in entries if entry.is_dir())
+    named = [layout.folders.get(folder) for folder in there]
+    listed = ''
+    if part.chosen or named != layout.classes:
+        numbers = {f: layout.classes.index(name) for f, name in layout.folders.items()}
+        text = ''.join(f'{name} {numbers[class_of(name)]}\n' for name in part.names)
+        listed = put(f'{target}.txt', text)
+    return Source(part.folder, '', listed, len(part.names))
+
+
+_SOURCES = dict(boxes=_coco_source, maps=_map_source, folders=_folder_source)
+
+
+def _palette(layout: Layout, wish: Wish) -> list[list[int]]:
+    """A colour a class: the folder's, the config's of that name, or distinct ones."""
+    classes = layout.classes
+    if layout.palette and len(layout.palette) == len(classes):
+        return layout.palette
+    if set(classes) <= set(wish.classes) and len(wish.palette) == len(wish.classes):
+        return [list(wish.palette[wish.classes.index(name)]) for name in classes]
+    result = []
+    for number, name in enumerate(classes):
+        hue = number * 0.61803398875 % 1  # neighbours far apart, none twice
+        red, green, blue = colorsys.hsv_to_rgb(hue, 0.75, (0.95, 0.7)[number % 2])
+        dark = name == 'background'
+        result.append([0] * 3 if dark else [round(255 * v) for v in (red, green, blue)])
+    return result
+
+
+def _lines(path: str, layout: Layout, by_split: dict[str, Source]) -> list[str]:
+    """What was understood, in four lines."""
+
+    def told(split: str, source: Source) -> str:
+        text = f'{split} {source.count} images'
+        if layout.task == 'boxes':
+            text += f' with {source.boxes} boxes'
+            text += f' and {source.masks} masks' if source.masks else ''
+        where = os.path.relpath(source.images, layout.root)
+        return f'{text} in {where}' if where != '.' else text
+
+    count = len(layout.classes)
+    classes = ADE if layout.classes == [ADE] else join_some(layout.classes, 12)
+    return [
+        f'{path} is {layout.kind}, for {READERS[layout.task]}',
+        '; '.join(told(split, source) for split, source in by_split.items()),
+        f'classes ({count}): {classes}' if classes != ADE else f'the classes of {ADE}',
+        f'choices: {"; ".join(layout.notes) or "none"}',
+    ]

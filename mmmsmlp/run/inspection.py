@@ -1,0 +1,104 @@
+"""Vetting data on its own, of a config or of a path: tools/check_data.py."""
+
+import os
+from pathlib import Path
+
+from ..data.cache import Cache
+from ..data.coco import read_coco
+from ..data.coco_checks import Use
+from ..data.coco_set import check_set
+from ..data.findings import Findings
+from ..data.own import task_of
+from ..errors import BadInput
+from .config import load_config
+from .own_data import use_data
+from .preflight import check_data_paths, check_dataset_classes
+from .vet import Vetted, vet
+
+LOOPS = ('train', 'val', 'test')
+
+
+# What reads a folder of each kind as a run would.
+READERS = {
+    'boxes': 'retinanet_msmlp_t_1x',
+    'maps': 'upernet_msmlp_t_160k',
+    'folders': 'msmlp_t_300e',
+}
+
+
+def inspect(
+    source: str, images: str | None, scratch: str, cache: Cache, full: bool
+) -> Vetted:
+    """Vet what a config, a COCO file or a folder of any known layout holds.
+
+    Nothing of it is changed; what has to be converted is written to ``scratch``.
+
+    Raises:
+        BadInput: It is none of these, or its images are not to be found.
+    """
+    path = Path(source).expanduser()
+    if path.suffix == '.json' and path.is_file():
+        return inspect_coco(path, images, cache, full)
+    if images:
+        raise BadInput(f'--images is for a COCO file (a .json), and {path} is none')
+    if path.is_dir() or path.suffix in ('.yaml', '.yml'):
+        cfg = load_config(READERS[task_of(str(path), cache)])
+        cfg.work_dir, cfg.launcher = scratch, 'none'
+        use_data(cfg, str(path), None, ('train', 'val'), lambda line: None)
+        return vet(cfg, ('train', 'val'), cache, full)
+    cfg = load_config(source)
+    cfg.work_dir = scratch
+    loops = tuple(loop for loop in LOOPS if cfg.get(f'{loop}_dataloader'))
+    if cfg.get('test_dataloader') == cfg.get('val_dataloader'):
+        loops = tuple(loop for loop in loops if loop != 'test')
+    if not loops:
+        raise BadInput(f'config {cfg.filename} names no data')
+    check_data_paths(cfg, loops)
+    check_dataset_classes(cfg, loops)
+    return vet(cfg, loops, cache, full)
+
+
+def inspect_coco(path: Path, images: str | None, cache: Cache, full: bool) -> Vetted:
+    """Vet one COCO file.
+
+    Raises:
+        BadInput: Its images are not to be found.
+    """
+    vetted = Vetted()
+    names: list[str] = []
+    file = read_coco(str(path), Findings())
+    if file is not None:
+        names = [str(i.get('file_name', '')) for i in file.images[:50]]
+    folder = images or guess_images(path, names)
+    use = Use(classes=None, trains=True, scores=True)
+    one = check_set(str(path), folder, use, vetted.found, cache, full)
+    vetted.sets.append(('data', one))
+    return vetted
+
+
+def guess_images(path: Path, names: list[str]) -> str:
+    """The folder near a COCO file in which most of its images lie.
+
+    Raises:
+        BadInput: None of those that are usual.
+    """
+    above = path.parent.parent
+    stems = {path.stem, path.stem.rpartition('_')[2], path.stem.partition('_')[0]}
+    near = [path.parent, above]
+    near += [p / name for p in near for name in (*sorted(stems), 'images')]
+    near += [above / 'images' / stem for stem in sorted(stems)]
+    folders = [folder for folder in near if folder.is_dir()]
+    if not names:
+        return str(path.parent)
+    tails = [name.replace('\\', '/').lstrip('/') for name in names]
+    counts = [sum(os.path.isfile(folder / n) for n in tails) for folder in folders]
+    if not max(counts):
+        bases = [os.path.basename(name) for name in tails]
+        counts = [sum(os.path.isfile(folder / n) for n in bases) for folder in folders]
+    if not max(counts):
+        raise BadInput(
+            f'{names[0]}, the first image of {path}, is not in '
+            f'{", ".join(map(str, dict.fromkeys(folders)))}; name its folder with '
+            '--images DIR'
+        )
+    return str(folders[counts.index(max(counts))])

@@ -1,0 +1,304 @@
+"""``--data PATH``: what lies there takes the place of a config's data.
+
+Paths, classes, colours, every ``num_classes``, and the metrics of a detector, a
+segmentor or a classifier follow it; pipelines, schedule and model stay.
+"""
+
+import argparse
+import copy
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..data.cache import Cache
+from ..data.own import SHARE, Own, Source, Wish, prepare
+from ..errors import BadInput
+from .config import tables_in
+from .launch import one_for_all
+from .preflight import datasets_of
+from .vet import classes_learned
+
+TASKS = dict(mmdet='boxes', mmseg='maps', mmpretrain='folders')
+# What a dataset of a config keeps: the rest says where and what its data were.
+_KEPT = (
+    'pipeline', 'filter_cfg', 'test_mode', 'serialize_data', 'lazy_init', 'max_refetch',
+    'ignore_index', '_scope_',
+)  # fmt: skip
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--data`` and ``--val-split``."""
+    parser.add_argument(
+        '--data',
+        metavar='PATH',
+        help="data of your own in place of the config's: a folder (COCO, Roboflow, "
+        'CVAT, Label Studio, labelme, YOLO, VOC; img_dir and ann_dir; class folders) '
+        'or a COCO JSON; docs/data.md',
+    )
+    parser.add_argument(
+        '--val-split',
+        type=_share,
+        metavar='SHARE',
+        help='of the images, evaluated where the data have no val split; '
+        f'default {SHARE}',
+    )
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f'takes a share over 0 up to 1, got {text!r}')
+    return value
+
+
+def use_data(
+    cfg: Config,
+    path: str | None,
+    share: float | None,
+    loops: tuple[str, ...],
+    say: Callable[[str], None],
+    checkpoint: str | None = None,
+) -> list[str]:
+    """Let a config read the data of a path, and say what was understood.
+
+    The first process does it and writes what is lacking below the run folder; the
+    others wait for it.
+
+    Args:
+        cfg: Config with its ``work_dir`` and ``launcher``.
+        path: A folder or a file; None: the config's data stay.
+        share: ``--val-split``.
+        loops: ('train', 'val', 'test'), or ('test',) to evaluate.
+        say: Prints a line.
+        checkpoint: What is evaluated; its classes give numbers to those of the data.
+
+    Returns:
+        Lines for the log: what few images changed.
+
+    Raises:
+        BadInput: No such layout, one of another task, or data that are not in order.
+    """
+    if path is None:
+        if share is not None:
+            raise BadInput(
+                '--val-split takes a share of the data that --data PATH names'
+            )
+        return []
+    if share == 1 and 'train' in loops:
+        raise BadInput('--val-split 1 leaves no image to train on; give less, as 0.2')
+    wish = _wish(cfg, share, loops, checkpoint)
+
+    def work() -> dict[str, Any]:
+        try:
+            own = prepare(path, wish, os.path.join(cfg.work_dir, 'data'), Cache())
+        except BadInput as error:
+            return dict(error=str(error))
+        record = Path(cfg.work_dir) / _record(cfg, loops)
+        end = f'config with these data: {record}, the same without --data'
+        for line in (*own.lines, end):
+            say(f'data: {line}')
+        return asdict(own)
+
+    outcome = one_for_all(cfg.launcher, work)
+    if 'error' in outcome:
+        raise BadInput(outcome['error'])
+    sources = {loop: Source(**table) for loop, table in outcome['sources'].items()}
+    record = Path(cfg.filename).with_name(_record(cfg, loops))
+    object.__setattr__(cfg, '_filename', str(record))
+    return apply(cfg, Own(**{**outcome, 'sources': sources}))
+
+
+def _record(cfg: Config, loops: tuple[str, ...]) -> str:
+    """The config's name in the run folder; evaluation leaves that of the training."""
+    path = Path(cfg.filename)
+    if 'train' not in loops and (Path(cfg.work_dir) / path.name).exists():
+        path = path.with_suffix('.ran.py')
+    return path.name
+
+
+def _wish(
+    cfg: Config, share: float | None, loops: tuple[str, ...], checkpoint: str | None
+) -> Wish:
+    task = TASKS.get(cfg.get('default_scope', ''))
+    if task is None:
+        raise BadInput(
+            f'--data knows configs of {", ".join(TASKS)}; default_scope of '
+            f'{cfg.filename} is {cfg.get("default_scope")!r}'
+        )
+    info: dict = {}
+    for _, dataset in datasets_of(cfg, ('train', 'test')):
+        info = dataset.get('metainfo') or info
+    classes = info.get('classes')
+    named = classes if isinstance(classes, (list, tuple)) else ()
+    palette = [list(colour) for colour in info.get('palette') or ()]
+    learned = list(classes_learned(checkpoint)) if checkpoint else []
+    return Wish(task, loops, share, list(named), palette, learned)
+
+
+def apply(cfg: Config, own: Own) -> list[str]:
+    """Set what follows from the data; lines for the log of what few images change."""
+    _name_known(own)
+    make = dict(boxes=_coco, maps=_maps, folders=_folders)[own.task]
+    for loop, source in own.sources.items():
+        loader = cfg.get(f'{loop}_dataloader') or cfg.get('val_dataloader')
+        if not loader:
+            continue
+        # val's and test's may be one object.
+        loader = cfg[f'{loop}_dataloader'] = copy.deepcopy(loader)
+        leaf = _leaf(cfg, loop)
+        kept = {key: leaf[key] for key in _KEPT if key in leaf}
+        leaf.clear()
+        leaf.update({**kept, **make(own, source)})
+        if loop != 'train':
+            _set_metrics(cfg, loop, own, source)
+    _set_counts(cfg, len(own.classes))
+    return _fit_to_few(cfg, own)
+
+
+def _name_known(own: Own) -> None:
+    """The classes of ADE20K and of ImageNet, which the toolboxes have."""
+    if own.known_as:
+        from mmseg.datasets import ADE20KDataset
+
+        own.classes = list(ADE20KDataset.METAINFO['classes'])
+        own.palette = [list(colour) for colour in ADE20KDataset.METAINFO['palette']]
+    elif len(own.classes) == 1000 and all(map(_is_wordnet, own.classes)):
+        from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
+
+        own.classes = list(IMAGENET_CATEGORIES)
+
+
+def _is_wordnet(name: str) -> bool:
+    return re.fullmatch(r'n\d{8}', name) is not None
+
+
+def _leaf(cfg: Config, loop: str) -> dict:
+    """The one dataset of a loop, within whatever wraps it.
+
+    Raises:
+        BadInput: There are several.
+    """
+    loader = cfg[f'{loop}_dataloader']
+    dataset = loader.get('dataset')
+    while isinstance(dataset, dict) and isinstance(dataset.get('dataset'), dict):
+        dataset = dataset['dataset']
+    if not isinstance(dataset, dict) or dataset.get('datasets'):
+        raise BadInput(
+            f'--data takes the place of one dataset, and {loop}_dataloader of '
+            f'{cfg.filename} has several; take a config with one'
+        )
+    return dataset
+
+
+def _info(own: Own) -> dict[str, Any]:
+    palette = [tuple(colour) for colour in own.palette]
+    return dict(classes=tuple(own.classes), palette=palette)
+
+
+def _coco(own: Own, source: Source) -> dict[str, Any]:
+    return dict(
+        type='CocoDataset',
+        data_root='',
+        ann_file=source.labels,
+        data_prefix=dict(img=os.path.join(os.path.abspath(source.images), '')),
+        metainfo=_info(own),
+    )
+
+
+def _maps(own: Own, source: Source) -> dict[str, Any]:
+    return dict(
+        type='BaseSegDataset',
+        data_root='',
+        ann_file=source.listed,
+        data_prefix=dict(
+            img_path=os.path.abspath(source.images),
+            seg_map_path=os.path.abspath(source.labels),
+        ),
+        img_suffix=own.image_suffix,
+        seg_map_suffix=own.map_suffix,
+        reduce_zero_label=own.reduce_zero,
+        metainfo=_info(own),
+    )
+
+
+def _folders(own: Own, source: Source) -> dict[str, Any]:
+    return dict(
+        type='CustomDataset',
+        data_root='',
+        ann_file=source.listed,
+        data_prefix=os.path.abspath(source.images),
+        metainfo=dict(classes=tuple(own.classes)),
+    )
+
+
+def _set_metrics(cfg: Config, loop: str, own: Own, source: Source) -> None:
+    name = f'{loop}_evaluator'
+    cfg[name] = copy.deepcopy(cfg.get(name) or cfg.get('val_evaluator'))
+    if own.task != 'boxes':
+        return
+    metrics = [
+        table
+        for table in tables_in(cfg[name])
+        if str(table.get('type')).endswith('CocoMetric')
+    ]
+    if not metrics:
+        masks = any('mask_head' in table for table in tables_in(cfg.model))
+        kinds = ['bbox', 'segm'] if masks else 'bbox'
+        cfg[name] = dict(type='CocoMetric', metric=kinds)
+        metrics = [cfg[name]]
+    for metric in metrics:
+        metric['ann_file'] = source.labels
+
+
+def _counted(cfg: Config) -> Iterator[dict]:
+    """The tables that say how many classes there are."""
+    parts = [v for key, v in cfg.model.items() if key != 'backbone']
+    for table in tables_in([*parts, cfg.get('data_preprocessor')]):
+        if 'num_classes' in table and 'RPN' not in str(table.get('type')):
+            yield table
+
+
+def _set_counts(cfg: Config, count: int) -> None:
+    """Set every ``num_classes``, and leave out top-k that are more than that."""
+    for table in _counted(cfg):
+        table['num_classes'] = count
+    for table in tables_in(
+        [cfg.model, cfg.get('val_evaluator'), cfg.get('test_evaluator')]
+    ):
+        if isinstance(given := table.get('topk'), (list, tuple)):
+            table['topk'] = tuple(k for k in given if k <= count) or (1,)
+
+
+def _fit_to_few(cfg: Config, own: Own) -> list[str]:
+    """What a set smaller than a batch, or than the warm-up, changes."""
+    source = own.sources.get('train')
+    if source is None:
+        return []
+    loader, notices = cfg.train_dataloader, []
+    batch = loader.get('batch_size', 1)
+    endless = str((loader.get('sampler') or {}).get('type')).endswith('InfiniteSampler')
+    if source.count < batch and not endless:
+        loader.batch_size = source.count
+        notices.append(
+            f'train_dataloader.batch_size became {source.count}, for there are no more '
+            f'images; the config has {batch}'
+        )
+    epochs = cfg.train_cfg.get('max_epochs')
+    steps = epochs and epochs * -(-source.count // loader.get('batch_size', 1))
+    for number, table in enumerate(cfg.get('param_scheduler') or ()):
+        warms = table.get('type') == 'LinearLR' and table.get('by_epoch') is False
+        if steps and warms and (end := table.get('end', 0)) > steps:
+            notices.append(
+                f'data warning: the warm-up takes {end} steps and the training '
+                f'{steps}: the learning rate stays low. Train longer '
+                f'(train_cfg.max_epochs), or set param_scheduler.{number}.end'
+            )
+    return notices

@@ -1,0 +1,59 @@
+#!/usr/bin/env python
+"""Check the data of a config or a path, and show what they hold in a page."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import _checkout  # noqa: F401  before the package is imported
+from mmmsmlp.data.cache import Cache
+from mmmsmlp.data.report import view_of, write_report
+from mmmsmlp.errors import BadInput
+from mmmsmlp.run.entry import run_tool
+from mmmsmlp.run.inspection import inspect
+from mmmsmlp.run.vet import Vetted
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add(
+        'source',
+        metavar='CONFIG|PATH',
+        help='a config, a COCO file, or a folder as train.py --data takes it',
+    )
+    add('--images', metavar='DIR', help='folder of the images of a COCO file')
+    add('--report', metavar='DIR', help='write a page to look at, DIR/index.html')
+    add('--full', action='store_true', help='decode every picture')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cache = Cache()
+    if args.report and Path(args.report).is_file():
+        raise BadInput(f'--report {args.report} is a file; name a folder to write in')
+    with tempfile.TemporaryDirectory() as scratch:
+        check(args, inspect(args.source, args.images, scratch, cache, args.full))
+
+
+def check(args: argparse.Namespace, vetted: Vetted) -> None:
+    for split, one in vetted.sets:
+        kinds = f'{len(one.summary.classes)} classes'
+        print(f'{split}: {one.summary.images:,} images, {kinds}')
+    for outcome in ('error', 'repair', 'warning'):
+        for line in vetted.found.lines(outcome):
+            print(f'{outcome}: {line}')
+    if args.report:
+        views = [view_of(split, one) for split, one in vetted.sets]
+        page = write_report(Path(args.report), args.source, views, vetted.found)
+        print(f'report: {page}')
+    if errors := vetted.found.of('error'):
+        raise BadInput(
+            f'{args.source} is not fit for a run: {len(errors)} of the above'
+        )
+    print('nothing in the data would end or spoil a run')
+
+
+if __name__ == '__main__':
+    run_tool(main)
