@@ -138,7 +138,7 @@ def table(rows: Sequence[dict]) -> str:
 
 
 def percent(share: float) -> str:
-    return f'{100 * share:.{1 if share >= 0.01 else 2}f} %'
+    return f'{100 * share:{".1f" if share >= 0.01 else ".2g"}} %'
 
 
 def draw_fields(fields: dict[str, list[receptive.Field]], path: Path) -> None:
@@ -151,7 +151,7 @@ def draw_fields(fields: dict[str, list[receptive.Field]], path: Path) -> None:
         held = percent(receptive.area_that_holds(field, 0.5))
         axis.set_xlabel(f'half of it in {held} of the image', fontsize=8)
 
-    _draw(fields, panel, path)
+    _draw(fields, panel, path, next(iter(fields.values()))[0].values.shape)
 
 
 def draw_reach(reaches: dict[str, list[Tensor]], path: Path) -> None:
@@ -164,19 +164,18 @@ def draw_reach(reaches: dict[str, list[Tensor]], path: Path) -> None:
         seen = (after >= 0).double().mean()
         axis.set_xlabel(f'{percent(float(seen))} after {blocks} blocks', fontsize=8)
 
-    _draw(reaches, panel, path)
+    _draw(reaches, panel, path, next(iter(reaches.values()))[0].shape)
 
 
-def _draw(rows: dict[str, list], panel, path: Path) -> None:
+def _draw(rows: dict[str, list], panel, path: Path, size: Sequence[int]) -> None:
     import matplotlib
 
     matplotlib.use('Agg')
     from matplotlib import pyplot
 
     columns = max(map(len, rows.values()))
-    figure, axes = pyplot.subplots(
-        len(rows), columns, squeeze=False, figsize=(2.6 * columns, 2.7 * len(rows))
-    )
+    extent = 2.6 * columns, (2.4 * size[0] / size[1] + 0.35) * len(rows)
+    figure, axes = pyplot.subplots(len(rows), columns, squeeze=False, figsize=extent)
     for i, (label, items) in enumerate(rows.items()):
         axes[i][0].set_ylabel(label)
         for j, axis in enumerate(axes[i]):
