@@ -243,6 +243,17 @@ def test_pictures_that_exif_turns(config, bent, tmp_path):
     assert not vetted(config(), tmp_path)[1].found.kinds('error')
 
 
+def test_pictures_that_exif_turns_to_the_same_size(config, bent, tmp_path):
+    folder, data = bent
+    tags = Image.Exif()
+    tags[0x0112] = 3  # upside down
+    Image.open(folder / 'images' / '1.png').save(folder / 'images' / '1.jpg', exif=tags)
+    data['images'][0]['file_name'] = '1.jpg'
+    _, known = vetted(config(), tmp_path, ('train',))
+    (line,) = (one for one in known.found.lines('warning') if 'EXIF' in one)
+    assert '1.jpg: orientation 3' in line and 'color_ignore_orientation' in line
+
+
 def test_pictures_in_both_splits(config, bent, tmp_path):
     folder, data = bent
     _, known = vetted(config(), tmp_path)
