@@ -26,6 +26,7 @@ _LAZY = {
     'get_config': 'mmmsmlp.configs',
     'list_configs': 'mmmsmlp.configs',
     'mark_geometry': 'mmmsmlp.geometry',
+    'with_backbone': 'mmmsmlp.swap',
 }
 
 __all__ = ['__version__', *_LAZY]

@@ -11,7 +11,14 @@ import sys
 
 from .configs import root
 
-OF_THE_CHECKOUT = ('check_env', 'env', 'lint', 'model_zoo', 'run_tests')
+OF_THE_CHECKOUT = (
+    'check_env',
+    'env',
+    'lint',
+    'model_zoo',
+    'plugin_matrix',
+    'run_tests',
+)
 
 
 def main() -> None:

@@ -28,7 +28,9 @@ class Leaf:
 
     @classmethod
     def parse(cls, name: str) -> 'Leaf | None':
-        """``None`` for a name of another form: a demo's, an ablation's, a user's."""
+        """``None`` for others: another head's, a demo's, an ablation's, a user's."""
+        if '/' in name:
+            return None
         fields = name.split('_')
         if len(fields) == 3:
             fields.insert(0, '')

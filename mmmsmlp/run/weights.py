@@ -10,17 +10,20 @@ from ..checkpoints.keys import SWIN, Found, find_state, is_backbone, to_own_name
 from ..checkpoints.load import fill_backbone, vet_toolbox_backbone
 from ..errors import BadInput
 from ..geometry import Geometry
+from ..swap.places import at, backbone_places
+from ..swap.settings import is_ours
 from .config import building
 
 
 def use_pretrained(cfg: Config, file: str) -> str:
-    """``--pretrained``: start the backbone from a file, with the file's geometry.
+    """``--pretrained``: start the backbones from a file, with the file's geometry.
 
-    The backbone is built and filled once here, so that a file that does not cover it
+    Each is built and filled once here, so that a file that does not cover it
     is refused before data sets are indexed and processes wait for each other.
 
     Args:
-        cfg: Config; ``model.backbone`` changes.
+        cfg: Config; ``model.backbone`` changes, or, where there is none, every backbone
+            of ours that other parts of the model have, such as a tracker's detector.
         file: Checkpoint in any layout that :mod:`mmmsmlp.checkpoints` reads.
 
     Returns:
@@ -30,26 +33,35 @@ def use_pretrained(cfg: Config, file: str) -> str:
         CheckpointError: The file is unsafe, damaged, or leaves tensors unfilled.
         BadInput: The model has no backbone, or ``load_from`` would overwrite it.
     """
-    if not cfg.model.get('backbone'):
+    if cfg.model.get('backbone'):
+        places = [('backbone',)]
+    else:
+        places = backbone_places(cfg.model)
+    tables = [at(cfg.model, place) for place in places]
+    tables = [table for table in tables if len(tables) == 1 or is_ours(table)]
+    if not tables:
         raise BadInput('--pretrained fills model.backbone, which this config lacks')
     if cfg.get('load_from') and not cfg.get('resume'):
         raise BadInput(
             f'load_from={cfg.load_from} would overwrite what --pretrained loads; use '
             'one of them (--cfg-options load_from=None drops it)'
         )
-    backbone = cfg.model.backbone
-    ours = str(backbone.type).startswith('mmmsmlp.')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     content = peek_checkpoint(file)
+    return '\n'.join(_start_from(table, content, file) for table in tables)
+
+
+def _start_from(backbone: Config, content: dict, file: str) -> str:
+    ours = is_ours(backbone)
     if ours:
         found = to_own_names(content, file)
     else:  # its own loader knows its own names
         found = find_state(content, file).unwrapped(is_backbone)
     geometry = _fit_to_file(backbone, found)
     fresh = (backbone.get('init_cfg') or {}).get('fresh', ()) if ours else ()
-    backbone.init_cfg = dict(type='Pretrained', checkpoint=file)
+    backbone['init_cfg'] = dict(type='Pretrained', checkpoint=file)
     if fresh:
-        backbone.init_cfg.fresh = fresh
+        backbone['init_cfg']['fresh'] = fresh
     with building('model.backbone'):
         built = MODELS.build(backbone)
         if ours:

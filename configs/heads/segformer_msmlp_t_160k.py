@@ -1,0 +1,3 @@
+_base_ = ['../_base_/segformer.py', '../_base_/ade20k_160k.py']
+
+model = dict(backbone=dict(arch='tiny', drop_path_rate=0.2))
