@@ -124,6 +124,17 @@ def test_off_looks_at_nothing(tiny_config, monkeypatch):
     assert vet_data(cfg, ('train', 'val'), 'off') == []
 
 
+def test_pictures_that_the_config_leaves_out_are_told(tiny_config, tmp_path):
+    cfg = Config.fromfile(tiny_config)
+    cfg.work_dir, cfg.launcher = str(tmp_path), 'none'
+    cfg.train_dataloader.dataset.filter_cfg = dict(min_size=49)
+    (line,) = (n for n in vet_data(cfg, ('train', 'val')) if 'min_size' in n)
+    # of 64 x 48, 48 x 64 and 56 x 56
+    assert '2 of 3 pictures are smaller than filter_cfg.min_size=49' in line
+    cfg.train_dataloader.dataset.filter_cfg.min_size = 48
+    assert not [n for n in vet_data(cfg, ('train', 'val')) if 'min_size' in n]
+
+
 def test_training_reads_clean_data_as_before(tiny_config, tmp_path):
     """So that an epoch takes as long as without vetting."""
     cfg = Config.fromfile(tiny_config)
