@@ -181,14 +181,14 @@ def test_no_module_imports_itself_in_a_circle():
 
 
 def test_a_newcomer_reads_any_file_in_one_sitting():
-    """At most 75 files beside mmcv's operators, the data and swap; none over 450
+    """At most 80 files beside mmcv's operators, the data and swap; none over 450
     lines; no function over 60 but a kernel.
     """
     paths = [*sources().values(), *(REPO / 'tools').rglob('*.py')]
     counts = Counter(path.relative_to(PACKAGE).parts[0] for path in sources().values())
     assert counts.pop('mmcv_ops') <= 13 and counts.pop('data') <= 25
     assert counts.pop('swap') <= 8
-    assert counts.total() <= 75
+    assert counts.total() <= 80
     long = [path.name for path in paths if len(path.read_text().splitlines()) > 450]
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):

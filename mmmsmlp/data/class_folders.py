@@ -51,9 +51,12 @@ def check_folders(
 
 def _from_folders(use: FolderUse, result: FolderSet, found: Findings) -> list[str]:
     with os.scandir(use.root) as entries:
-        kinds = {e.name: e.is_dir() for e in entries if not e.name.startswith('.')}
-    folders = sorted(name for name, is_folder in kinds.items() if is_folder)
-    stray = [(name, '') for name, is_folder in kinds.items() if not is_folder]
+        kinds = {e.name: e.is_dir() for e in entries}
+    inner = sorted(name for name, is_folder in kinds.items() if is_folder)
+    files = (name for name, is_folder in kinds.items() if not is_folder)
+    stray = [(name, '') for name in files if not name.startswith('.')]
+    hidden = [name for name in inner if name.startswith('.')]
+    folders = [name for name in inner if name not in hidden]
     names, counts = [], {}
     for folder in folders:
         pictures, others = _pictures_in(use, folder)
@@ -69,8 +72,10 @@ def _from_folders(use: FolderUse, result: FolderSet, found: Findings) -> list[st
     empty = [(name, '') for name, count in counts.items() if not count]
     found.add_many('folder-empty', use.root, len(empty), empty)
     wanted = len(use.classes) if use.classes else use.count
-    if wanted not in (None, len(folders)):
-        value = f'{len(folders)} folders, {wanted} classes'
+    if wanted not in (None, len(inner)):  # mmpretrain numbers hidden ones, too
+        value = f'{len(inner)} folders, {wanted} classes'
+        if hidden:
+            value += f'; hidden ones count: remove {join_some(hidden)}'
         found.add('folder-count', use.root, join_some(folders), value)
     labels: Sequence[str] = use.classes or folders
     result.summary.classes = dict(zip(labels, counts.values(), strict=False))

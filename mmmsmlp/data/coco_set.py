@@ -148,6 +148,9 @@ def _compare_sizes(
         stored = (picture.width, picture.height)
         read = picture.turned if rotates else stored
         if (width, height) == read:
+            if rotates and picture.orientation > 1 and read == stored:
+                detail = f'orientation {picture.orientation}'
+                found.add('turned-unclear', path, name, detail)
             continue
         if width <= 0 or height <= 0:
             plan.sizes[str(i)] = list(read)

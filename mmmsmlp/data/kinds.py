@@ -1,15 +1,14 @@
-"""Every kind of trouble that is looked for: its outcome, its words and its cure.
-
-``what`` follows the name of the file, and a count follows it. For a repair,
-``consequence`` is what would happen without it, and ``cure`` what is done.
-"""
+"""Every kind of trouble that is looked for: its outcome, its words and its cure."""
 
 from functools import partial
 from typing import NamedTuple
 
 
 class Kind(NamedTuple):
-    """What a kind of finding says."""
+    """What a kind of finding says: file, ``what``, a count, and so on.
+
+    Of a repair, ``consequence`` is what would happen without it, ``cure`` what is done.
+    """
 
     outcome: str
     what: str
@@ -20,7 +19,10 @@ class Kind(NamedTuple):
 _error, _repair, _warning = (
     partial(Kind, outcome) for outcome in ('error', 'repair', 'warning')
 )
-
+_AS_STORED = (
+    "Read them as they are stored: dict(type='LoadImageFromFile', "
+    "color_type='color_ignore_orientation') first in every pipeline"
+)
 
 COCO = {
     # The file and its tables.
@@ -30,8 +32,7 @@ COCO = {
         'Correct that place, or export the file anew',
     ),
     'json-shape': _error(
-        "holds no COCO annotations: every file of them has the lists 'images' and "
-        "'annotations', and 'categories', each with a 'name'",
+        "lacks a list of COCO: 'images', 'annotations', or 'categories' with names",
         'Nothing could be read from it',
         'Give the annotations in the form of COCO (docs/data.md)',
     ),
@@ -220,15 +221,17 @@ COCO = {
     'size-differs': _error(
         'pictures have another size than the file says',
         'Their boxes would lie in the wrong place',
-        'Scale the boxes and correct width and height, or bring the pictures that were '
-        'annotated',
+        'Correct the boxes and sizes, or bring the pictures that were annotated',
     ),
     'size-rotated': _error(
-        'pictures are turned when they are read, by their EXIF orientation, and '
-        'the file has the size before',
+        'pictures are turned by their EXIF orientation, the file has the size before',
         'Their boxes would lie in the wrong place',
-        "Read them as they are stored: dict(type='LoadImageFromFile', "
-        "color_type='color_ignore_orientation') first in every pipeline",
+        _AS_STORED,
+    ),
+    'turned-unclear': _warning(
+        'pictures are turned by their EXIF orientation, and their size does not tell',
+        'Boxes drawn on them as they are stored would lie in the wrong place',
+        f'Look at some (--report). If so: {_AS_STORED}',
     ),
     'path-separators': _repair(
         'file names have the backslashes of Windows',
@@ -390,8 +393,7 @@ LABEL_MAPS = {
         'Set reduce_zero_label=False of the dataset',
     ),
     'map-zero-doubt': _warning(
-        'reduce_zero_label takes 0 for a label to ignore, and no map holds the last '
-        'class',
+        'reduce_zero_label ignores label 0, and no map holds the last class',
         'If 0 is a class, it is lost and every other one is shifted',
         'Set reduce_zero_label=False of the dataset, if your first class is 0',
     ),
@@ -420,8 +422,7 @@ FOLDERS = {
     ),
     'folder-one-split': _error(
         'classes are in one of the splits only',
-        'Labels are numbered by the folders that are there: training and evaluation '
-        'would give one number to different classes',
+        'Training and evaluation would give one number to different classes',
         'Make the same folders in both, empty ones where there are no pictures',
     ),
     'folder-stray': _warning(

@@ -29,7 +29,7 @@ def find_coco(path: str, cache: Cache) -> Layout | None:
             return None
         files, root = {'all': path}, os.path.dirname(path) or '.'
         if glance(path, cache) is None:
-            return None
+            raise BadInput(f'{path} {_why_none(path, cache)}')
     else:
         files, root = _files_of(path, cache, notes), path
     if not files:
@@ -89,7 +89,12 @@ def _coco_files(folder: str, cache: Cache) -> list[str]:
     files = files_in(folder, '.json')
     if any(os.path.basename(file).startswith('instances_') for file in files):
         files = [f for f in files if not os.path.basename(f).startswith(_OTHERS)]
-    return [file for file in files if glance(file, cache) is not None]
+    known = [file for file in files if glance(file, cache) is not None]
+    for file in files:
+        name = os.path.basename(file)
+        if file not in known and (name in _KINDS or name.startswith('instances_')):
+            raise BadInput(f'{file} {_why_none(file, cache)}')
+    return known
 
 
 def _one_of(files: list[str], folder: str, notes: list[str]) -> str | None:
@@ -131,35 +136,55 @@ def glance(path: str, cache: Cache) -> dict[str, Any] | None:
     Raises:
         BadInput: It is no JSON.
     """
+    table = _glance(path, cache)
+    return None if 'lacks' in table else table
+
+
+def _why_none(path: str, cache: Cache) -> str:
+    return (
+        f'holds no COCO tables: {_glance(path, cache)["lacks"]}. COCO has a table of '
+        "the lists 'images', 'annotations' and 'categories', the last with the names"
+    )
+
+
+def _glance(path: str, cache: Cache) -> dict[str, Any]:
+    """As :func:`glance`; where it gives None, what the file ``lacks``."""
     stat = os.stat(path)
-    key = f'glance {os.path.abspath(path)} {stat.st_size} {stat.st_mtime_ns}'
-    if (kept := cache.verdict(key)) is not None:
-        return kept or None
+    key = f'tables {os.path.abspath(path)} {stat.st_size} {stat.st_mtime_ns}'
+    if kept := cache.verdict(key):
+        return kept
     found = Findings()
     data = parse(path, found)
     if lines := found.lines('error'):
         raise BadInput(lines[0])
-    table: dict[str, Any] = {}
-    if isinstance(data, dict) and isinstance(data.get('images'), list):
-        images, rows, categories = (
-            [row for row in data.get(name) or () if isinstance(row, dict)]
-            for name in ('images', 'annotations', 'categories')
-        )
-        counts = Counter(str(row.get('category_id')) for row in rows)
-        masks = (getattr(row.get('segmentation'), 'form', 'none') for row in rows)
-        table = dict(
-            names=[str(image.get('file_name')) for image in images],
-            boxes=len(rows),
-            masks=sum(form != 'none' for form in masks),
-            categories=[
-                (str(c.get('name')), counts[str(c.get('id'))], c.get('supercategory'))
-                for c in categories
-            ],
-        )
-    if not table.get('categories'):
-        table = {}
+    table = _tables(data)
     cache.keep_verdict(key, table)
-    return table or None
+    return table
+
+
+def _tables(data: Any) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        return dict(lacks=f'its top level is a {type(data).__name__}')
+    for name in ('images', 'categories'):
+        if not isinstance(data.get(name), list):
+            return dict(lacks=f'it has no list {name!r}')
+    if not data['categories']:
+        return dict(lacks="its list 'categories' is empty")
+    images, rows, categories = (
+        [row for row in data.get(name) or () if isinstance(row, dict)]
+        for name in ('images', 'annotations', 'categories')
+    )
+    counts = Counter(str(row.get('category_id')) for row in rows)
+    masks = (getattr(row.get('segmentation'), 'form', 'none') for row in rows)
+    return dict(
+        names=[str(image.get('file_name')) for image in images],
+        boxes=len(rows),
+        masks=sum(form != 'none' for form in masks),
+        categories=[
+            (str(c.get('name')), counts[str(c.get('id'))], c.get('supercategory'))
+            for c in categories
+        ],
+    )
 
 
 def _classes(tables: dict[str, dict], notes: list[str]) -> list[str]:

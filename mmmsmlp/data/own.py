@@ -10,7 +10,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -151,11 +150,16 @@ def task_of(path: str, cache: Cache) -> str:
     Raises:
         BadInput: Nobody's that is known.
     """
+    refusals = []
     for place in filter(None, (path, _only_folder(path))):
         for task in _FINDERS:
-            with suppress(BadInput):  # perhaps of another kind
+            try:
                 if _find(place, task, cache):
                     return task
+            except BadInput as refusal:  # perhaps of another kind
+                refusals.append(refusal)
+    if refusals:
+        raise refusals[0]
     forms = '; '.join(_FORMS.values())
     raise BadInput(f'{path} holds {_there(path)}; looked for {forms} (docs/data.md)')
 

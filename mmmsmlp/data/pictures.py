@@ -118,14 +118,22 @@ def _whole(orientation: object) -> int:
     return orientation if known else 1  # type: ignore[return-value]
 
 
+def _kind(content: bytes) -> str:
+    """What a file is that no decoder takes for a picture."""
+    if content[4:8] == b'ftyp':  # and a brand: heic, avif, mp42
+        return 'HEIC, AVIF or a video'
+    start = content[:200]
+    text = start.isascii() and b'\0' not in start
+    return 'text' if text else 'bytes of no known kind'
+
+
 def _by_cv2(content: bytes) -> Picture:
     """A picture that Pillow does not know, such as a TIFF of 16-bit colours."""
     import cv2
 
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        kind = 'text' if content[:200].isascii() else 'bytes of no known kind'
-        return Picture(problem='broken', detail=f'{kind}: {content[:16]!r}')
+        return Picture(problem='broken', detail=f'{_kind(content)}: {content[:16]!r}')
     mode = {'uint8': 'RGB', 'uint16': 'I;16'}.get(str(pixels.dtype), 'F')
     high = 0.0 if mode == 'RGB' else float(np.nanmax(pixels))
     height, width = pixels.shape[:2]

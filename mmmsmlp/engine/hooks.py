@@ -103,6 +103,7 @@ _PLAIN = (
     *(torch.Tensor, torch.nn.Parameter, torch.Size, torch.dtype, torch.device),
 )
 
+# OneCycleLR keeps one; the config makes it again.
 _FUNCTIONS = FunctionType, MethodType, BuiltinMethodType
 
 
@@ -125,9 +126,7 @@ def to_plain(value: Any, place: str = '') -> Any:
         items = {
             to_plain(k): to_plain(v, f'{place}.{k}')
             for k, v in value.items()
-            if not isinstance(
-                v, (MethodType, BuiltinMethodType)
-            )  # OneCycleLR's; the config makes it again
+            if not isinstance(v, _FUNCTIONS)
         }
         if not isinstance(value, OrderedDict):
             return items

@@ -8,7 +8,8 @@ from ..data.coco import read_coco
 from ..data.coco_checks import Use
 from ..data.coco_set import check_set
 from ..data.findings import Findings
-from ..data.own import task_of
+from ..data.layout_coco import glance
+from ..data.own import recognise, task_of
 from ..errors import BadInput
 from .config import load_config
 from .own_data import use_data
@@ -21,6 +22,7 @@ LOOPS = ('train', 'val', 'test')
 # What reads a folder of each kind as a run would.
 READERS = {
     'boxes': 'retinanet_msmlp_t_1x',
+    'masks': 'mask-rcnn_msmlp_t_1x',
     'maps': 'upernet_msmlp_t_160k',
     'folders': 'msmlp_t_300e',
 }
@@ -42,7 +44,7 @@ def inspect(
     if images:
         raise BadInput(f'--images is for a COCO file (a .json), and {path} is none')
     if path.is_dir() or path.suffix in ('.yaml', '.yml'):
-        cfg = load_config(READERS[task_of(str(path), cache)])
+        cfg = load_config(_reader_of(str(path), cache))
         cfg.work_dir, cfg.launcher = scratch, 'none'
         use_data(cfg, str(path), None, ('train', 'val'), lambda line: None)
         return vet(cfg, ('train', 'val'), cache, full)
@@ -58,6 +60,13 @@ def inspect(
     return vet(cfg, loops, cache, full)
 
 
+def _reader_of(path: str, cache: Cache) -> str:
+    task = task_of(path, cache)
+    parts = recognise(path, task, cache).parts.values()
+    masks = sum(part.masks for part in parts)
+    return READERS['masks' if 2 * masks > sum(part.boxes for part in parts) else task]
+
+
 def inspect_coco(path: Path, images: str | None, cache: Cache, full: bool) -> Vetted:
     """Vet one COCO file.
 
@@ -67,10 +76,13 @@ def inspect_coco(path: Path, images: str | None, cache: Cache, full: bool) -> Ve
     vetted = Vetted()
     names: list[str] = []
     file = read_coco(str(path), Findings())
+    masks = False
     if file is not None:
         names = [str(i.get('file_name', '')) for i in file.images[:50]]
+        table = glance(str(path), cache) or dict(masks=0, boxes=0)
+        masks = 2 * table['masks'] > table['boxes']
     folder = images or guess_images(path, names)
-    use = Use(classes=None, trains=True, scores=True)
+    use = Use(classes=None, masks=masks, trains=True, scores=True)
     one = check_set(str(path), folder, use, vetted.found, cache, full)
     vetted.sets.append(('data', one))
     return vetted

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from ..checkpoints import peek_checkpoint
 from ..errors import BadInput
 from . import mends
+from .bfloat16 import warn_of_slow_bfloat16
 from .config import tables_in
 from .launch import spans_nodes
 from .preflight import datasets_of
@@ -65,6 +66,7 @@ def use_amp(cfg: Config, dtype: str) -> None:
             f'optim_wrapper.type={kind!r}'
         )
     if on_cpu:
+        warn_of_slow_bfloat16()
         cfg.optim_wrapper.type = 'mmmsmlp.CPUAmpOptimWrapper'
         for key in ('loss_scale', 'dtype'):
             cfg.optim_wrapper.pop(key, None)

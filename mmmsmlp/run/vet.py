@@ -41,6 +41,8 @@ class Vetted:
     sets: list[tuple[str, AnySet]] = field(default_factory=list)  # by loop
     changes: dict[str, dict[str, str]] = field(default_factory=dict)
     """By loop: the real path of a file to its repaired copy."""
+    left_out: list[str] = field(default_factory=list)
+    """Lines on pictures that the config itself leaves out of training."""
 
 
 def vet_data(
@@ -76,8 +78,8 @@ def vet_data(
         lines = vetted.found.lines
         notices = [f'data repaired: {line}' for line in lines('repair')]
         notices += [f'data warning: {line}' for line in lines('warning')]
-        if cache.trouble:
-            notices.append(f'data warning: {cache.trouble}')
+        said = [*vetted.left_out, *filter(None, [cache.trouble])]
+        notices += [f'data warning: {line}' for line in said]
         return dict(errors=lines('error'), notices=notices, changes=vetted.changes)
 
     outcome = one_for_all(cfg.launcher, work)
@@ -161,6 +163,8 @@ def vet(
         vetted.sets.append((loop, one))
         if isinstance(one, CocoSet):
             files[loop, os.path.realpath(one.path)] = one
+            if loop == 'train':
+                vetted.left_out += _left_out(dataset, one)
     for loop in loops:
         _check_metrics(cfg, loop, vetted, files, cache)
     _compare_splits(vetted)
@@ -290,6 +294,19 @@ def _check_coco(
         full,
         rotates=not stored,
     )
+
+
+def _left_out(dataset: dict, one: CocoSet) -> list[str]:
+    least = (dataset.get('filter_cfg') or {}).get('min_size', 0)
+    known = [p for p in one.pictures if p.width]
+    count = sum(min(picture.width, picture.height) < least for picture in known)
+    if not count:
+        return []
+    return [
+        f'{one.path}: {count} of {len(known)} pictures are smaller than '
+        f'filter_cfg.min_size={least} and are not trained on; set it lower, if that is '
+        'not meant'
+    ]
 
 
 def _check_maps(

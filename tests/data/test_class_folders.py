@@ -81,6 +81,7 @@ BENT = {
     'twin': (twin, 'twins', ['dog/other.jpg: the same as', 'cat/train0.jpg']),
     'none': (flat, 'folder-none', ["none ends with .jpg, .png"]),
     'model of ten': (lambda root: dict(count=10), 'folder-count', ['3 folders, 10 classes']),
+    'hidden': (lambda root: (root / 'train' / '.ipynb_checkpoints').mkdir() or dict(classes=('cat', 'dog', 'eel')), 'folder-count', ['4 folders, 3 classes; hidden ones count: remove .ipynb_checkpoints']),
     'two names': (lambda root: dict(classes=('cat', 'dog')), 'folder-count', ['3 folders, 2']),
     'no number': (listed(LINES + 'eel/train0.jpg'), 'list-broken', ["line 3: 'eel/train0.jpg'"]),
     'number 2': (listed(LINES + 'eel/train0.jpg 2'), 'list-label', ['line 3: 2; 0-1']),

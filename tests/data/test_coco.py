@@ -172,7 +172,7 @@ def test_what_is_bent_is_found(coco, name):
 
 def test_every_kind_is_tried():
     elsewhere = {'file-repeated', 'path-separators', 'size-rotated', 'splits-share',
-                 'score-file'}  # fmt: skip
+                 'score-file', 'turned-unclear'}  # fmt: skip
     assert {bent[1] for bent in BENT.values()} == set(COCO) - elsewhere
 
 

@@ -204,6 +204,24 @@ def test_a_broken_file_is_named(own, tmp_path):
         own(tmp_path / 'set')
 
 
+@pytest.mark.parametrize(
+    ('change', 'lacks'),
+    [
+        (lambda data: data['annotations'], 'its top level is a list'),
+        (lambda data: {**data, 'categories': None}, "it has no list 'categories'"),
+        (lambda data: {**data, 'images': {}}, "it has no list 'images'"),
+        (lambda data: {**data, 'categories': []}, "list 'categories' is empty"),
+    ],
+)
+def test_a_file_that_is_no_coco_is_named(demo, own, tmp_path, change, lacks):
+    layouts.coco(demo, tmp_path / 'set')
+    file = tmp_path / 'set' / 'annotations' / 'instances_train2017.json'
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+    for path in tmp_path / 'set', file:
+        with pytest.raises(BadInput, match=f'train2017.json holds .*{lacks}'):
+            own(path)
+
+
 def yolo_set(root, names='[cup, fork]', lines='0 0.5 0.5 0.5 0.25', **more):
     """One picture of 40 x 20, and a second one without objects."""
     for split in ('train', 'valid'):

@@ -9,7 +9,7 @@ from mmengine.registry import DefaultScope
 from mmmsmlp.configs import get_config
 from mmmsmlp.engine.optim import CPUAmpOptimWrapper
 from mmmsmlp.errors import BadInput
-from mmmsmlp.run import switches
+from mmmsmlp.run import bfloat16, switches
 from tests.helpers.split_gradients import small
 
 
@@ -121,3 +121,24 @@ def test_a_wrapper_without_a_mixed_form():
     cfg.optim_wrapper.type = 'OptimWrapperDict'
     with pytest.raises(BadInput, match='OptimWrapperDict'):
         switches.use_amp(cfg, 'auto')
+
+
+def test_slow_bfloat16_is_told_with_its_factor(monkeypatch, recwarn):
+    monkeypatch.setattr(switches, 'get_device', lambda: 'cpu')
+    cfg = get_config('retinanet_msmlp_t_1x')
+    monkeypatch.setattr(bfloat16, 'measure_factor', lambda: 1.1)
+    switches.use_amp(copy.deepcopy(cfg), 'bf16')
+    assert not [w for w in recwarn if 'bfloat16' in str(w.message)]
+    monkeypatch.setattr(bfloat16, 'measure_factor', lambda: 11.26)
+    with pytest.warns(
+        UserWarning, match=r'takes 11\.3 times as long .* Leave --amp out'
+    ):
+        switches.use_amp(copy.deepcopy(cfg), 'auto')
+
+
+def test_the_factor_is_that_of_the_times(monkeypatch):
+    took = {'lowered': 3.0, 'step': 2.0}
+    monkeypatch.setattr(bfloat16, '_seconds', lambda call: took[call.__name__])
+    before = torch.random.get_rng_state()
+    assert bfloat16.measure_factor() == 1.5
+    assert torch.equal(torch.random.get_rng_state(), before)

@@ -24,7 +24,7 @@ def test_a_single_class_without_its_comma(run_tool, tiny_config):
     ('text', 'fragment'),
     [
         ('{"categories": [', 'line 1 column 17: the file ends before'),
-        ('{}', "holds no COCO annotations: every file of them has the lists 'images'"),
+        ('{}', "lacks a list of COCO: 'images', 'annotations', or 'categories'"),
         ('{"images": [], "categories": [{}]}', 'categories[0]: {}'),
     ],
 )

@@ -124,6 +124,17 @@ def test_off_looks_at_nothing(tiny_config, monkeypatch):
     assert vet_data(cfg, ('train', 'val'), 'off') == []
 
 
+def test_pictures_that_the_config_leaves_out_are_told(tiny_config, tmp_path):
+    cfg = Config.fromfile(tiny_config)
+    cfg.work_dir, cfg.launcher = str(tmp_path), 'none'
+    cfg.train_dataloader.dataset.filter_cfg = dict(min_size=49)
+    (line,) = (n for n in vet_data(cfg, ('train', 'val')) if 'min_size' in n)
+    # of 64 x 48, 48 x 64 and 56 x 56
+    assert '2 of 3 pictures are smaller than filter_cfg.min_size=49' in line
+    cfg.train_dataloader.dataset.filter_cfg.min_size = 48
+    assert not [n for n in vet_data(cfg, ('train', 'val')) if 'min_size' in n]
+
+
 def test_training_reads_clean_data_as_before(tiny_config, tmp_path):
     """So that an epoch takes as long as without vetting."""
     cfg = Config.fromfile(tiny_config)
@@ -241,6 +252,17 @@ def test_pictures_that_exif_turns(config, bent, tmp_path):
     assert not vet(cfg, ('train',), Cache(tmp_path / 'c.sqlite3')).found.kinds('error')
     data['images'][0].update(width=48, height=64)
     assert not vetted(config(), tmp_path)[1].found.kinds('error')
+
+
+def test_pictures_that_exif_turns_to_the_same_size(config, bent, tmp_path):
+    folder, data = bent
+    tags = Image.Exif()
+    tags[0x0112] = 3  # upside down
+    Image.open(folder / 'images' / '1.png').save(folder / 'images' / '1.jpg', exif=tags)
+    data['images'][0]['file_name'] = '1.jpg'
+    _, known = vetted(config(), tmp_path, ('train',))
+    (line,) = (one for one in known.found.lines('warning') if 'EXIF' in one)
+    assert '1.jpg: orientation 3' in line and 'color_ignore_orientation' in line
 
 
 def test_pictures_in_both_splits(config, bent, tmp_path):

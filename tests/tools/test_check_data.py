@@ -85,3 +85,19 @@ def test_a_folder_of_any_layout_is_checked(run_tool, tmp_path):
     assert 'train: ' in out and 'val: ' in out and '4 classes' in out
     page = (tmp_path / 'page' / 'index.html').read_text(encoding='utf-8')
     assert 'triangle' in page and page.count('data:image/') > 4
+
+
+def test_masks_are_checked_where_most_boxes_have_one(run_tool, tmp_path):
+    make_demo_data('demo', train=3, val=2, size=64)
+    for name in ('good', 'bad'):
+        layouts.coco(tmp_path / 'demo', tmp_path / name)
+    file = tmp_path / 'bad' / 'annotations' / 'instances_train2017.json'
+    data = json.loads(file.read_text())
+    data['annotations'][0]['segmentation'] = [[1, 2, 3, 4]]  # two points
+    file.write_text(json.dumps(data))
+    code, out, err = run_tool('check_data.py', 'good')
+    assert code == 0 and 'error' not in out, out + err
+    for path in 'bad', file:
+        code, out, err = run_tool('check_data.py', path)
+        assert code == 2 and 'annotations have no mask' in out, out + err
+        assert 'annotation 1: [[1, 2, 3, 4]]' in out

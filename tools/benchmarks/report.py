@@ -33,7 +33,7 @@ def tables(rows: Sequence[dict]) -> Iterator[str]:
     place = itemgetter('section', 'size', 'shape')
     for (section, size, shape), group in groupby(rows, place):
         cells = [_cells(row) for row in group]
-        table = _align([cells[0].keys(), *(of_row.values() for of_row in cells)])
+        table = align([cells[0].keys(), *(of_row.values() for of_row in cells)])
         heading = f'{HEADINGS[section]}, size {size.upper()}, {shape}'
         yield '\n'.join([heading, '', *table])
 
@@ -61,7 +61,7 @@ def _cells(row: dict) -> dict[str, str]:
     return cells
 
 
-def _align(table: Iterable[Iterable[str]]) -> list[str]:
+def align(table: Iterable[Iterable[str]]) -> list[str]:
     """Rows of a Markdown table, padded."""
     columns = [
         [cell.ljust(max(map(len, column))) for cell in column]

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from ..torch_private import autocast_dtype, is_transformed, is_unobserved
-from .dispatch import implementation, select_backend
+from .dispatch import AUTO, asked_backend, implementation, select_backend
 from .library import mix_shift_op
 from .reference import mix_shift_reference
 from .spec import ORDERS, Filters, Groups
+from .trust import trusted_backend
 
 
 def mix_shift(
@@ -57,8 +58,11 @@ def mix_shift(
     if dtype is not None:
         x = x.to(dtype)
         filters = Filters(*([t.to(dtype) for t in tensors] for tensors in filters))
+    if backend == 'triton' and asked_backend() == AUTO:
+        backend = AUTO  # decided where it runs: a compiler cannot try the kernels
     # An operator's dispatch takes a tenth of the time of a small map on a CPU.
     if is_unobserved(x):
+        backend = trusted_backend(backend, x, groups, with_gradients=False)
         return implementation(backend).forward(x, filters, groups)
     return mix_shift_op(x, *map(list, filters), list(shift_dist), order, backend)
 

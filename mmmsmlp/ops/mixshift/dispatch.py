@@ -13,6 +13,8 @@ ENV = 'MMMSMLP_BACKEND'
 AUTO = 'auto'
 # Fastest first: auto takes the first that can run.
 BACKENDS = ('triton', 'eager', 'reference')
+# GPUs, as text, on which ``auto`` no longer takes Triton; see :mod:`.trust`.
+distrusted: set[str] = set()
 _chosen: list[str] = []
 
 
@@ -55,8 +57,7 @@ def select_backend(x: Tensor, weights: Sequence[Tensor]) -> str:
         BackendError: The backend asked for by name cannot run; the reason is in the
             message. Nothing falls back silently.
     """
-    asked = _chosen[-1] if _chosen else _known(os.environ.get(ENV, AUTO), ENV)
-    if asked != AUTO:
+    if (asked := asked_backend()) != AUTO:
         reason = why_not(asked, x, weights)
         if reason:
             raise BackendError(
@@ -67,9 +68,20 @@ def select_backend(x: Tensor, weights: Sequence[Tensor]) -> str:
     return next(
         name
         for name in BACKENDS
-        if (x.is_cuda or name != 'triton')  # its interpreter is for debugging
+        if (name != 'triton' or auto_takes_triton(x))
         and why_not(name, x, weights) is None
     )
+
+
+def asked_backend() -> str:
+    """The name that was asked for last, or AUTO."""
+    return _chosen[-1] if _chosen else _known(os.environ.get(ENV, AUTO), ENV)
+
+
+def auto_takes_triton(x: Tensor) -> bool:
+    """Whether ``x`` is on a GPU that was not found to compute other numbers."""
+    # Triton's interpreter on a CPU is for debugging. Compilers see an empty set alone.
+    return x.is_cuda and not (distrusted and str(x.device) in distrusted)
 
 
 def why_not(name: str, x: Tensor, weights: Sequence[Tensor]) -> str | None:

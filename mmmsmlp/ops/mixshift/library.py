@@ -18,6 +18,7 @@ from ..torch_private import is_watched_backward
 from .dispatch import implementation
 from .reference import mix_shift_reference
 from .spec import Filters, Groups
+from .trust import known_backend, trusted_backend
 
 LAST = torch.channels_last
 
@@ -37,9 +38,10 @@ def mix_shift_op(
     order: str,
     backend: str,
 ) -> Tensor:
-    """:func:`mmmsmlp.ops.mix_shift` on a named backend; channels_last out."""
+    """:func:`mmmsmlp.ops.mix_shift` on a backend, or on 'auto'; channels_last out."""
     filters = Filters(weights_h, biases_h, weights_v, biases_v)
     groups = Groups.of(weights_h, shift_dist, order)
+    backend = trusted_backend(backend, x, groups, with_gradients=True)
     return implementation(backend).forward(x, filters, groups)
 
 
@@ -66,7 +68,7 @@ def mix_shift_backward_op(
     """Gradients of x, of both filter lists and of either bias list."""
     filters = Filters(weights_h, (), weights_v, ())
     groups = Groups.of(weights_h, shift_dist, order)
-    return implementation(backend).backward(grad, x, filters, groups)
+    return implementation(known_backend(backend, x)).backward(grad, x, filters, groups)
 
 
 @mix_shift_backward_op.register_fake

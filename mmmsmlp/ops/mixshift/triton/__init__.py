@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ['backward', 'forward', 'unavailable']
+__all__ = ['backward', 'forward', 'unavailable', 'variant']
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 # A window's rows and a column of its taps are unrolled into registers.
 LARGEST_SIZE = 11
@@ -85,6 +85,6 @@ def bad_tensors(x: Tensor, weights: Sequence[Tensor]) -> str | None:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ('forward', 'backward'):
+    if name not in ('forward', 'backward', 'variant'):
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     return getattr(import_module('.host', __name__), name)

@@ -138,7 +138,7 @@ def launch_mix(x: Tensor, packed: Tensor, groups: Groups) -> Tensor:
     batch, channels, height, width = x.shape
     y = torch.empty_like(x, memory_format=torch.channels_last)
     items, passes = mix_tables(groups, height, width, ROWS, x.device)
-    warps = choose_warps(batch * width, len(items))
+    warps = variant(x.shape, groups, x.device)
     columns = WARP_COLUMNS * warps
     grid = (triton.cdiv(batch * width, columns) * len(items),)
     with on(x.device):
@@ -150,6 +150,13 @@ def launch_mix(x: Tensor, packed: Tensor, groups: Groups) -> Tensor:
             maxnreg=MIX_REGISTERS[x.element_size()],
         )  # fmt: skip
     return y
+
+
+def variant(shape: Sequence[int], groups: Groups, device: torch.device) -> int:
+    """Which of its compiled forms the forward kernel takes: its warps a program."""
+    batch, _, height, width = shape
+    items, _ = mix_tables(groups, height, width, ROWS, device)
+    return choose_warps(batch * width, len(items))
 
 
 def choose_warps(columns: int, n_items: int) -> int:

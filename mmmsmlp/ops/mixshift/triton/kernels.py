@@ -14,6 +14,13 @@ lies in x. Shifts arrive in [0, size of the map).
 import triton
 import triton.language as tl
 
+# Sizes that Triton would otherwise compile a kernel for anew where one is 1, or a
+# multiple of 16: a detector's pictures come in hundreds of shapes.
+MIX_SIZES = ['n_items', 'columns', 'height', 'width']
+CORRELATE_SIZES = [
+    'n_jobs', 'n_units', 'units_per_range', 'columns', 'height', 'width',
+]  # fmt: skip
+
 
 @triton.jit
 def wrap(index, size):
@@ -87,7 +94,7 @@ def mix_region(
     return sums
 
 
-@triton.jit
+@triton.jit(do_not_specialize=MIX_SIZES)
 def mix_kernel(
     x_ptr,
     y_ptr,
@@ -240,7 +247,7 @@ def correlate_region(
         tl.store(partial_ptr + bias_at + lane + 0 * tap, value, mask=tap == 0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=CORRELATE_SIZES)
 def correlate_kernel(
     grad_ptr,
     x_ptr,
@@ -286,7 +293,7 @@ def pack_kernel(flat_ptr, index_ptr, pack_ptr, length, BLOCK: tl.constexpr):
     tl.store(pack_ptr + k, total, mask=k < length)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['n_ranges'])
 def unpack_kernel(
     partial_ptr,
     index_ptr,

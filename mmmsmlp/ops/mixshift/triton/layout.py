@@ -11,6 +11,7 @@ The pack, fp32, is [biases, slab by slab][pass 0][pass 1]...; a pass is stored a
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
@@ -87,18 +88,20 @@ def pack_index(groups: Groups, mirrored: bool, device: torch.device) -> Tensor:
     Two flat positions are added, -1 stands for zero. ``mirrored`` turns the filters by
     180 degrees and leaves the biases out, as the input gradient needs.
     """
-    index = torch.full((2, pack_length(groups)), -1, dtype=torch.int32)
+    index = torch.full((2, pack_length(groups)), -1, dtype=torch.int32, device='cpu')
     bounds, count = groups.bounds, len(groups.widths)
     starts = [0, *accumulate(flat_lengths(groups))]
     for item in list_passes(groups):
         area = item.size**2
         block = index[:, item.offset : item.offset + area * SLAB].view(2, -1, SLAB)
-        taps = torch.arange(area).view(item.size, item.size).T.reshape(-1, 1)
+        taps = (
+            torch.arange(area, device='cpu').view(item.size, item.size).T.reshape(-1, 1)
+        )
         if mirrored:
             taps = area - 1 - taps
         start, stop = bounds[item.group]
         first = max(start, item.slab * SLAB)
-        channel = torch.arange(first, min(stop, (item.slab + 1) * SLAB))
+        channel = torch.arange(first, min(stop, (item.slab + 1) * SLAB), device='cpu')
         lane = slice(first - item.slab * SLAB, first - item.slab * SLAB + len(channel))
         for term, branch in enumerate(item.branches):
             begin = starts[branch * count + item.group]
@@ -106,8 +109,10 @@ def pack_index(groups: Groups, mirrored: bool, device: torch.device) -> Tensor:
     if not mirrored:
         for term in range(2):
             begin = starts[(2 + term) * count]
-            index[term, : groups.channels] = begin + torch.arange(groups.channels)
-    return index.to(device)
+            index[term, : groups.channels] = begin + torch.arange(
+                groups.channels, device='cpu'
+            )
+    return place(index, device)
 
 
 @lru_cache(maxsize=1024)
@@ -156,4 +161,17 @@ def correlate_jobs(
 
 
 def as_table(rows: Sequence[tuple[int, ...]], device: torch.device) -> Tensor:
-    return torch.tensor(rows, dtype=torch.int32).to(device)
+    return place(torch.tensor(rows, dtype=torch.int32, device='cpu'), device)
+
+
+def place(table: Tensor, device: torch.device) -> Tensor:
+    """Copy a table that is kept to its device, by a thread of its own.
+
+    While torch.compile warms up for CUDA graphs, it takes what this thread allocates
+    for the graph's, and ends the run if that outlives the call. Inference mode, too,
+    is a thread's.
+    """
+    if device.type == 'cpu':
+        return table
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(table.to, device).result()

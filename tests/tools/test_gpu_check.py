@@ -1,0 +1,146 @@
+"""Does gpu-check find what is wrong, keep what it has, and run in small on a CPU?"""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from tests.helpers.commands import TOOLS, assert_fails
+from tests.helpers.features import needs, needs_triton
+
+
+@pytest.fixture(autouse=True)
+def tools_on_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOLS))
+
+
+@pytest.fixture
+def parts():
+    from benchmarks import gpu_parts
+
+    return gpu_parts
+
+
+@pytest.fixture
+def small():
+    from benchmarks.gpu_scale import SMALL
+
+    return SMALL
+
+
+def result(device='cuda', **parts):
+    """A result whose parts are (status, rows)."""
+    found = {
+        name: dict(status=status, seconds=1.0, rows=rows)
+        for name, (status, rows) in parts.items()
+    }
+    return dict(device=device, parts=found)
+
+
+def row(ok, bar=None):
+    return dict(what='it', result='0.5', ok=ok, value=0.5, bar=bar)
+
+
+@pytest.mark.parametrize(
+    ('found', 'starts', 'says'),
+    [
+        (result(gate=('ok', [row(True)])), 'green', 'every bar'),
+        (result(speed=('ok', [row(False, 0.6)])), 'green', 'below its bar: it, 0.5'),
+        (result(gate=('ok', [row(True), row(False)])), 'red', 'gate: it, 0.5'),
+        (result(compile=('ok', [row(False)])), 'red', 'compile: it, 0.5'),
+        (result(gate=('stopped after 9 s', [row(True)])), 'red', 'gate stopped'),
+        (result(compile=('stopped after 9 s', [])), 'amber', 'compile'),
+        (result('cpu', gate=('ok', [row(True)])), 'green', 'nothing about a GPU'),
+    ],
+)
+def test_the_verdict(parts, found, starts, says):
+    verdict = parts.verdict(found)
+    assert verdict.startswith(f'{starts}: ') and says in verdict
+    lines = parts.table(found).splitlines()
+    rows = sum(len(part['rows']) for part in found['parts'].values())
+    broken = sum(part['status'] != 'ok' for part in found['parts'].values())
+    assert len(lines) == 2 + rows + broken
+
+
+def test_a_part_at_its_limit_is_stopped_and_the_next_left_out():
+    import gpu_check
+
+    start = time.monotonic()
+    part = gpu_check.supervise('backbone', 'cpu', start + 0.5)
+    assert time.monotonic() - start < 30
+    assert part['status'] == 'stopped after 0 s' or 'stopped' in part['status']
+    assert part['rows'] == [] and isinstance(part['log'], list)
+    assert gpu_check.supervise('gate', 'cpu', start)['status'].startswith('left out')
+
+
+@pytest.mark.full
+@needs('half')
+def test_wrong_numbers_make_red_rows(monkeypatch, small):
+    """By the eager path in the kernels' place, which is right, and then is not."""
+    from benchmarks import gpu_correct
+    from mmmsmlp.ops.mixshift import eager
+
+    used = gpu_correct.use_backend
+    monkeypatch.setattr(
+        gpu_correct, 'use_backend', lambda n: used('eager' if n == 'triton' else n)
+    )
+    (left_out,) = gpu_correct.gate(small)  # no kernels, no verdict on them
+    assert 'left out: it needs a CUDA device' in left_out['result']
+    monkeypatch.setattr(gpu_correct, '_why_no_kernels', lambda scale: None)
+    assert all(row['ok'] for row in gpu_correct.gate(small))
+    forward = eager.forward
+    monkeypatch.setattr(eager, 'forward', lambda *a: forward(*a).roll(1, 2))
+    rows = list(gpu_correct.gate(small))
+    assert [row['ok'] for row in rows] == [False] * 6 + [True]  # twice the same, too
+    assert all(row['ok'] is False for row in gpu_correct.backbone(small))
+
+
+@pytest.mark.full
+@needs('whole_graph')
+def test_speed_training_and_compiling_in_small(monkeypatch, small):
+    from benchmarks import gpu_speed
+
+    monkeypatch.setattr(gpu_speed, 'MODELS', ['msmlp', 'swin-torchvision'])
+    tiny = small._replace(shape=(1, 32, 32))
+    rows = [*gpu_speed.inference(tiny), *gpu_speed.training(tiny)]
+    named = {row['what']: row for row in rows}
+    assert named['MS-MLP-T, inference, 1x32x32, NCHW']['value'] > 0
+    assert named['MS-MLP-T, training, 1x32x32, NCHW']['value'] > 0
+    assert named['MS-MLP-T, peak memory of a step']['value'] > 10
+    assert not any(row['ok'] is False for row in rows)
+    errors = [row for row in gpu_speed.compiled(tiny) if 'numbers' in row['what']]
+    assert len(errors) == 2 and all(row['ok'] for row in errors)
+    (graph,) = gpu_speed.graphs(tiny)
+    assert 'no GPU' in graph['result']
+
+
+def test_a_gpu_that_is_not_there(run_tool, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    assert_fails(run_tool('gpu_check.py', '--device', 'cuda'), 'PyTorch sees no GPU')
+    assert_fails(run_tool('gpu_check.py', '--out', 'no/where.json'), 'no folder no')
+
+
+@pytest.mark.slow
+@needs_triton
+def test_the_whole_command_in_small(tmp_path):
+    """The kernels in Triton's interpreter, and DDP and FSDP on two processes."""
+    out = tmp_path / 'check.json'
+    command = [sys.executable, '-m', 'mmmsmlp', 'gpu-check', '--device', 'cpu']
+    command += ['--parts', 'path', 'gate', 'processes', '--out', str(out)]
+    done = subprocess.run(
+        command, cwd=TOOLS.parent, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'verdict: green: the check works, in small' in done.stdout
+    assert f'file to attach to an issue: {out}' in done.stdout
+    found = json.loads(out.read_text())
+    rows = {name: part['rows'] for name, part in found['parts'].items()}
+    assert [row['ok'] for row in rows['gate']] == [True] * 7
+    checked = [row for row in rows['path'] if 'first call' in row['what']]
+    assert checked and all(row['ok'] for row in checked)
+    assert [row['what'].split(',')[0] for row in rows['processes']] == ['DDP', 'FSDP']
+    assert all(row['ok'] for row in rows['processes'])
+    assert found['machine']['versions']['torch'] == torch.__version__.split('+')[0]
