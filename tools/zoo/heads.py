@@ -54,7 +54,9 @@ python tools/learn_heads.py work_dirs/heads.jsonl mmdet::atss/atss_r50_fpn_1x_co
 ```
 
 RTMDet's loss starts near zero and rises while its AP does. An mIoU of 15 is that of one
-class, the background: these steps were too few.
+class, the background: these steps were too few. DINO and Mask2Former train on two gloo
+processes, too, where `find_unused_parameters=False` allows no idle parameter (not with
+`TORCH_DISTRIBUTED_DEBUG=DETAIL`, under which torch 2.11 ends in signal 11).
 """
 OWN = 'whatever its backbone'  # as the swap says it
 LABELS = {'mmdet': 'Detection', 'mmseg': 'Segmentation', 'mmpretrain': 'Classification'}
