@@ -19,7 +19,7 @@ from .spec import Filters, Groups
 # wrong place, or a value that was not written, is of the order of one.
 LIMITS = {torch.float32: 1e-3, torch.float16: 4e-3, torch.bfloat16: 2e-2}
 HEIGHT, WIDTH = 9, 21  # of the map: no multiples of a tile, and more than a shift
-# By device, dtype, groups and form of the kernels: whether the gradients are right, too.
+# By device, dtype, groups and form of the kernels: whether gradients are right, too.
 _proved: dict[tuple, bool] = {}
 
 
