@@ -11,11 +11,11 @@ import argparse
 import json
 import multiprocessing
 import re
-import resource
 import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -90,7 +90,10 @@ def try_config(name: str, backbone: str) -> dict[str, Any]:
 
 
 def _in_child(name: str, backbone: str, memory: int, pipe: Any) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (memory * 2**30, memory * 2**30))
+    with suppress(ImportError):  # on Windows there is no such limit
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (memory * 2**30, memory * 2**30))
     try:
         pipe.send(try_config(name, backbone))
     except BaseException as error:

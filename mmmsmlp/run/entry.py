@@ -102,8 +102,6 @@ def run_tool(main: Callable[[], None]) -> None:
         message = _of_a_worker(error)
         if not message:
             raise
-        if hasattr(signal, 'SIGCHLD'):  # torch would raise once more, as others end
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise  # a fault of the program: tools check the paths that they are given
@@ -132,8 +130,8 @@ WORKER_ENDS = {
 
 def _of_a_worker(error: BaseException) -> str:
     """What ended a data worker, and the cure; empty where none was ended."""
-    frames = traceback.extract_tb(error.__traceback__)
-    names = {Path(frame.filename).name for frame in frames}
+    frames = traceback.walk_tb(error.__traceback__)
+    names = {Path(frame.f_code.co_filename).name for frame, _ in frames}
     if names.isdisjoint(('dataloader.py', 'signal_handling.py')):
         return ''
     if isinstance(error, (ConnectionError, EOFError)):  # it died while handing over
@@ -141,6 +139,8 @@ def _of_a_worker(error: BaseException) -> str:
             time.sleep(5)
         except RuntimeError as told:  # by torch, at the signal that a worker ended
             error = told
+    if hasattr(signal, 'SIGCHLD'):  # torch would raise once more, as others end
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     said = str(error.__cause__ or error).partition('. ')[0]
     if not said.startswith('DataLoader worker'):
         return ''
