@@ -1,9 +1,10 @@
 #!/usr/bin/env python
 """Prove that mmmsmlp is right and fast on this machine's GPU, in ten minutes.
 
-Needs no data and no compiler of yours. Every part runs in a process of its own with a
-time limit. Ends with one table, a verdict, and a file to attach to an issue. Without a
-GPU it does the same in small, which proves the check and not a GPU.
+Needs no data, but on a GPU the C compiler (gcc, or CC) that Triton starts kernels with.
+Every part runs in a process of its own with a time limit. Ends with one table, a
+verdict, and a file to attach to an issue. Without a GPU it does the same in small,
+which proves the check and not a GPU.
 """
 
 import argparse

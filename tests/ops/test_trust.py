@@ -12,6 +12,7 @@ import torch
 
 from mmmsmlp.ops import mix_shift, use_backend
 from mmmsmlp.ops.mixshift import dispatch, eager, trust
+from mmmsmlp.ops.mixshift.spec import Groups
 from tests.helpers.features import needs
 from tests.ops.test_backends import make
 
@@ -52,7 +53,7 @@ def gpu(monkeypatch):
     def start(**faults):
         kernels = FakeKernels(**faults)
         monkeypatch.setitem(sys.modules, 'mmmsmlp.ops.mixshift.triton', kernels)
-        monkeypatch.setattr(trust, '_proved', set())
+        monkeypatch.setattr(trust, '_proved', {})
         distrusted = set()
         for module in (dispatch, trust):
             monkeypatch.setattr(module, 'distrusted', distrusted)
@@ -215,6 +216,28 @@ def test_nothing_is_tried_while_a_graph_is_captured(gpu, monkeypatch, caught, pr
     assert len(kernels.tried()) == count_before == int(proved)
     assert len(kernels.calls) == (4 if proved else 0)  # eager where nothing is known
     assert not count(caught)
+
+
+def test_gradients_that_a_capture_meets_untried_are_eager(gpu, monkeypatch, caught):
+    kernels, arguments = gpu(backward=GRADIENTS['of the map']), make(*CASE)
+    with torch.no_grad():
+        call(arguments)  # proves the output
+    monkeypatch.setattr(trust, 'is_capturing', lambda x: True)
+    grad = torch.autograd.grad(call(arguments).square().sum(), arguments[0])[0]
+    with use_backend('eager'):
+        y = call(arguments)
+    assert torch.equal(grad, torch.autograd.grad(y.square().sum(), arguments[0])[0])
+    assert len(kernels.calls) == 2 and not count(caught)
+
+
+def test_autocast_does_not_reach_the_judge(gpu):
+    kernels = gpu()
+    x, weights_h, *_ = make(*CASE)
+    groups = Groups.of(weights_h, SHIFTS, 'mix_shift')
+    # Kernels know no autocast; the fake ones must not, either.
+    kernels.forward = torch.autocast('cpu', enabled=False)(kernels.forward)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert trust.find_fault(x, groups, with_gradients=True) is None
 
 
 @pytest.mark.full

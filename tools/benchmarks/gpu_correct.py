@@ -16,7 +16,7 @@ from mmmsmlp.ops.mixshift import dispatch, trust
 from mmmsmlp.ops.mixshift.spec import Filters, Groups
 
 from .gate import without_tf32
-from .gpu_scale import Scale, finding
+from .gpu_scale import Scale, finding, worst_error
 
 GEOMETRIES = {'paper': 'mix_shift', 'released': 'shift_mix'}
 SHIFTS = {'mix_shift': (0, 1, 2, 3, 4), 'shift_mix': (-2, -1, 0, 1, 2)}
@@ -52,9 +52,8 @@ def path(scale: Scale) -> Iterator[dict]:
         groups = Groups.of(filters.weights_h, SHIFTS[order], order)
         gradients = scale.device == 'cuda'
         fault = trust.find_fault(x.to(dtype), groups, gradients)
-        start = time.perf_counter()
-        if scale.device == 'cuda':  # again, without the time of compiling
-            trust.find_fault(x.to(dtype), groups, gradients)
+        start = time.perf_counter()  # again, without the time of compiling
+        trust.find_fault(x.to(dtype), groups, gradients)
         took = 1e3 * (time.perf_counter() - start)
         what = f'check at the first call, {order}, {_name(dtype)}'
         yield finding(what, fault or f'{took:.0f} ms', fault is None, took)
@@ -79,7 +78,7 @@ def gate(scale: Scale) -> Iterator[dict]:
             ours = Filters(*([t.to(**where) for t in part] for part in filters))
             inputs = x.to(**where), grad.to(**where), ours, order
             found = _results('triton', *inputs)
-            error = _worst(found, exact)
+            error = worst_error(found, exact)
             place = 'x'.join(map(str, shape))
             what = f'operator, {order}, {place}, {_name(dtype)}'
             yield finding(what, f'{error:.1e}', error <= OPERATOR[dtype], error)
@@ -102,7 +101,7 @@ def backbone(scale: Scale) -> Iterator[dict]:
                 continue
             with without_tf32(), scale.autocast(dtype):
                 found = _step(net, x)
-            errors = [_worst(a, b) for a, b in zip(found, exact, strict=True)]
+            errors = [worst_error(a, b) for a, b in zip(found, exact, strict=True)]
             ok = errors[0] <= limit and errors[1] <= of_parameters
             what = f'MS-MLP, {geometry}, {"x".join(map(str, size))}, {_name(dtype)}'
             result = f'outputs {errors[0]:.1e}, gradients {errors[1]:.1e}'
@@ -165,15 +164,6 @@ def _step(net: MSMLP, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     inputs = [x, *net.parameters()]
     of_x, *of_parameters = torch.autograd.grad(outputs, inputs, grads)
     return [*(y.detach() for y in outputs), of_x], of_parameters
-
-
-def _worst(found: list[Tensor], exact: list[Tensor]) -> float:
-    """Largest error of any tensor, relative to its norm; NaN where there is any."""
-    errors = [
-        (a.double().cpu() - b).norm() / b.norm().clamp_min(1e-30)
-        for a, b in zip(found, exact, strict=True)
-    ]
-    return torch.stack(errors).max().item()
 
 
 def _driver() -> str:

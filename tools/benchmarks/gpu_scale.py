@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from mmmsmlp import MSMLP
 
@@ -44,7 +45,7 @@ class Scale(NamedTuple):
         torch.manual_seed(0)
         return MSMLP(self.arch, geometry, layer_scale_init_value=0.5)
 
-    def images(self, *shape: int) -> torch.Tensor:
+    def images(self, *shape: int) -> Tensor:
         """The same images (N, 3, H, W) at every call, on the device."""
         drawn = torch.Generator().manual_seed(0)
         return torch.randn(shape[0], 3, *shape[1:], generator=drawn).to(self.device)
@@ -90,3 +91,12 @@ def finding(
         bar: The speed to reach, where ``ok`` is about speed and not about numbers.
     """
     return dict(what=what, result=result, ok=ok, value=value, bar=bar)
+
+
+def worst_error(found: list[Tensor], exact: list[Tensor]) -> float:
+    """Largest error of any tensor, relative to its norm; NaN where there is any."""
+    errors = []
+    for a, b in zip(found, exact, strict=True):
+        b = b.to(a.device, torch.float64)
+        errors.append((a.double() - b).norm() / b.norm().clamp_min(1e-30))
+    return torch.stack(errors).max().item()

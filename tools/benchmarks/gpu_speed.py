@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .backbones import time_backbones, weigh_backbones
-from .gpu_scale import Scale, finding
+from .gpu_scale import Scale, finding, worst_error
 from .models import Subject
 from .operators import time_operator
 from .run import build_models
@@ -66,7 +66,7 @@ def graphs(scale: Scale) -> Iterator[dict]:
         want = net(others)
         x.copy_(others)
         graph.replay()
-        error = _distance(outputs, want)
+        error = worst_error(outputs, want)
         yield finding('CUDA graph, outputs', f'{error:.1e}', error <= SAME, error)
         calls = {'eager': lambda: net(x), 'CUDA graph': graph.replay}
         yield from _times(calls, scale)
@@ -100,7 +100,7 @@ def _compare(
 ) -> Iterator[dict]:
     """A compiled net beside the plain one: numbers, then times."""
     found = [tensor.clone() for tensor in run(fast, x, scale)]
-    error = _distance(found, run(net, x, scale))
+    error = worst_error(found, run(net, x, scale))
     yield finding(f'{name}, numbers', f'{error:.1e}', error <= SAME, error)
     calls = {n: lambda m=m: run(m, x, scale) for n, m in (('eager', net), (name, fast))}
     yield from _times(calls, scale)
@@ -163,10 +163,3 @@ def _times(calls: dict[str, Callable[[], object]], scale: Scale) -> Iterator[dic
     for name, seconds in samples.items():
         ms = 1e3 * median(seconds)
         yield finding(f'{name}, time', f'{ms:.2f} ms', value=ms)
-
-
-def _distance(found: list[Tensor], want: list[Tensor]) -> float:
-    """Largest error of any tensor, relative to its norm; NaN where there is any."""
-    pairs = zip(found, want, strict=True)
-    errors = [(a.double() - b.double()).norm() / b.double().norm() for a, b in pairs]
-    return torch.stack(errors).max().item()

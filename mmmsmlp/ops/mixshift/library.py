@@ -18,7 +18,7 @@ from ..torch_private import is_watched_backward
 from .dispatch import implementation
 from .reference import mix_shift_reference
 from .spec import Filters, Groups
-from .trust import known_backend, trusted_backend
+from .trust import trusted_backend
 
 LAST = torch.channels_last
 
@@ -68,7 +68,8 @@ def mix_shift_backward_op(
     """Gradients of x, of both filter lists and of either bias list."""
     filters = Filters(weights_h, (), weights_v, ())
     groups = Groups.of(weights_h, shift_dist, order)
-    return implementation(known_backend(backend, x)).backward(grad, x, filters, groups)
+    backend = trusted_backend(backend, x, groups, with_gradients=True, may_try=False)
+    return implementation(backend).backward(grad, x, filters, groups)
 
 
 @mix_shift_backward_op.register_fake

@@ -19,11 +19,12 @@ from .spec import Filters, Groups
 # wrong place, or a value that was not written, is of the order of one.
 LIMITS = {torch.float32: 1e-3, torch.float16: 4e-3, torch.bfloat16: 2e-2}
 HEIGHT, WIDTH = 9, 21  # of the map: no multiples of a tile, and more than a shift
-_proved: set[tuple] = set()
+# By device, dtype, groups and form of the kernels: whether gradients are right, too.
+_proved: dict[tuple, bool] = {}
 
 
 def trusted_backend(
-    backend: str, x: Tensor, groups: Groups, with_gradients: bool
+    backend: str, x: Tensor, groups: Groups, with_gradients: bool, may_try: bool = True
 ) -> str:
     """The backend that computes ``x``: of 'auto', Triton where it is proved right.
 
@@ -32,35 +33,26 @@ def trusted_backend(
         x: The map (N, C, H, W), in the precision of the computation.
         groups: Of its filters.
         with_gradients: Whether the gradients must be right, too.
+        may_try: False in a backward pass, whose forward pass has tried the gradients.
     """
-    named = known_backend(backend, x)
-    if backend != AUTO or named == 'eager':
-        return named
+    if backend != AUTO:
+        return backend
+    if not auto_takes_triton(x):
+        return 'eager'
     variant = implementation('triton').variant(x.shape, groups, x.device)
-    kind = str(x.device), x.dtype, groups, variant
-    proved = {flag for flag in (False, True) if (*kind, flag) in _proved}
-    if proved and max(proved) >= with_gradients:
+    kind = x.device, x.dtype, groups, variant
+    proved = _proved.get(kind)
+    if proved is not None and proved >= with_gradients:
         return 'triton'
-    if is_capturing(x):
-        # Nothing can be compared now; the warming up that captures need has done it.
-        return 'triton' if proved else 'eager'
+    if not may_try or is_capturing(x):
+        return 'eager'  # captures need warming up, which has tried what they take
     fault = find_fault(x, groups, with_gradients)
     if fault is None:
-        _proved.add((*kind, with_gradients))
+        _proved[kind] = with_gradients
         return 'triton'
     distrusted.add(str(x.device))
     warnings.warn(_complaint(x, fault), RuntimeWarning, stacklevel=2)
     return 'eager'
-
-
-def known_backend(backend: str, x: Tensor) -> str:
-    """As :func:`trusted_backend` where nothing may be tried, in a backward pass.
-
-    Its forward pass has tried the gradients.
-    """
-    if backend != AUTO:
-        return backend
-    return 'triton' if auto_takes_triton(x) else 'eager'
 
 
 def is_capturing(x: Tensor) -> bool:
@@ -88,12 +80,12 @@ def find_fault(x: Tensor, groups: Groups, with_gradients: bool) -> str | None:
             raise
         except Exception as fault:  # of a compiler, a driver: anything may be missing
             return ': '.join([type(fault).__name__, *str(fault).splitlines()[:1]])
-        maps = [tensor.float() for tensor in maps]
-        filters = Filters(*([t.float() for t in tensors] for tensors in filters))
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            theirs = _results(eager, maps, filters, groups, with_gradients)
+        # Neither autocast nor TF32 touches float64.
+        maps = [tensor.double() for tensor in maps]
+        filters = Filters(*([t.double() for t in tensors] for tensors in filters))
+        theirs = _results(eager, maps, filters, groups, with_gradients)
         pairs = zip(ours, theirs, strict=True)
-        error = max((a.float() - b).norm() / b.norm() for a, b in pairs).item()
+        error = max((a.double() - b).norm() / b.norm() for a, b in pairs).item()
     if all(finite) and error <= LIMITS[x.dtype]:
         return None
     name = str(x.dtype).removeprefix('torch.')
