@@ -53,9 +53,8 @@ python tools/make_demo_data.py work_dirs/demo_16 --train 16 --val 1 --semantic
 python tools/learn_heads.py work_dirs/heads.jsonl mmdet::atss/atss_r50_fpn_1x_coco.py
 ```
 
-RTMDet's loss starts near zero and rises while its AP does. An mIoU of 15 is that of one
-class, the background: these steps were too few. DINO and Mask2Former train on two gloo
-processes, too, where `find_unused_parameters=False` allows no idle parameter (not with
+RTMDet's loss starts near zero and rises while its AP does. DINO and Mask2Former train on
+two gloo processes, too, where `find_unused_parameters=False` allows no idle parameter (not with
 `TORCH_DISTRIBUTED_DEBUG=DETAIL`, under which torch 2.11 ends in signal 11).
 """
 OWN = 'whatever its backbone'  # as the swap says it
@@ -81,10 +80,14 @@ def page(rows: Sequence[dict[str, Any]], trained: Sequence[dict[str, Any]]) -> s
     return '\n'.join(parts)
 
 
-def _summary(rows: Sequence[dict[str, Any]]) -> str:
+def _counts(rows: Sequence[dict[str, Any]]) -> tuple[int, int, int]:
     works = sum(row['swapped'] == 'ok' for row in rows)
     own = sum(row['swapped'] != 'ok' and bool(row.get('original')) for row in rows)
-    rest = len(rows) - works - own
+    return works, own, len(rows) - works - own
+
+
+def _summary(rows: Sequence[dict[str, Any]]) -> str:
+    works, own, rest = _counts(rows)
     return (
         f'{works} of {len(rows)} work; of {own} others the original fails here, too, '
         f'and {rest} are refused or fail.'
@@ -137,9 +140,12 @@ def _trained(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _others(rows: Sequence[dict[str, Any]]) -> str:
-    lines = ['| backbone | tried | work |', '|---|---|---|']
+    lines = [
+        '| backbone | tried | work | the original fails, too | refused or fail |',
+        '|---|---|---|---|---|',
+    ]
     for backbone in dict.fromkeys(row['backbone'] for row in rows):
         mine = [row for row in rows if row['backbone'] == backbone]
-        works = sum(row['swapped'] == 'ok' for row in mine)
-        lines.append(f'| {backbone} | {len(mine)} | {works} |')
+        counts = ' | '.join(map(str, _counts(mine)))
+        lines.append(f'| {backbone} | {len(mine)} | {counts} |')
     return '\n'.join(lines) + '\n'
