@@ -17,6 +17,7 @@ from statistics import fmean
 from typing import Any
 
 import _checkout  # noqa: F401  before the package is imported
+from mmmsmlp.errors import BadInput
 from mmmsmlp.run.entry import run_tool
 from mmmsmlp.swap import read_config, swap
 from mmmsmlp.swap.places import put, walk
@@ -132,7 +133,7 @@ def learn(name: str, args: argparse.Namespace) -> dict[str, Any]:
     run = subprocess.run(command, check=False)
     seconds = time.monotonic() - start
     if run.returncode:
-        return dict(trained=name, error=run.returncode)
+        raise BadInput(f'{name}: its training ended with exit status {run.returncode}')
     scalars = max(folder.glob('*/vis_data/scalars.json'))
     rows = [json.loads(line) for line in scalars.read_text('utf-8').splitlines()]
     losses = [row['loss'] for row in rows if 'loss' in row]

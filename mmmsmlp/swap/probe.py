@@ -23,6 +23,9 @@ from .places import put, walk
 
 SIZES = 128, 256, 512  # of the image, where a model does not run on a smaller one
 IMAGE_SIZES = 128, 224, 256, 512  # some backbones take one size alone
+# Of samplers and of non-maximum suppression: how many regions go on.
+_REGIONS, FEW = {'num', 'max_per_img', 'nms_pre', 'nms_post'}, 16
+_WEIGHTS = {'init_cfg', 'pretrained'}
 
 
 @dataclass(frozen=True)
@@ -153,11 +156,6 @@ def _shapes_in_training(backbone: nn.Module, image: Tensor) -> list | None:
         return None
 
 
-# Of samplers and of non-maximum suppression: how many regions go on.
-_FEWER, FEW = {'num', 'max_per_img', 'nms_pre', 'nms_post'}, 16
-_WEIGHTS = {'init_cfg', 'pretrained'}
-
-
 def train_step(cfg: Mapping, model: Mapping, size: int) -> Step:
     """Build a model and compute its losses on a batch of noise.
 
@@ -231,7 +229,7 @@ def on_a_cpu(model: Mapping, size: int) -> dict:
                 if key == 'pretrained' or _is_file(value[key]):
                     put(table, (*path, key), None)
         name = str(path[-1]) if path else ''
-        if name in _FEWER and type(value) is int:
+        if name in _REGIONS and type(value) is int:
             put(table, path, min(value, FEW))
         if 'ckpt' in name and isinstance(value, str):
             put(table, path, None)

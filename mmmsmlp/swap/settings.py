@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..errors import BadInput
 from .places import Path, at, spell, walk
 
 # Of the pictures that our backbones' weights were trained on, as RGB.
@@ -101,9 +102,9 @@ def fit_optimizer(cfg: Config, old: list[str], new: list[str]) -> list[str]:
             f'optim_wrapper.paramwise_cfg.custom_keys: {len(dead)} of the old '
             f'backbone dropped, such as {dead[0]!r}'
         )
-    covering = [
+    covering = [  # mmengine takes the longest key that a name holds
         key for key in keys
-        if len(key) > 5 and any(key in name and 'gamma' in name for name in new)
+        if len(key) > len('gamma') and any(key in n and 'gamma' in n for n in new)
     ]  # fmt: skip
     if covering:
         notes.append(
@@ -133,7 +134,9 @@ def _own_layer_decay(wrapper: Any) -> list[str]:
 
 def use_recipe(cfg: Config) -> list[str]:
     """The paper's AdamW in place of SGD and the like, scaled to the batch."""
-    optimizer = cfg.optim_wrapper.optimizer
+    optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer')
+    if not isinstance(optimizer, dict):
+        raise BadInput('--recipe: the config has no optim_wrapper.optimizer to replace')
     if optimizer.type == 'AdamW':
         return ['--recipe: the config has AdamW, which stays']
     rate, images, decay = RECIPES[cfg.get('default_scope', 'mmdet')]

@@ -7,7 +7,8 @@ from typing import Any
 INTRODUCTION = """\
 # Any head of the toolboxes
 
-Written by `python tools/plugin_matrix.py RESULTS --page docs/heads.md`; do not edit.
+Written by `python tools/plugin_matrix.py RESULTS --trained ROWS --page docs/heads.md`; do
+not edit.
 
 ```bash
 python -m mmmsmlp swap mmdet::atss/atss_r50_fpn_1x_coco.py --recipe --out my.py
