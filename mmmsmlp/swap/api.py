@@ -13,12 +13,12 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS as ROOT
 
-from ..errors import BadInput
+from ..errors import BadInput, one_line
 from ..registry import MODELS
 from . import settings
 from .fit import Model
 from .places import Path, at, backbone_places, put, spell, walk
-from .probe import enter_scope, one_line, train_step
+from .probe import enter_scope, train_step
 
 SAME_MEANING = ('in_channels', 'with_cp', 'drop_path_rate')
 

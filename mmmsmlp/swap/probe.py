@@ -1,7 +1,6 @@
 """Measuring a model: what a backbone gives, how far a step of training comes."""
 
 import logging
-import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -17,6 +16,7 @@ from mmengine.registry import MODELS as ROOT
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from ..errors import one_line
 from ..registry import MODELS
 from .batch import make_batch
 from .places import put, walk
@@ -271,10 +271,3 @@ def enter_scope(cfg: Mapping) -> None:
     """Let names of the config's toolbox be found."""
     with quiet():
         init_default_scope(cfg.get('default_scope', 'mmengine'))
-
-
-def one_line(error: Exception) -> str:
-    """An error's first line; of a bare assert, its source."""
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else traceback.extract_tb(error.__traceback__)[-1].line
-    return f'{type(error).__name__}: {text}'
