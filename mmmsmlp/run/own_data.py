@@ -289,7 +289,7 @@ def set_counts(cfg: Config, count: int) -> list[str]:
 
 
 def _fit_weights(loss: dict, old: int, count: int) -> list[str]:
-    """A weight for each class, and perhaps one for none: equal ones are for others too."""
+    """Weights by class, perhaps one for none: equal ones serve other classes too."""
     given = loss.get('class_weight')
     if old == count or not isinstance(given, (list, tuple)) or len(given) < old:
         return []
@@ -316,7 +316,9 @@ def _fit_to_few(cfg: Config, own: Own) -> list[str]:
         )
     epochs = cfg.train_cfg.get('max_epochs')
     steps = epochs and epochs * -(-source.count // loader.get('batch_size', 1))
-    for number, table in enumerate(cfg.get('param_scheduler') or ()):
+    schedule = cfg.get('param_scheduler') or []
+    tables = [schedule] if isinstance(schedule, dict) else schedule
+    for number, table in enumerate(tables):
         warms = table.get('type') == 'LinearLR' and table.get('by_epoch') is False
         if steps and warms and (end := table.get('end', 0)) > steps:
             notices.append(
