@@ -72,7 +72,7 @@ def read_config(config: str | File | Config) -> Config:
     if colons:
         spec = find_spec(package) if package.isidentifier() else None
         if not spec or not spec.origin:
-            raise BadInput(f'{name}: there is no toolbox {package} here; install it')
+            raise BadInput(f'{name}: there is no toolbox {package!r} here; install it')
         # mmengine's own lookup goes by a distribution's name, which may be a fork's.
         file = File(spec.origin).parent / '.mim' / 'configs' / rest
     if not file.is_file():
@@ -116,7 +116,10 @@ def swap(
         raise BadInput(f'with the new backbone no step of training works: {step.error}')
     notes += settings.fit_optimizer(cfg, model.names, step.names) if ours else []
     notes += settings.set_pixels(cfg) if ours else []
-    notes += _use_recipe(cfg, places, arch) if recipe else []
+    if recipe:
+        notes += _use_recipe(cfg, places, arch)
+    elif ours and settings.trains_with_sgd(cfg):
+        notes.append("SGD stays; --recipe takes the paper's AdamW")
     idle = [name for name in step.idle if name not in model.first.idle]
     if idle and not cfg.get('find_unused_parameters'):
         cfg.find_unused_parameters = True

@@ -137,7 +137,7 @@ def use_recipe(cfg: Config) -> list[str]:
     optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer')
     if not isinstance(optimizer, dict):
         raise BadInput('--recipe: the config has no optim_wrapper.optimizer to replace')
-    if optimizer.type == 'AdamW':
+    if optimizer['type'] == 'AdamW':
         return ['--recipe: the config has AdamW, which stays']
     rate, images, decay = RECIPES[cfg.get('default_scope', 'mmdet')]
     base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size', images)
@@ -147,7 +147,13 @@ def use_recipe(cfg: Config) -> list[str]:
     rules = cfg.optim_wrapper.get('paramwise_cfg') or {}
     if rules.get('bias_lr_mult') == 2.0:  # SGD's habit of Caffe's days
         del rules['bias_lr_mult']
-    return [f'--recipe: {optimizer.type} became AdamW, lr {rate * base / images:g}']
+    return [f'--recipe: {optimizer["type"]} became AdamW, lr {rate * base / images:g}']
+
+
+def trains_with_sgd(cfg: Config) -> bool:
+    """Is the optimizer SGD, with which none of our backbones was trained?"""
+    optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+    return optimizer.get('type') == 'SGD'
 
 
 def drop_path(scope: str, arch: Any) -> float:

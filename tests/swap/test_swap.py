@@ -125,6 +125,7 @@ def test_the_recipe_comes_later_too(swapped):
         'AdamW', 0.2
     )  # fmt: skip
     assert notes == ['--recipe: SGD became AdamW, lr 0.0001']
+    assert any('SGD stays' in note for note in swapped[1])
 
 
 @pytest.mark.full
@@ -239,8 +240,8 @@ TOKENS = dict(
     ('config', 'backbone', 'words'),
     [
         ('mmdet::atss/atss_r50_1x.py', 'MSMLP', 'did you mean atss_r50_fpn_1x_coco.py'),
-        ('nobody::a.py', 'MSMLP', 'there is no toolbox nobody here'),
-        ('::a.py', 'MSMLP', 'there is no toolbox  here'),
+        ('nobody::a.py', 'MSMLP', "there is no toolbox 'nobody' here"),
+        ('::a.py', 'MSMLP', "there is no toolbox '' here"),
         (Config(dict(a=1)), 'MSMLP', 'this config has no model'),
         (Config(dict(model=dict(type='X'))), 'MSMLP', 'names no backbone'),
         (classifier(type='ResNet', depth=18), 'Nothing', "no backbone 'Nothing'"),
