@@ -395,6 +395,12 @@ def test_label_maps(name, demo, own, tmp_path):
     assert '0 is the background' in result.lines[3]
 
 
+def test_label_maps_beside_coco_files(demo, own):
+    result = own(demo, 'maps')
+    assert result.classes == ['background', *SHAPES]
+    assert result.sources['val'].labels == str(demo / 'semantic' / 'val')
+
+
 def map_set(root, image='{}.jpg', label='{}.png', values=(0, 1), count=5):
     for kind in ('images', 'masks'):
         (root / kind).mkdir(parents=True)
