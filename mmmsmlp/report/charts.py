@@ -93,12 +93,22 @@ def _grid(across: Scale, up: Scale) -> str:
         _, y = _place(across.low, mark, across, up)
         parts.append(
             f'<line x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" class="end">{mark:g}</text>'
+            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" class="end">{_short(mark)}</text>'
         )
     for mark in across.marks:
         x, _ = _place(mark, up.low, across, up)
-        parts.append(f'<text x="{x:.1f}" y="{HIGH - 7}" class="mid">{mark:g}</text>')
+        parts.append(
+            f'<text x="{x:.1f}" y="{HIGH - 7}" class="mid">{_short(mark)}</text>'
+        )
     return ''.join(parts)
+
+
+def _short(mark: float) -> str:
+    """A mark in the room that there is: 7.5e-4 rather than 0.00075."""
+    if mark and not 0.01 <= abs(mark) < 1e5:
+        digits, _, power = f'{mark:.1e}'.partition('e')
+        return f'{digits.removesuffix(".0")}e{int(power)}'
+    return f'{mark:g}'
 
 
 def _drawn(line: Line, across: Scale, up: Scale) -> str:

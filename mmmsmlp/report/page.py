@@ -64,9 +64,10 @@ def _measured(run: Run) -> dict[str, float]:
     """The metrics of the kept evaluation, or else of the last validation."""
     last = {name: curve[max(curve)] for name, curve in run.validation.items()}
     found = run.metrics or last
+    whole_first = sorted(found.items(), key=lambda item: item[0].endswith('_precision'))
     return {
         name: value
-        for name, value in found.items()
+        for name, value in whole_first
         if name not in VALIDATION and isinstance(value, (int, float))
     }
 

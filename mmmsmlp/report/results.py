@@ -151,17 +151,19 @@ def sizes(runs: Sequence[Run]) -> str:
         for kind, scored in run.evaluation['coco'].items():
             name = f'{run.name}: {WHAT.get(kind, kind)}'
             for size, value in scored['by_size'].items():
+                look = f'class="bar s{k % COLOURS}"'
                 wide = f'style="width:{100 * (value or 0):.1f}%"'
                 rows.append(
                     f'<tr data-size="{size}"><td class="name">{escape(name)}</td><td>'
                     f'{size}</td><td class="count">{number(value)}</td>'
-                    f'<td class="bars"><div class="bar s{k % COLOURS}" {wide}></div></td></tr>'
+                    f'<td class="bars"><div {look} {wide}></div></td></tr>'
                 )
     if not rows:
         return ''
     return (
         '<p class="soft lead">AP, the mean over IoU 0.50 to 0.95: small is below '
-        '32 x 32 pixels, large from 96 x 96.</p><div class="card wide"><table class="classes">'
+        '32 x 32 pixels, large from 96 x 96.</p>'
+        '<div class="card wide"><table class="classes">'
         f'{"".join(rows)}</table></div>'
     )
 
@@ -256,8 +258,7 @@ def images(runs: Sequence[Run]) -> str:
 
 def _pair(run: Run, one: dict) -> str:
     """One image twice: with the truth, and with what was found."""
-    folder = (run.starts[-1] if run.starts else {}).get('folder') or '.'
-    file = os.path.join(folder, one['file'])
+    file = one['file']
     shown = ''.join(
         thumb(_shot(run, file, word, one[key]), near=False)
         for key, word in (('truth', 'there'), ('found', 'found'))

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -123,7 +124,7 @@ class Tally(Confusion):
         middle = self._kept.pop(KEPT) if len(self._kept) > 2 * KEPT else {}
         if middle is not entry:
             picture = getattr(self, f'_picture_{self.scope}')(sample)
-            entry['picture'] = dict(picture, file=sample['img_path'])
+            entry['picture'] = dict(picture, file=os.path.abspath(sample['img_path']))
         middle.pop('picture', None)
 
     def _quality(self, pairs: np.ndarray, sample: dict) -> tuple[float, int] | None:

@@ -61,8 +61,12 @@ def make_start(folder, lines, lr=0.1, resumed=None, kept=True):
                   joint_batch_size=2, resumed_from=resumed)  # fmt: skip
     (folder / 'run.json').write_text(json.dumps(record))
     if kept:
-        picture = dict(file='a.jpg', truth=[[0, 5, 5, 20, 20]], quality=0.5,
-                       found=[[0, 5, 5, 9, 9, 0.9], [1, 1, 1, 9, 9, 0.4]])  # fmt: skip
+        picture = dict(
+            file=str(folder.parent / 'a.jpg'),
+            quality=0.5,
+            truth=[[0, 5, 5, 20, 20]],
+            found=[[0, 5, 5, 9, 9, 0.9], [1, 1, 1, 9, 9, 0.4]],
+        )
         evaluation = dict(
             scope='mmdet', loop='val', written='2026', epoch=2, iter=8, images=4,
             checkpoint=None, names=NAMES, quality='F1', coco=dict(bbox=COCO),

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,9 +87,13 @@ def test_detections(tmp_path):
         'F1, %': [200 / 3] * 2,
     }
     (worst,), (best,) = record['worst'], record['best']
-    assert worst == dict(file='1.jpg', quality=0.0, truth=[[1, 0, 0, 10, 10]],
-                         found=[[0, 0, 0, 10, 10, 0.5]])  # fmt: skip
-    assert best['file'] == '0.jpg' and best['quality'] == 1.0
+    assert worst == dict(
+        file=os.path.abspath('1.jpg'),
+        quality=0.0,
+        truth=[[1, 0, 0, 10, 10]],
+        found=[[0, 0, 0, 10, 10, 0.5]],
+    )
+    assert best['file'] == os.path.abspath('0.jpg') and best['quality'] == 1.0
     assert (record['loop'], record['checkpoint']) == ('test', 'w.pth')
 
 
@@ -126,11 +131,12 @@ def test_classes_and_which_images_are_kept(tmp_path):
     record = kept(runner, samples)
     assert record['confusion'] == [[0, 0, 39], [2, 1, 1]]
     assert table(record)['images'] == [39, 0, 1]
-    files = [one['file'] for one in record['worst']]
-    assert files == ['17.jpg', *(f'{i}.jpg' for i in range(KEPT - 1))]
-    assert [one['file'] for one in record['best']] == [
-        f'{39 - i}.jpg' for i in range(KEPT)
-    ]
+    worst, best = (
+        [int(Path(one['file']).stem) for one in record[which]]
+        for which in ('worst', 'best')
+    )
+    assert worst == [17, *range(KEPT - 1)]
+    assert best == [39 - i for i in range(KEPT)]
     assert record['worst'][0]['truth'] == [2] and record['worst'][0]['found'] == [
         1,
         0.9,

@@ -90,7 +90,7 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere;
 .numbers th, .numbers td { text-align: right; padding: 2px 0 2px 12px;
   font-weight: 400; white-space: nowrap; }
 .numbers th:first-child, .numbers td:first-child { text-align: left; padding-left: 0;
-  white-space: normal; overflow-wrap: anywhere; }
+  white-space: normal; overflow-wrap: anywhere; min-width: 64px; }
 .numbers th { color: var(--soft); }
 .matrix { border-collapse: collapse; font-size: 13px; margin-top: 10px;
   font-variant-numeric: tabular-nums; }
