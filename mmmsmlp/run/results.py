@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.runner import Runner
 
@@ -129,9 +130,9 @@ class Confusion(BaseMetric):
 
     def count(self, sample: dict) -> np.ndarray:
         """The pairs of an image and how often each is there, (3, pairs)."""
-        pairs = self._pairs(sample) + 1
-        width = int(pairs.max(initial=0)) + 1
-        counts = np.bincount(pairs[0] * width + pairs[1])
+        pairs = torch.as_tensor(self._pairs(sample)) + 1  # pixels, on their device
+        width = int(pairs.max()) + 1 if pairs.numel() else 1
+        counts = torch.bincount(pairs[0] * width + pairs[1]).cpu().numpy()
         (places,) = np.nonzero(counts)
         rows = np.stack([*np.divmod(places, width), counts[places]])
         return rows - np.array([[1], [1], [0]])
@@ -145,11 +146,11 @@ class Confusion(BaseMetric):
             )
         return np.stack([true, found])
 
-    def _pairs_mmseg(self, sample: dict) -> np.ndarray:
-        true = _flat(sample['gt_sem_seg']['data'])
-        found = _flat(sample['pred_sem_seg']['data'])
+    def _pairs_mmseg(self, sample: dict) -> torch.Tensor:
+        found = sample['pred_sem_seg']['data'].flatten().long()
+        true = sample['gt_sem_seg']['data'].flatten().to(found)
         known = true != 255
-        return np.stack([true[known], found[known]])
+        return torch.stack([true[known], found[known]])
 
     def _pairs_mmdet(self, sample: dict) -> np.ndarray:
         boxes, labels, _ = found_boxes(sample)

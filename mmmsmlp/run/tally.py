@@ -124,7 +124,8 @@ class Tally(Confusion):
         middle = self._kept.pop(KEPT) if len(self._kept) > 2 * KEPT else {}
         if middle is not entry:
             picture = getattr(self, f'_picture_{self.scope}')(sample)
-            entry['picture'] = dict(picture, file=os.path.abspath(sample['img_path']))
+            path = sample.get('img_path') or ''
+            entry['picture'] = dict(picture, file=path and os.path.abspath(path))
         middle.pop('picture', None)
 
     def _quality(self, pairs: np.ndarray, sample: dict) -> tuple[float, int] | None:
