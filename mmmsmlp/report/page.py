@@ -129,7 +129,8 @@ def _curves(runs: Sequence[Run]) -> str:
     parts = []
     for what, unit in units:
         tables = [_undefined_left_out(getattr(run, what)) for run in runs]
-        names = list(dict.fromkeys(name for table in tables for name in table))
+        known = dict.fromkeys(name for table in tables for name in table)
+        names = sorted(known, key=_rank)
         if all(t.get('base_lr') == t.get('lr') for t in tables):
             names = [name for name in names if name != 'base_lr']
         if len(runs) > 1:
@@ -142,7 +143,7 @@ def _curves(runs: Sequence[Run]) -> str:
                 parts.append(curves(prefix + _short(name), lines, unit))
             continue
         groups: defaultdict[str, list[str]] = defaultdict(list)
-        for name in sorted(names, key=_rank):
+        for name in names:
             groups[_group(name, what)].append(name)
         for title, members in groups.items():
             for i in range(0, len(members), COLOURS):
