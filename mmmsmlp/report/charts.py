@@ -10,7 +10,7 @@ import numpy as np
 from ..data.report.charts import BASE, HIGH, LEFT, WIDE, chart
 
 POINTS = 300  # of a line; of more, each stands for several
-DOTTED = 40  # up to which every point has a dot
+DOTTED = 20  # up to which every point has a dot
 COLOURS = 8
 TOP, RIGHT = 8, 10  # pixels
 
