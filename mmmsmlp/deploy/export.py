@@ -60,7 +60,7 @@ def make_graph(
     return graph, steps
 
 
-def windowed(model: nn.Module) -> str:
+def windowed(model: torch.nn.Module) -> str:
     """The name of a backbone that attends in windows; empty where there is none."""
     backbone = getattr(model, 'backbone', model)
     layers = (type(module).__name__ for module in backbone.modules())
