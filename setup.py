@@ -81,6 +81,7 @@ setup(
         'det': DET,
         'seg': SEG,
         'cls': CLS,
+        'docs': ['mkdocs>=1.6,<2', 'mkdocs-material>=9.5'],
         'dev': sorted({*DET, *SEG, *CLS}) + DEV,
     },
     cmdclass={'build_py': BuildWithConfigs},
