@@ -12,9 +12,8 @@ INTRODUCTION = """\
 
 Written by `python tools/docs.py` from the docstrings; do not edit.
 
-Importing `mmmsmlp` registers the backbones and loads nothing heavy. Shapes are (N, C, H, W)
-unless said. A letter and number in brackets, (A14), is a decision of
-[decisions.md](decisions.md).
+Importing `mmmsmlp` registers the backbones and loads nothing heavy. A letter and number
+in brackets, (A14), is a decision of [decisions.md](decisions.md).
 """
 WIDEST = 78  # columns of a signature on one line
 
@@ -47,9 +46,9 @@ def find(module: str, name: str) -> Definition:
     for node in _parse(module).body:
         if isinstance(node, Definition) and node.name == name:
             return node
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            if name in {alias.name for alias in node.names}:
-                return find(f'{module}.{node.module}', name)
+        from_below = isinstance(node, ast.ImportFrom) and node.level == 1
+        if from_below and name in {alias.name for alias in node.names}:
+            return find(f'{module}.{node.module}', name)
     raise LookupError(f'{module} neither defines {name} nor imports it')
 
 

@@ -53,9 +53,10 @@ python tools/make_demo_data.py work_dirs/demo_16 --train 16 --val 1 --semantic
 python tools/learn_heads.py work_dirs/heads.jsonl mmdet::atss/atss_r50_fpn_1x_coco.py
 ```
 
-RTMDet's loss starts near zero and rises while its AP does. DINO and Mask2Former train on
-two gloo processes, too, where `find_unused_parameters=False` allows no idle parameter (not with
-`TORCH_DISTRIBUTED_DEBUG=DETAIL`, under which torch 2.11 ends in signal 11).
+RTMDet's loss starts near zero and rises while its AP does. DINO and Mask2Former train
+on two gloo processes, too, where `find_unused_parameters=False` allows no idle
+parameter (not with `TORCH_DISTRIBUTED_DEBUG=DETAIL`, under which torch 2.11 ends in
+signal 11).
 """
 OWN = 'whatever its backbone'  # as the swap says it
 LABELS = {'mmdet': 'Detection', 'mmseg': 'Segmentation', 'mmpretrain': 'Classification'}

@@ -11,7 +11,9 @@ from benchmarks import kernels, report
 from benchmarks.chart import TITLES
 
 KEPT = Path(__file__).resolve().parents[2] / 'docs' / 'benchmarks'
-GENERATED = 'Written by `python tools/docs.py` from [{0}](../benchmarks/{0}); do not edit.'
+GENERATED = (
+    'Written by `python tools/docs.py` from [{0}](../benchmarks/{0}); do not edit.'
+)
 ALLOCATORS = {
     'default': "the C library's default allocator",
     'tuned': 'an allocator that keeps freed memory (`--allocator tuned`)',
@@ -38,7 +40,7 @@ def raw_page(allocator: str) -> str:
     parts = [
         f'# CPU, size T, {allocator} allocator',
         GENERATED.format(f'cpu_t_{allocator}.json'),
-        f'With {ALLOCATORS[allocator]}. How it was measured: [measuring.md](measuring.md).',
+        f'With {ALLOCATORS[allocator]}. [How it is measured](measuring.md).',
         report.machine_line(result['machine']),
         *(f'## {table}' for table in report.tables(result['results'])),
     ]
@@ -50,16 +52,16 @@ def kernels_page() -> str:
     kept = json.loads((KEPT / 'kernels.json').read_text('utf-8'))
     return (
         f'# The Triton kernels, compiled\n\n{GENERATED.format("kernels.json")}\n\n'
-        'By `PYTHONPATH=tools python -m benchmarks.kernels docs/benchmarks/kernels.json` '
-        f'and Triton {kept["triton"]}, without a GPU: both orders, filters of 1, 3, 5 and '
-        '7, programs of one and of two warps. The highest of each, and the lowest and '
+        'By `PYTHONPATH=tools python -m benchmarks.kernels FILE` and Triton '
+        f'{kept["triton"]}, without a GPU: both orders, filters of 1, 3, 5 and 7, '
+        'programs of one and of two warps. The highest of each, and the lowest and '
         "highest share of a multiprocessor's warps that run at once. This table says "
         f'nothing about speed.\n\n{kernels.table(kept["rows"])}\n'
     )
 
 
 def summary() -> str:
-    """How many times as fast MS-MLP-T is as its peers, and its share of their memory."""
+    """How many times as fast as its peers MS-MLP-T is, and its share of memory."""
     peers = ('straightforward', 'swin', 'convnext', 'focal')
     head = ['MS-MLP-T beside', 'straightforward', 'Swin-T', 'ConvNeXt-T', 'Focal-T']
     lines = [head]
@@ -81,14 +83,16 @@ def summary() -> str:
 
 
 def chart(allocator: str) -> str:
-    """Bars for every backbone section and shape of a result, as SVG for light and dark."""
+    """Bars for each backbone section and shape of a result, as SVG, light and dark."""
     rows = [
         row
         for row in cpu(allocator)['results']
         if row['section'] in TITLES and row['key'] not in LEFT_OUT
     ]
     place = itemgetter('shape', 'section')
-    panels = [(key, list(mine)) for key, mine in groupby(sorted(rows, key=place), place)]
+    panels = [
+        (key, list(mine)) for key, mine in groupby(sorted(rows, key=place), place)
+    ]
     shapes = sorted({shape for (shape, _), _ in panels}, reverse=True)
     kinds = [kind for kind in TITLES if any(kind == key[1] for key, _ in panels)]
     high = TOP + STEP * max(len(mine) for _, mine in panels) + 14
