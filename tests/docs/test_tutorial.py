@@ -10,7 +10,10 @@ from tests.helpers.commands import ROOT
 from tests.helpers.pages import snippets
 
 PAGE = ROOT / 'docs' / 'tutorial.md'
-SMALLER = {'--train 400 --val 80': '--train 24 --val 8 --size 96'}
+SMALLER = {  # so few steps teach nothing: any box counts
+    '--train 400 --val 80': '--train 16 --val 4 --size 96',
+    'randomness = ': 'model = dict(test_cfg=dict(score_thr=0.0))\nrandomness = ',
+}
 
 
 def commands(text: str) -> list[list[str]]:
@@ -25,7 +28,7 @@ def commands(text: str) -> list[list[str]]:
     return found
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_the_tutorial(run_tool, tmp_path, monkeypatch, capfd):
     """One run for all of it: every step takes what the last one left."""
     (tmp_path / 'configs').symlink_to(ROOT / 'configs', target_is_directory=True)
@@ -54,7 +57,7 @@ def test_the_tutorial(run_tool, tmp_path, monkeypatch, capfd):
     page = PAGE.read_text()
     for line, number in (small, '3.9'), (tiny, '38.8'):
         assert f' {number}' in line and number in page
-    assert re.search(r'training +[\d.]+ s a step +36 steps', said['train.py', True])
+    assert re.search(r'training +[\d.]+ s a step +24 steps', said['train.py', True])
     assert 'classes (4): circle, square, triangle, star' in said['train.py', False]
     assert 'star_precision' in said['test.py', False]
     run = tmp_path / 'work_dirs' / 'my'
@@ -62,7 +65,7 @@ def test_the_tutorial(run_tool, tmp_path, monkeypatch, capfd):
         assert (run / name).is_file(), name
     assert list(run.glob('best_coco_bbox_mAP_50_epoch_*.pth'))
     drawn = sorted(path.stem for path in (tmp_path / 'drawn' / 'vis').iterdir())
-    assert drawn == [f'{i:05}' for i in range(8)]
+    assert drawn == [f'{i:05}' for i in range(4)]
     kept = json.loads((tmp_path / 'drawn' / 'preds' / '00000.json').read_text())
     assert {len(kept[key]) for key in ('labels', 'scores', 'bboxes')} == {
         len(kept['labels'])
