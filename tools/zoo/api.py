@@ -15,13 +15,16 @@ Written by `python tools/docs.py` from the docstrings; do not edit.
 Importing `mmmsmlp` registers the backbones and loads nothing heavy. A letter and number
 in brackets, (A14), is a decision of [decisions.md](decisions.md).
 """
+MODULES = (
+    'mmmsmlp', 'mmmsmlp.ops', 'mmmsmlp.checkpoints', 'mmmsmlp.swap', 'mmmsmlp.deploy'
+)  # fmt: skip
 WIDEST = 78  # columns of a signature on one line
 
 
 def page() -> str:
     """Its text."""
     parts = [INTRODUCTION]
-    for module in ('mmmsmlp', 'mmmsmlp.ops', 'mmmsmlp.checkpoints', 'mmmsmlp.swap'):
+    for module in MODULES:
         parts.append(f'## {module}\n')
         parts += [_entry(module, find(module, name)) for name in public(module)]
     parts.append('## What a config can name\n')
