@@ -21,6 +21,7 @@ from mmmsmlp.run.preflight import (
     say_padding,
 )
 from mmmsmlp.run.results import add_writers
+from mmmsmlp.run.tally import TallyHook
 from mmmsmlp.run.training_checks import fit_workers
 from mmmsmlp.run.vet import vet_data
 
@@ -94,6 +95,7 @@ def test(args: argparse.Namespace, console: Console) -> None:
     if args.out:
         switches.dump_predictions(runner, args.out)
     add_writers(runner, args.json, args.confusion, args.classwise)
+    runner.register_hook(TallyHook())
     metrics = runner.test()
     if args.metrics:
         switches.write_metrics(metrics, args.metrics)

@@ -61,7 +61,7 @@ def test_the_tutorial(run_tool, tmp_path, monkeypatch, capfd):
     assert 'classes (4): circle, square, triangle, star' in said['train.py', False]
     assert 'star_precision' in said['test.py', False]
     run = tmp_path / 'work_dirs' / 'my'
-    for name in 'epoch_6.pth', 'my.py', 'curves.png', '../../confusion.png':
+    for name in 'epoch_6.pth', 'my.py', 'report.html', '../../confusion.png':
         assert (run / name).is_file(), name
     assert list(run.glob('best_coco_bbox_mAP_50_epoch_*.pth'))
     drawn = sorted(path.stem for path in (tmp_path / 'drawn' / 'vis').iterdir())

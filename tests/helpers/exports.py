@@ -109,11 +109,6 @@ def _balance(model, layer):
         layer.bias -= logits.mean((0, 2, 3))
 
 
-def pipeline_of(cfg):
-    """The test pipeline, as plain tables."""
-    return [dict(table) for table in cfg.test_dataloader.dataset.pipeline]
-
-
 def pictures(folder, sizes):
     """Files of scenes of (height, width)."""
     files = []
