@@ -45,7 +45,9 @@ def test_the_tutorial(run_tool, tmp_path, monkeypatch, capfd):
                 assert python == 'python' and tool.startswith('tools/')
                 code, out, err = run_tool(tool.removeprefix('tools/'), *arguments)
                 assert code == 0, f'{tool}: {err}'
-                said[tool.removeprefix('tools/'), '--try' in arguments] = out
+                said.setdefault(
+                    (tool.removeprefix('tools/'), '--try' in arguments), out
+                )
         elif text.startswith('_base_'):
             (tmp_path / 'my.py').write_text(text)
         else:
@@ -70,4 +72,6 @@ def test_the_tutorial(run_tool, tmp_path, monkeypatch, capfd):
     assert {len(kept[key]) for key in ('labels', 'scores', 'bboxes')} == {
         len(kept['labels'])
     }
+    shipped = (tmp_path / 'shipped' / 'vis').iterdir()
+    assert sorted(path.stem for path in shipped) == drawn
     assert len(variables['found']['scores']) == len(kept['scores'])
