@@ -1,11 +1,21 @@
 #!/usr/bin/env python
-"""Draw a model's predictions on one image, a folder of images, or a glob."""
+"""Draw a model's predictions on one image, a folder of images, or a glob.
+
+An exported model (``image_demo.py IMAGES MODEL.onnx``) needs no config and no torch.
+"""
 
 import argparse
+import sys
 from collections.abc import Callable
-from glob import glob
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import _checkout  # noqa: F401  before the package is imported
+from mmmsmlp.deploy import __main__ as exported
+
+if __name__ == '__main__' and exported.names_a_model(sys.argv[1:]):
+    exported.main()
+    sys.exit()
 
 import cv2
 import torch
@@ -13,10 +23,10 @@ from mmcv import imwrite
 from mmengine.device import get_device
 from numpy import unique
 
-import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import peek_checkpoint
 from mmmsmlp.data.cache import Cache
 from mmmsmlp.data.pictures import by_range, is_deep, look, refused
+from mmmsmlp.deploy.pictures import find_images
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import mends
 from mmmsmlp.run.config import building, check_is_experiment, load_config
@@ -24,8 +34,6 @@ from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_quiet, run_tool
 from mmmsmlp.run.launch import replace_sync_bn
 from mmmsmlp.run.preflight import check_classes
-
-SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'}
 
 
 def parse_args() -> argparse.Namespace:
@@ -65,32 +73,6 @@ def device(text: str) -> str:
             + ', '.join(dict.fromkeys([get_device(), 'cpu']))
         ) from error
     return text
-
-
-def find_images(source: str) -> list[str]:
-    """List the images that a path, a folder or a glob stands for.
-
-    Raises:
-        BadInput: There is none, or two would be drawn to one file.
-    """
-    path = Path(source).expanduser()
-    found = [path]
-    if not path.is_file():
-        names = path.iterdir() if path.is_dir() else glob(str(path), recursive=True)
-        found = [p for p in map(Path, names) if p.suffix.lower() in SUFFIXES]
-        found = sorted(p for p in found if p.is_file())
-    if not found:
-        raise BadInput(
-            f'there is no image at {source} (a file, or {", ".join(sorted(SUFFIXES))})'
-        )
-    first = {}
-    for p in found:
-        if first.setdefault(p.stem, p) != p:
-            raise BadInput(
-                f'{source} finds {first[p.stem]} and {p}, whose results would have one '
-                'name; run it on one folder, or one kind of file, at a time'
-            )
-    return [str(p) for p in found]
 
 
 def detector(cfg, args) -> Callable[[str], str]:
