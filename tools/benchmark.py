@@ -132,10 +132,8 @@ def measured(args: argparse.Namespace) -> dict:
         torch.set_num_threads(args.threads)
     if args.exported:
         return measure_exported(args)
-    if args.detectors:
-        return measure_detectors(args)
     try:
-        return measure(args, device)
+        return measure_detectors(args) if args.detectors else measure(args, device)
     except GateRed as error:
         print(f'error: the gate is red, nothing was timed:\n{error}', file=sys.stderr)
         sys.exit(1)

@@ -70,8 +70,6 @@ class Detector(torch.nn.Module):
 
 
 class Loader:
-    batch_size = 4
-
     def __init__(self, clock):
         self.clock = clock
 
@@ -96,7 +94,7 @@ def test_a_step_is_cut_into_loading_backbone_and_the_rest(
     )
     model = Detector(clock).train(training)
     optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
-    trial = end_to_end.Trial(model, Loader(clock), optimizer)
+    trial = end_to_end.Trial(model, Loader(clock), 4, optimizer)
     for _ in range(3):
         trial()
     total = 8 + backbone + outside

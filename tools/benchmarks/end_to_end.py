@@ -52,11 +52,15 @@ class Trial:
     """
 
     def __init__(
-        self, model: nn.Module, loader: DataLoader, optimizer: OptimWrapper
+        self,
+        model: nn.Module,
+        loader: DataLoader,
+        batch_size: int,
+        optimizer: OptimWrapper,
     ) -> None:
         self.model, self.optimizer = model, optimizer
         self.batches = _endless(loader)
-        self.batch_size = loader.batch_size
+        self.batch_size = batch_size  # a loader with a batch sampler has none
         self.parts: list[dict[str, float]] = []
         model.backbone.register_forward_pre_hook(self._enter)
         model.backbone.register_forward_hook(self._leave)
@@ -150,7 +154,8 @@ def build_trial(cfg: Config, section: str) -> Trial:
         model: nn.Module = MODELS.build(cfg.model).train(training)
         settings = cfg.train_dataloader if training else cfg.val_dataloader
         loader = Runner.build_dataloader(settings, seed=0)
-        return Trial(model, loader, build_optim_wrapper(model, cfg.optim_wrapper))
+        optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+        return Trial(model, loader, settings.batch_size, optimizer)
 
 
 def _resize(node: object, size: tuple[int, ...]) -> None:
