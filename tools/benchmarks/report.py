@@ -54,7 +54,8 @@ def _cells(row: dict) -> dict[str, str]:
         cells['MB'] = f'{row["mb"]:.0f}'
     else:
         cells['ms'] = f'{row["ms"]:.1f}'
-        cells['images/s'] = f'{row["images_per_s"]:.1f}'
+        speed = row['images_per_s']
+        cells['images/s'] = f'{speed:.{1 if speed >= 10 else 2}f}'
         if 'of_limit' in row:
             cells['of limit'] = f'{row["of_limit"]:.2f}'
         for part in ('loading', 'outside'):
