@@ -15,6 +15,7 @@ import torch
 
 import _checkout  # noqa: F401  before the package is imported
 from benchmarks import report
+from benchmarks.end_to_end import CONFIGS, measure_detectors
 from benchmarks.exported import measure_exported
 from benchmarks.exported import table as exported_table
 from benchmarks.gate import GateRed
@@ -48,6 +49,12 @@ def parse_args() -> argparse.Namespace:
     add(
         '--models', nargs='+', choices=[*ZOO, 'all'],
         help=f'default: {" ".join(CORE)}',
+    )  # fmt: skip
+    add(
+        '--detectors', nargs='+', choices=CONFIGS,
+        help='instead: these end to end, from the loader to weights or predictions, '
+        'beside Swin-T and ConvNeXt-T, on generated pictures on the CPU; a shape takes '
+        "the place of their config's batch and size",
     )  # fmt: skip
     add(
         '--shapes', nargs='+', type=parse_shape, metavar='NxHxW',
@@ -126,7 +133,7 @@ def measured(args: argparse.Namespace) -> dict:
     if args.exported:
         return measure_exported(args)
     try:
-        return measure(args, device)
+        return measure_detectors(args) if args.detectors else measure(args, device)
     except GateRed as error:
         print(f'error: the gate is red, nothing was timed:\n{error}', file=sys.stderr)
         sys.exit(1)

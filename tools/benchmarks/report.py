@@ -14,6 +14,7 @@ HEADINGS = {
     ),
     'inference': 'Inference (times faster than ...)',
     'training': 'Training step, forward and backward (times faster than ...)',
+    'end to end': 'End to end, with loading (times faster than ...)',
     'memory': 'Peak memory of a training step above weights and input (share of ...)',
 }
 
@@ -53,9 +54,13 @@ def _cells(row: dict) -> dict[str, str]:
         cells['MB'] = f'{row["mb"]:.0f}'
     else:
         cells['ms'] = f'{row["ms"]:.1f}'
-        cells['images/s'] = f'{row["images_per_s"]:.1f}'
+        speed = row['images_per_s']
+        cells['images/s'] = f'{speed:.{1 if speed >= 10 else 2}f}'
         if 'of_limit' in row:
             cells['of limit'] = f'{row["of_limit"]:.2f}'
+        for part in ('loading', 'outside'):
+            if part in row:
+                cells[part] = f'{row[part]:.0%}'
     ratios = row['of'] if 'mb' in row else row['over']
     for key, title in BASELINES.items():
         if key in ratios:
