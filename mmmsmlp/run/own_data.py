@@ -162,6 +162,8 @@ def apply(cfg: Config, own: Own) -> list[str]:
         kept = {key: leaf[key] for key in _KEPT if key in leaf}
         leaf.clear()
         leaf.update({**kept, **make(own, source)})
+        for step in tables_in(leaf.get('pipeline')):
+            step.pop('reduce_zero_label', None)  # as the dataset says it now
         if loop != 'train':
             _set_metrics(cfg, loop, own, source)
     return [*set_counts(cfg, len(own.classes)), *_fit_to_few(cfg, own)]

@@ -112,6 +112,20 @@ def test_mask2formers_things_and_weights(name, task, key, count, sets, tmp_path)
         assert count_in(cfg.model.panoptic_fusion_head) == count
 
 
+def test_only_the_dataset_says_whether_zero_is_a_class(sets, tmp_path):
+    """mmseg's configs for ADE20K say it in the pipeline, too."""
+    cfg = load('upernet_msmlp_t_160k.py', tmp_path)
+    for loop in LOOPS:
+        for step in cfg[f'{loop}_dataloader'].dataset.pipeline:
+            if step.type == 'LoadAnnotations':
+                step.reduce_zero_label = True
+    use_data(cfg, str(sets / 'maps'), None, LOOPS, str)
+    for loop in LOOPS:
+        dataset = cfg[f'{loop}_dataloader'].dataset
+        assert dataset.reduce_zero_label is False
+        assert 'reduce_zero_label' not in str(dataset.pipeline)
+
+
 def test_weights_of_other_classes_are_left_out(tmp_path):
     cfg = load('upernet_msmlp_t_camvid.py', tmp_path)
     loss = cfg.model.decode_head.loss_decode
