@@ -78,8 +78,6 @@ def pipeline_of(cfg: Config, shape: tuple[int, int] | None) -> list[dict[str, An
     if shape is None:
         return tables
     resize = dict(type='Resize', scale=shape[::-1], keep_ratio=False)
-    if cfg.default_scope == 'mmpretrain':  # whose Resize takes height and width
-        resize['scale'] = shape
     return [tables[0], resize, tables[-1]]
 
 
