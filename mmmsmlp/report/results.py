@@ -151,7 +151,7 @@ def sizes(runs: Sequence[Run]) -> str:
         for kind, scored in run.evaluation['coco'].items():
             name = f'{run.name}: {WHAT.get(kind, kind)}'
             for size, value in scored['by_size'].items():
-                look = f'class="bar s{k % COLOURS}"'
+                look = f'class="bar s{k % COLOURS}{" nil" * (value is None)}"'
                 wide = f'style="width:{100 * (value or 0):.1f}%"'
                 rows.append(
                     f'<tr data-size="{size}"><td class="name">{escape(name)}</td><td>'

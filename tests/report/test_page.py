@@ -129,6 +129,10 @@ def test_a_curve_lies_where_its_values_are():
     assert 'means of 3' in text and text.count('class="band s0"') == 1
     assert len(re.search(r' d="([^"]+)"', text)[1].split()) == 301
     assert curves('x', [Line('a', {1: float('nan')})], 'step') == ''
+    epochs = curves('x', [Line('a', {1: 0.00025, 2: 0.00075})], 'epoch')
+    marks = re.findall(r'class="(mid|end)">([^<]+)<', epochs)
+    assert [mark for kind, mark in marks if kind == 'mid'] == ['1', '2']
+    assert ('end', '5e-4') in marks
 
 
 def test_the_classes_sizes_and_confusion(tmp_path, folder):
