@@ -132,7 +132,7 @@ def test_a_curve_lies_where_its_values_are():
     epochs = curves('x', [Line('a', {1: 0.00025, 2: 0.00075})], 'epoch')
     marks = re.findall(r'class="(mid|end)">([^<]+)<', epochs)
     assert [mark for kind, mark in marks if kind == 'mid'] == ['1', '2']
-    assert ('end', '5e-4') in marks
+    assert ('end', '4e-4') in marks
 
 
 def test_the_classes_sizes_and_confusion(tmp_path, folder):
