@@ -155,6 +155,7 @@ def test_the_classes_sizes_and_confusion(tmp_path, folder):
 
 def test_images_have_the_truth_beside_what_was_found(tmp_path, folder):
     text = section(page(tmp_path, folder), 'images')
+    assert re.search(r'<p class="soft lead">.*cup&ensp; .*fo&lt;rk</p>', text)
     worst, best = re.findall(r'<div class="shots">(.*?)(?=<h3>|</section>)', text, re.S)
     there, found = re.findall(r'<figure.*?</figure>', worst, re.S)
     assert there.count('<rect') == 1 and 'there: 1 cup' in there
