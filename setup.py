@@ -86,6 +86,7 @@ setup(
         'cls': CLS,
         'deploy': DEPLOY,
         'export': EXPORT,
+        'docs': ['mkdocs>=1.6,<2', 'mkdocs-material>=9.5'],
         'dev': sorted({*DET, *SEG, *CLS}) + DEV,
     },
     cmdclass={'build_py': BuildWithConfigs},

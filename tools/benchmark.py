@@ -15,6 +15,8 @@ import torch
 
 import _checkout  # noqa: F401  before the package is imported
 from benchmarks import report
+from benchmarks.exported import measure_exported
+from benchmarks.exported import table as exported_table
 from benchmarks.gate import GateRed
 from benchmarks.machine import use_allocator
 from benchmarks.models import CORE, ZOO
@@ -60,6 +62,12 @@ def parse_args() -> argparse.Namespace:
         '--allocator', choices=['default', 'tuned'],
         help="set the C library's allocator; 'tuned' keeps freed memory in the process",
     )  # fmt: skip
+    add(
+        '--exported', nargs='+', metavar='CONFIG|MODEL',
+        help='instead: whole models, of configs by PyTorch and of exported files by '
+        'each runtime that is installed; default shape 1x480x640',
+    )  # fmt: skip
+    add('--compiled', action='store_true', help='with --exported: torch.compile, too')
     add('--out', metavar='FILE', help='write the results as JSON')
     add('--chart', metavar='FILE', help='draw the results; .png or .svg')
     add('--read', metavar='FILE', help='print and draw earlier results instead')
@@ -83,6 +91,10 @@ def main() -> None:
         Path(args.out).write_text(text, encoding='utf-8')
     try:
         print(report.machine_line(result['machine']))
+        if 'exported' in result:
+            rows = exported_table(result['exported'])
+            print('\n' + '\n'.join(report.align(rows)))
+            return
         for table in report.tables(result['results']):
             print(f'\n{table}', flush=True)
     except KeyError as error:
@@ -111,6 +123,8 @@ def measured(args: argparse.Namespace) -> dict:
         raise BadInput('--device cuda: PyTorch sees no GPU; use --device cpu')
     if args.threads:
         torch.set_num_threads(args.threads)
+    if args.exported:
+        return measure_exported(args)
     try:
         return measure(args, device)
     except GateRed as error:

@@ -60,6 +60,14 @@ def make_graph(
     return graph, steps
 
 
+def windowed(model: torch.nn.Module) -> str:
+    """The name of a backbone that attends in windows; empty where there is none."""
+    backbone = getattr(model, 'backbone', model)
+    layers = (type(module).__name__ for module in backbone.modules())
+    kinds = ('WindowAttention', 'FocalAttention', 'WindowMSA')
+    return type(backbone).__name__ if any(k in kinds for k in layers) else ''
+
+
 def describe(
     graph: Graph,
     steps: list[dict],
@@ -241,6 +249,12 @@ def export(
     Raises:
         BadInput: It cannot be exported, or does not agree; no file is left.
     """
+    if shape is None and (name := windowed(model)):
+        raise BadInput(
+            f'{name} attends in windows, and with their number open PyTorch does not '
+            'come to an end exporting them: give --shape HEIGHT WIDTH, to which every '
+            'picture is then resized'
+        )
     graph, steps = make_graph(model, pipeline, scope)
     known = describe(graph, steps, dataset, shape, batch)
     known.origin, known.precision = origin, 'float16' if half else 'float32'

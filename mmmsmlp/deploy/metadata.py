@@ -58,9 +58,9 @@ class Metadata:
         lines = [
             f'{file}: {self.task}, {len(self.classes)} classes, pictures of {size}, '
             f'{self.batch or "any number"} at a time, {self.precision}',
-            f'equal to PyTorch on {seen["pictures"]} pictures: {seen["alike"]} of '
-            f'{seen["count"]} results alike; farthest by {seen["score"]:.1e} in score, '
-            f'{seen["box"]:.1e} pixels',
+            f'in float32 equal to PyTorch on {seen["pictures"]} pictures: '
+            f'{seen["alike"]} of {seen["count"]} results alike; farthest by '
+            f'{seen["score"]:.1e} in score, {seen["box"]:.1e} pixels',
         ]
         if near := seen.get('int8'):
             lines.append(

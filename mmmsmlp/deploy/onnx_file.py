@@ -47,6 +47,8 @@ def convert(program: torch.export.ExportedProgram, known: Metadata) -> Any:
         raise BadInput(f'it has operators that are not ONNX: {", ".join(foreign)}')
     if known.thresholds:
         open_threshold(model)
+    for node in model.graph.node:  # where each came from, with paths of this machine
+        del node.metadata_props[:]
     return model
 
 

@@ -1,5 +1,7 @@
 """Small models of every kind that exports, with weights that find something."""
 
+import re
+
 import cv2
 import numpy as np
 import torch
@@ -34,6 +36,8 @@ def small(config, backbone='MSMLP'):
     widths = [WIDTHS[i] for i in stages]
     if cfg.default_scope == 'mmdet':
         cfg.model.neck.update(in_channels=widths, out_channels=32)
+        if 'ATSS' in cfg.model.type:
+            cfg.model.bbox_head.norm_cfg = dict(type='GN', num_groups=8)
         if 'num_csp_blocks' in cfg.model.neck:
             cfg.model.neck.num_csp_blocks = 1
     elif cfg.default_scope == 'mmseg':
@@ -72,8 +76,6 @@ def _narrow(node):
         node['out_channels'] = 32
     if 'SyncBN' in kind:
         node['type'] = 'BN'
-    if kind == 'GN':
-        node['num_groups'] = 8
     for child in node.values():
         _narrow(child)
 
@@ -89,29 +91,41 @@ def built(cfg):
         if getattr(module, 'running_var', None) is not None:
             module.running_var.uniform_(0.5, 2)
             module.running_mean.normal_(std=0.1)
-        for name in CLASSIFIERS:
-            layers = getattr(module, name, None)
-            for layer in (
-                layers if isinstance(layers, torch.nn.ModuleList) else [layers]
-            ):
-                if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
-                    torch.nn.init.normal_(layer.weight, std=0.5)
-    if cfg.default_scope == 'mmseg':
-        _balance(model.eval(), model.decode_head.conv_seg)
-    return model.eval()
+    _sharpen(model.eval())
+    return model
 
 
-def _balance(model, layer):
-    """Give no class of a segmentor more than its share of a picture."""
-    noise = torch.randn(1, 3, 64, 96)
+def _sharpen(model):
+    """Let classifiers give logits about zero, a few apart: no ties, no certainty."""
+    names = '|'.join(CLASSIFIERS)
+    hooks = []
+
+    def first(layer, inputs, output):
+        if layer in seen:
+            return None
+        seen.add(layer)
+        torch.nn.init.normal_(layer.weight)
+        output = layer.forward(*inputs)
+        layer.weight.data /= output.std() / 2
+        layer.bias.data = -layer.forward(*inputs).transpose(0, 1).flatten(1).mean(1)
+        return layer.forward(*inputs)
+
+    seen = set()
+    for name, layer in model.named_modules():
+        if re.search(rf'\b({names})(\.\d+)?$', name) and hasattr(layer, 'weight'):
+            hooks.append(layer.register_forward_hook(first))
+    noise, shape = torch.randn(1, 3, 64, 96), (64, 96)
     with torch.no_grad():
-        logits = model.encode_decode(noise, [dict(img_shape=(64, 96))])
-        layer.bias -= logits.mean((0, 2, 3))
+        if hasattr(model, 'roi_head'):
+            from mmdet.structures import DetDataSample
 
-
-def pipeline_of(cfg):
-    """The test pipeline, as plain tables."""
-    return [dict(table) for table in cfg.test_dataloader.dataset.pipeline]
+            sizes = dict(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0))
+            model.predict(noise, [DetDataSample(metainfo=sizes)])
+        else:
+            model(noise, mode='tensor')
+    assert seen
+    for hook in hooks:
+        hook.remove()
 
 
 def pictures(folder, sizes):
