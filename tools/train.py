@@ -131,7 +131,7 @@ def train(args: argparse.Namespace, console: Console) -> None:
             runner.register_hook(TallyHook())
         runner.train()
         if not args.no_report:
-            curves.report_at_the_end(cfg.work_dir, console.say)
+            curves.report_at_the_end(cfg.work_dir)
         return
     plan = trial.Plan.of(runner)
     del runner  # its model would count as memory of the trial

@@ -44,7 +44,9 @@ def curves(title: str, lines: Sequence[Line], unit: str, table: bool = True) -> 
         return ''
     xs = [x for _, values in known for x in values]
     ys = [y for _, values in known for y in values.values()]
-    across, up = _scale(min(xs), max(xs)), _scale(min(ys), max(ys))
+    whole = all(float(x).is_integer() for x in xs)
+    across = _scale(min(xs), max(xs), whole)
+    up = _scale(min(ys), max(ys))
     body = [_grid(across, up)]
     for line, _ in known:
         body.append(_drawn(line, across, up))
@@ -67,14 +69,16 @@ class Scale:
         return (value - self.low) / (self.high - self.low)
 
 
-def _scale(low: float, high: float) -> Scale:
-    """An axis with round marks; one value alone gets room on both sides."""
+def _scale(low: float, high: float, whole: bool = False) -> Scale:
+    """An axis with round marks, or ``whole`` ones; one value has room on both sides."""
     if high <= low:
         room = abs(low) / 2 or 1.0
         low, high = low - room, high + room
     rough = (high - low) / 4
     power = 10.0 ** floor(log10(rough))
-    step = next(power * k for k in (1, 2, 2.5, 5, 10) if power * k >= rough * 0.999)
+    steps = [power * k for k in (1, 2, 2.5, 5, 10) if not whole or k != 2.5]
+    step = next(step for step in steps if step >= rough * 0.999)
+    step = max(step, 1) if whole else step
     first = floor(low / step) + (0 if low / step % 1 < 1e-9 else 1)
     count = floor((high - first * step) / step + 1e-9) + 1
     return Scale(low, high, [round((first + i) * step, 12) for i in range(count)])

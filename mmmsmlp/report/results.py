@@ -10,7 +10,7 @@ from io import BytesIO
 import numpy as np
 
 from ..data.report.charts import chart
-from ..data.report.thumbs import thumb
+from ..data.report.thumbs import colour_of, thumb
 from ..data.report.views import Mark, Shot
 from .charts import COLOURS, Line, curves, number
 from .read import Run
@@ -151,7 +151,7 @@ def sizes(runs: Sequence[Run]) -> str:
         for kind, scored in run.evaluation['coco'].items():
             name = f'{run.name}: {WHAT.get(kind, kind)}'
             for size, value in scored['by_size'].items():
-                look = f'class="bar s{k % COLOURS}"'
+                look = f'class="bar s{k % COLOURS}{" nil" * (value is None)}"'
                 wide = f'style="width:{100 * (value or 0):.1f}%"'
                 rows.append(
                     f'<tr data-size="{size}"><td class="name">{escape(name)}</td><td>'
@@ -244,6 +244,7 @@ def images(runs: Sequence[Run]) -> str:
     """The worst and the best images, truth beside what was found."""
     parts = []
     for k, run in _kept(runs):
+        parts.append(_colours(run))
         for which in ('worst', 'best'):
             shots = ''.join(_pair(run, one) for one in run.evaluation[which])
             if shots:
@@ -254,6 +255,18 @@ def images(runs: Sequence[Run]) -> str:
                     f'</span></h3><div class="shots">{shots}</div>'
                 )
     return ''.join(parts)
+
+
+def _colours(run: Run) -> str:
+    """Which colour stands for which class; of many, it would fill the page."""
+    names = [name for name in run.evaluation['names'] if name != 'background']
+    if run.evaluation['scope'] == 'mmpretrain' or len(names) > FULL_MATRIX:
+        return ''
+    keys = (
+        f'<span class="key" style="background:{colour_of(i)}"></span>{escape(name)}'
+        for i, name in enumerate(names)
+    )
+    return f'<p class="soft lead">{"&ensp; ".join(keys)}</p>'
 
 
 def _pair(run: Run, one: dict) -> str:

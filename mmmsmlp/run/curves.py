@@ -1,6 +1,6 @@
 """Views of a run: TensorBoard, the page on it, and a picture of its curves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -57,12 +57,13 @@ def report_on(folders: Sequence[Path], target: Path | None = None) -> Path:
 
 
 @master_only
-def report_at_the_end(work_dir: str, say: Callable[[str], None]) -> None:
+def report_at_the_end(work_dir: str) -> None:
     """Write a training's page; if that fails, warn, for the training is done."""
+    log = MMLogger.get_current_instance()
     try:
-        say(f'report: {report_on([Path(work_dir)])}')
+        log.info(f'report: {report_on([Path(work_dir)])}')
     except Exception as error:
-        MMLogger.get_current_instance().warning(
+        log.warning(
             f'no report was written ({error!r}); tools/report.py {work_dir} tries again'
         )
 

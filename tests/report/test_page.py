@@ -129,6 +129,10 @@ def test_a_curve_lies_where_its_values_are():
     assert 'means of 3' in text and text.count('class="band s0"') == 1
     assert len(re.search(r' d="([^"]+)"', text)[1].split()) == 301
     assert curves('x', [Line('a', {1: float('nan')})], 'step') == ''
+    epochs = curves('x', [Line('a', {1: 0.00025, 2: 0.00075})], 'epoch')
+    marks = re.findall(r'class="(mid|end)">([^<]+)<', epochs)
+    assert [mark for kind, mark in marks if kind == 'mid'] == ['1', '2']
+    assert ('end', '4e-4') in marks
 
 
 def test_the_classes_sizes_and_confusion(tmp_path, folder):
@@ -151,6 +155,7 @@ def test_the_classes_sizes_and_confusion(tmp_path, folder):
 
 def test_images_have_the_truth_beside_what_was_found(tmp_path, folder):
     text = section(page(tmp_path, folder), 'images')
+    assert re.search(r'<p class="soft lead">.*cup&ensp; .*fo&lt;rk</p>', text)
     worst, best = re.findall(r'<div class="shots">(.*?)(?=<h3>|</section>)', text, re.S)
     there, found = re.findall(r'<figure.*?</figure>', worst, re.S)
     assert there.count('<rect') == 1 and 'there: 1 cup' in there

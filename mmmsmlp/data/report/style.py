@@ -97,6 +97,7 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere;
 .matrix th { color: var(--soft); font-weight: 400; text-align: right; padding: 2px 8px;
   white-space: nowrap; }
 .matrix td { min-width: 34px; height: 30px; text-align: center; }
+.card > .chart svg { max-width: 640px; }
 .chart .cell { fill: rgb(var(--heat)); }
 .shots { display: grid; gap: 14px; margin: 10px 0 26px;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); }
