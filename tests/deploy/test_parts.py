@@ -9,6 +9,7 @@ from torchvision.ops import batched_nms
 
 from mmmsmlp.deploy.compare import Tolerance, distance
 from mmmsmlp.deploy.graph.boxes import Boxes, best_of, suppress
+from mmmsmlp.deploy.graph.dense import _decoder
 from mmmsmlp.deploy.graph.layers import AdaptivePool, FixedNorm, replace_layers
 from mmmsmlp.deploy.graph.maps import stretch
 from mmmsmlp.deploy.graph.rois import paste
@@ -242,3 +243,24 @@ def test_metadata_comes_back_as_it_was():
         read_metadata(known.to_text().replace('"format": 1', '"format": 2'), 'file')
     with pytest.raises(BadInput, match='not made by tools/export.py'):
         read_metadata('', 'file')
+
+
+def test_a_distribution_of_distances_is_gfls():
+    from mmdet.models.dense_heads import GFLHead
+
+    head = GFLHead(
+        num_classes=2,
+        in_channels=8,
+        anchor_generator=dict(
+            type='AnchorGenerator', ratios=[1.0], octave_base_scale=8,
+            scales_per_octave=1, strides=[8, 16],
+        ),
+        train_cfg=None,
+        reg_max=4,
+    )  # fmt: skip
+    priors, deltas = random_boxes(7, 1, 1).boxes, torch.randn(7, 4 * 5)
+    expected = head.bbox_coder.decode(
+        head.anchor_center(priors), head.integral(deltas) * 16, max_shape=(90, 70)
+    )
+    got = _decoder(head)(priors, deltas, 1, (90, 70))
+    torch.testing.assert_close(got, expected, atol=1e-4, rtol=0)

@@ -146,7 +146,10 @@ def _decoder(head: Any) -> Callable[..., Tensor]:
     def distribution(
         priors: Tensor, deltas: Tensor, level: int, shape: tuple
     ) -> Tensor:
-        distance = head.integral(deltas) * head.prior_generator.strides[level][0]
+        # The head's own layer keeps the bins in a buffer, which torch.onnx misnames.
+        share = deltas.reshape(-1, 4, head.reg_max + 1).softmax(-1)
+        bins = torch.arange(head.reg_max + 1, device=deltas.device)
+        distance = (share * bins).sum(-1) * head.prior_generator.strides[level][0]
         return decode(coder, head.anchor_center(priors), distance, shape)
 
     return distribution if isinstance(head, GFLHead) else plain
