@@ -81,6 +81,7 @@ setup(
         'det': DET,
         'seg': SEG,
         'cls': CLS,
+        'explain': ['grad-cam>=1.5'],
         'dev': sorted({*DET, *SEG, *CLS}) + DEV,
     },
     cmdclass={'build_py': BuildWithConfigs},
