@@ -127,7 +127,7 @@ def explain(args: argparse.Namespace, console: Console) -> None:
         if method != 'features':
             console.progress(MAPS[method])
             maps, asked = cams.activation_maps(method, model, pixels, score)
-            rows[f'{MAPS[method]} of {asked.said}'] = maps
+            rows[f'{MAPS[method]}:\n{asked.said}'] = maps
             boxes = boxes or asked.boxes
             console.say(f'{MAPS[method]}: {asked.said}')
     if rows:

@@ -31,7 +31,7 @@ class Asked(NamedTuple):
     boxes: Sequence[Sequence[float]] = ()  # x1, y1, x2, y2 of the detections that it is
 
 
-Score = Callable[[nn.Module, Tensor], Asked]
+Score = Callable[[Any, Tensor], Asked]  # of a model and its images
 
 
 def library() -> ModuleType:
@@ -53,7 +53,7 @@ def library() -> ModuleType:
 def logit_of(chosen: int | None, names: Sequence[str]) -> Score:
     """A classifier's logit of a class, or of the best."""
 
-    def score(model: nn.Module, images: Tensor) -> Asked:
+    def score(model: Any, images: Tensor) -> Asked:
         (logits,) = model(images, mode='tensor')
         index = int(logits.argmax()) if chosen is None else chosen
         share = float(logits.detach().softmax(0)[index])
@@ -65,7 +65,7 @@ def logit_of(chosen: int | None, names: Sequence[str]) -> Score:
 def pixels_of(chosen: int | None, names: Sequence[str], samples: Sequence) -> Score:
     """A segmentor's mean logit of a class over its pixels; else of the largest."""
 
-    def score(model: nn.Module, images: Tensor) -> Asked:
+    def score(model: Any, images: Tensor) -> Asked:
         metas = [sample.metainfo for sample in samples]
         (logits,) = model.encode_decode(images, metas)
         labels = logits.argmax(0) if len(logits) > 1 else (logits[0] > 0).long()
@@ -88,7 +88,7 @@ def boxes_of(
 ) -> Score:
     """A detector's sum of the scores from ``least`` on, of a class or of all."""
 
-    def score(model: nn.Module, images: Tensor) -> Asked:
+    def score(model: Any, images: Tensor) -> Asked:
         (sample,) = model.predict(images, deepcopy(samples), rescale=False)
         found = sample.pred_instances
         if chosen is not None:
@@ -145,7 +145,7 @@ class Probe(nn.Module):
 
 
 def activation_maps(
-    method: str, model: nn.Module, images: Tensor, score: Score
+    method: str, model: Any, images: Tensor, score: Score
 ) -> tuple[list[np.ndarray], Asked]:
     """Map what counts for a score at each stage.
 
@@ -165,7 +165,7 @@ def activation_maps(
     model.eval().requires_grad_(False)
     eigen = method == 'eigencam'
     score = _features if eigen else score
-    with stages_of(model.backbone, images) as stages:  # type: ignore[arg-type]
+    with stages_of(model.backbone, images) as stages:
         probe = Probe(model, stages, score)
         cam = _eigen_cam(cams, probe, stages) if eigen else cams.GradCAM(probe, stages)
         try:
@@ -182,7 +182,7 @@ def activation_maps(
 def _eigen_cam(cams: ModuleType, probe: Probe, stages: list[nn.Module]) -> Any:
     """The library's, of maps that it can hold, and with a sign that is no chance."""
 
-    class EigenCAM(cams.EigenCAM):  # type: ignore[misc, name-defined]
+    class EigenCAM(cams.EigenCAM):  # type: ignore[name-defined]
         def get_cam_image(self, *args: Any) -> np.ndarray:
             (values,) = super().get_cam_image(*args)
             return values[None] if values.max() >= -values.min() else -values[None]
@@ -190,8 +190,8 @@ def _eigen_cam(cams: ModuleType, probe: Probe, stages: list[nn.Module]) -> Any:
     return EigenCAM(probe, stages, _fewer_tokens)
 
 
-def _features(model: nn.Module, images: Tensor) -> Asked:
-    model.backbone(images)  # type: ignore[operator]
+def _features(model: Any, images: Tensor) -> Asked:
+    model.backbone(images)
     return Asked(images.new_zeros(()), 'the features alone')
 
 
@@ -208,7 +208,7 @@ def draw_cams(
     Args:
         image: What the model was shown, (H, W, 3) of uint8, RGB; without padding, which
             is cut off the maps.
-        rows: The maps of each method.
+        rows: The maps of each method, under what stands over the image.
         boxes: (N, 4) to draw first, or none.
         path: The picture to write.
     """
@@ -222,13 +222,13 @@ def draw_cams(
     columns = 1 + max(map(len, rows.values()))
     figure, axes = pyplot.subplots(
         len(rows), columns, squeeze=False, layout='constrained',
-        figsize=(2.4 * columns, (2.4 * height / width + 0.3) * len(rows)),
+        figsize=(2.4 * columns, (2.4 * height / width + 0.4) * len(rows)),
     )  # fmt: skip
     for (name, maps), line in zip(rows.items(), axes, strict=True):
         for axis in line:
             axis.set_axis_off()
         line[0].imshow(image)
-        line[0].set_title(name, fontsize=9)
+        line[0].set_title(name, fontsize=8, loc='left')
         for x1, y1, x2, y2 in boxes:
             line[0].add_patch(
                 Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor='lime')

@@ -35,13 +35,13 @@ SPARSE = 30.0  # seconds between two lines where nothing can be in place
 class Console:
     """Prints as it is told; see :class:`QuietConsole` for the other kind."""
 
-    _terminal: 'Terminal | None' = None  # of a loop of ours
+    _course: 'Terminal | None' = None  # of a loop of ours
 
     def say(self, text: str) -> None:
         """Print a line."""
-        if self._terminal:
-            self._terminal.close()
-            self._terminal = None
+        if self._course:
+            self._course.close()
+            self._course = None
         print(text, flush=True)
 
     def log_to(self, folder: str | Path) -> None:
@@ -52,8 +52,8 @@ class Console:
 
     def step(self, text: str) -> None:
         """Show how far a loop of ours is, of which nobody else tells."""
-        self._terminal = self._terminal or Terminal(1, sys.stdout.encoding)
-        self._terminal.progress(text)
+        self._course = self._course or Terminal(1, sys.stdout.encoding)
+        self._course.progress(text)
 
     def watch(self, runner: Runner) -> None:
         """Show the progress and the metrics of a Runner's loops."""

@@ -96,10 +96,8 @@ def _kinds(labels: np.ndarray, partners: np.ndarray) -> np.ndarray:
 
 def count_mistakes(images: Sequence[Judged], classes: Sequence[str]) -> dict:
     """Count by class, and false boxes and missed objects by overlap."""
-    true, found = (
-        [np.concatenate([side[k] for side in sides] or [[]]) for k in (1, 2, 3)]
-        for sides in ([i.true for i in images], [i.found for i in images])
-    )  # labels, kinds and overlaps
+    true = _columns([image.true for image in images])
+    found = _columns([image.found for image in images])
     rows = []
     for label, name in enumerate(classes):
         there, boxes = (side[1][side[0] == label] for side in (true, found))
@@ -118,6 +116,12 @@ def count_mistakes(images: Sequence[Judged], classes: Sequence[str]) -> dict:
         for low, high, false, missed in zip(BINS, BINS[1:], *columns, strict=False)
     ]
     return {'classes': rows, 'overlaps': overlaps}
+
+
+def _columns(sides: Sequence[Side]) -> list[np.ndarray]:
+    """Labels, kinds and overlaps of all images."""
+    none = np.zeros(0)
+    return [np.concatenate([none, *(side[k] for side in sides)]) for k in (1, 2, 3)]
 
 
 def _by_kind(kinds: np.ndarray) -> list[int]:
