@@ -1,7 +1,8 @@
 """The packaging of mmmsmlp: pip install . and pip install -e . both start here.
 
-Only torch and numpy are required: the OpenMMLab toolboxes come as extras, so that
-installing the plugin never overwrites the distributions that a user already has.
+Only numpy is required: torch and the OpenMMLab toolboxes come as extras, so that
+installing the plugin never overwrites the distributions that a user already has, and
+an exported model runs without them.
 """
 
 import re
@@ -14,10 +15,12 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 
 # Each toolbox with what it needs to import; the maintained distributions.
-CORE = ['onedl-mmengine>=0.10.8', 'onedl-mmcv>=2.3']
+CORE = ['torch>=2.1', 'onedl-mmengine>=0.10.8', 'onedl-mmcv>=2.3']
 DET = [*CORE, 'onedl-mmdetection>=3.5']
 SEG = [*CORE, 'onedl-mmsegmentation>=1.4']
 CLS = [*CORE, 'onedl-mmpretrain>=1.3']
+DEPLOY = ['onnxruntime>=1.17', 'opencv-python-headless', 'pillow']
+EXPORT = ['onnx>=1.17', 'onnxscript', 'onnxruntime>=1.17']
 DEV = [
     'pytest>=7',
     'pytest-timeout',
@@ -76,12 +79,15 @@ setup(
     packages=find_packages(include=['mmmsmlp', 'mmmsmlp.*']),
     include_package_data=True,
     package_data={'mmmsmlp': ['py.typed']},
-    install_requires=['torch>=2.1', 'numpy'],
+    install_requires=['numpy'],
     extras_require={
         'det': DET,
         'seg': SEG,
         'cls': CLS,
         'explain': ['grad-cam>=1.5'],
+        'deploy': DEPLOY,
+        'export': EXPORT,
+        'docs': ['mkdocs>=1.6,<2', 'mkdocs-material>=9.5'],
         'dev': sorted({*DET, *SEG, *CLS}) + DEV,
     },
     cmdclass={'build_py': BuildWithConfigs},

@@ -6,13 +6,18 @@ and loads nothing heavy; the classes themselves load on first use.
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from .mmcv_ops.finder import stand_in
 from .version import __version__
 
-# `python -m mmmsmlp doctor` must run where mmengine or torch cannot be imported.
-if sys.argv[:2] != ['-m', 'doctor'] or sys.orig_argv[-len(sys.argv)] != __name__:
+# `python -m mmmsmlp doctor` must run where mmengine or torch cannot be imported, and
+# `mmmsmlp.deploy` where neither is installed.
+_is_doctor = (
+    sys.argv[:2] == ['-m', 'doctor'] and sys.orig_argv[-len(sys.argv)] == __name__
+)
+if find_spec('mmengine') and not _is_doctor:
     from . import registry  # noqa: F401  its children make the names resolvable
 
 stand_in()  # for mmcv._ext, where mmcv has no compiled operators

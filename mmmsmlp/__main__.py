@@ -13,6 +13,7 @@ from .configs import root
 
 OF_THE_CHECKOUT = (
     'check_env',
+    'docs',
     'env',
     'lint',
     'model_zoo',

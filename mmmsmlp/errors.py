@@ -1,5 +1,6 @@
 """What can go wrong with what a user gave, and how its names are listed."""
 
+import traceback
 from collections.abc import Iterable
 
 
@@ -27,6 +28,13 @@ class SampleError(BadInput):
 
 class Diverged(BadInput):
     """Training gives numbers that are none; the message says where, and the cures."""
+
+
+def one_line(error: Exception) -> str:
+    """An error's first line; of a bare assert, which has no words, its source."""
+    lines = str(error).strip().splitlines()
+    text = lines[0] if lines else traceback.extract_tb(error.__traceback__)[-1].line
+    return f'{type(error).__name__}: {text}'
 
 
 def join_some(names: Iterable[object], count: int = 5) -> str:

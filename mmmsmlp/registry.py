@@ -20,7 +20,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
     return Registry(parent.name, parent=parent, scope=_SCOPE, locations=list(locations))
 
 
-MODELS = _child(ROOT_MODELS, 'mmmsmlp.models')
+MODELS = _child(ROOT_MODELS, 'mmmsmlp.models', 'mmmsmlp.deploy.evaluation')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(ROOT_CONSTRUCTORS, 'mmmsmlp.engine.optim')
 OPTIM_WRAPPERS = _child(ROOT_OPTIM_WRAPPERS, 'mmmsmlp.engine.optim')
 FUNCTIONS = _child(ROOT_FUNCTIONS, 'mmmsmlp.engine.hooks', 'mmmsmlp.engine.fsdp')

@@ -21,7 +21,7 @@ for _stream in sys.stdout, sys.stderr:
     if isinstance(_stream, TextIOWrapper):  # a name that the console lacks is no error
         _stream.reconfigure(errors='backslashreplace')
 
-if _missing:
+if _missing and not any(a.endswith(('.onnx', '.xml')) for a in sys.argv):
     print(
         f'error: {sys.executable} has no {", ".join(_missing)}; activate the '
         'environment that has them (bash tools/env.sh makes one and prints its python)',

@@ -15,6 +15,9 @@ import torch
 
 import _checkout  # noqa: F401  before the package is imported
 from benchmarks import report
+from benchmarks.end_to_end import CONFIGS, measure_detectors
+from benchmarks.exported import measure_exported
+from benchmarks.exported import table as exported_table
 from benchmarks.gate import GateRed
 from benchmarks.machine import use_allocator
 from benchmarks.models import CORE, ZOO
@@ -48,6 +51,12 @@ def parse_args() -> argparse.Namespace:
         help=f'default: {" ".join(CORE)}',
     )  # fmt: skip
     add(
+        '--detectors', nargs='+', choices=CONFIGS,
+        help='instead: these end to end, from the loader to weights or predictions, '
+        'beside Swin-T and ConvNeXt-T, on generated pictures on the CPU; a shape takes '
+        "the place of their config's batch and size",
+    )  # fmt: skip
+    add(
         '--shapes', nargs='+', type=parse_shape, metavar='NxHxW',
         help='default: 8x224x224 1x800x1280 on a CPU, 128x224x224 2x800x1280 on a GPU',
     )  # fmt: skip
@@ -60,6 +69,12 @@ def parse_args() -> argparse.Namespace:
         '--allocator', choices=['default', 'tuned'],
         help="set the C library's allocator; 'tuned' keeps freed memory in the process",
     )  # fmt: skip
+    add(
+        '--exported', nargs='+', metavar='CONFIG|MODEL',
+        help='instead: whole models, of configs by PyTorch and of exported files by '
+        'each runtime that is installed; default shape 1x480x640',
+    )  # fmt: skip
+    add('--compiled', action='store_true', help='with --exported: torch.compile, too')
     add('--out', metavar='FILE', help='write the results as JSON')
     add('--chart', metavar='FILE', help='draw the results; .png or .svg')
     add('--read', metavar='FILE', help='print and draw earlier results instead')
@@ -83,6 +98,10 @@ def main() -> None:
         Path(args.out).write_text(text, encoding='utf-8')
     try:
         print(report.machine_line(result['machine']))
+        if 'exported' in result:
+            rows = exported_table(result['exported'])
+            print('\n' + '\n'.join(report.align(rows)))
+            return
         for table in report.tables(result['results']):
             print(f'\n{table}', flush=True)
     except KeyError as error:
@@ -111,8 +130,10 @@ def measured(args: argparse.Namespace) -> dict:
         raise BadInput('--device cuda: PyTorch sees no GPU; use --device cpu')
     if args.threads:
         torch.set_num_threads(args.threads)
+    if args.exported:
+        return measure_exported(args)
     try:
-        return measure(args, device)
+        return measure_detectors(args) if args.detectors else measure(args, device)
     except GateRed as error:
         print(f'error: the gate is red, nothing was timed:\n{error}', file=sys.stderr)
         sys.exit(1)

@@ -1,28 +1,37 @@
 #!/usr/bin/env python
-"""Draw a model's predictions on images and videos: one, a folder, or a glob."""
+"""Draw a model's predictions on images and videos: one, a folder, or a glob.
+
+An exported model (``image_demo.py IMAGES MODEL.onnx``) needs no config and no torch; it
+draws images alone.
+"""
 
 import argparse
+import sys
 from collections.abc import Callable
-from glob import glob
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
+
+import _checkout  # noqa: F401  before the package is imported
+from mmmsmlp.deploy import __main__ as exported
+
+if __name__ == '__main__' and exported.names_a_model(sys.argv[1:]):
+    exported.main()
+    sys.exit()
 
 import cv2
 import numpy as np
 from mmcv import imwrite
 from mmengine.device import get_device
 
-import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.data.cache import Cache
 from mmmsmlp.data.pictures import Picture, by_range, is_deep, look, refused
+from mmmsmlp.deploy.pictures import find_images
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import video
 from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_quiet, device, fraction, run_tool
 from mmmsmlp.run.inferencers import open_inferencer, read_config
-
-SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'}
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,33 +55,6 @@ def parse_args() -> argparse.Namespace:
 
 def is_video(path: str | Path) -> bool:
     return Path(path).suffix.lower() in video.SUFFIXES
-
-
-def find_inputs(source: str) -> list[str]:
-    """List the images and videos that a path, a folder or a glob stands for.
-
-    Raises:
-        BadInput: There is none, or two would be drawn to one file.
-    """
-    path, known = Path(source).expanduser(), SUFFIXES | video.SUFFIXES
-    found = [path]
-    if not path.is_file():
-        names = path.iterdir() if path.is_dir() else glob(str(path), recursive=True)
-        found = [p for p in map(Path, names) if p.suffix.lower() in known]
-        found = sorted(p for p in found if p.is_file())
-    if not found:
-        raise BadInput(
-            f'there is no image or video at {source} (a file, or '
-            f'{", ".join(sorted(known))})'
-        )
-    first: dict[tuple[str, bool], Path] = {}
-    for p in found:
-        if (other := first.setdefault((p.stem, is_video(p)), p)) != p:
-            raise BadInput(
-                f'{source} finds {other} and {p}, whose results would have one '
-                'name; run it on one folder, or one kind of file, at a time'
-            )
-    return [str(p) for p in found]
 
 
 class Drawer(NamedTuple):
@@ -153,7 +135,7 @@ DRAWERS = {'mmdet': detector, 'mmseg': segmentor, 'mmpretrain': classifier}
 
 def demo(args: argparse.Namespace, console: Console) -> None:
     cfg = read_config(args.config)
-    paths = find_inputs(args.input)
+    paths = find_images(args.input, video.SUFFIXES)
     console.log_to(args.out_dir)
     console.progress('building the model')
     inferencer = open_inferencer(cfg, args.weights, args.device or get_device())

@@ -17,9 +17,11 @@ from statistics import fmean
 from typing import Any
 
 import _checkout  # noqa: F401  before the package is imported
+from mmmsmlp.errors import BadInput
+from mmmsmlp.run.config import tables_in
 from mmmsmlp.run.entry import run_tool
+from mmmsmlp.run.own_data import set_counts
 from mmmsmlp.swap import read_config, swap
-from mmmsmlp.swap.places import put, walk
 
 SIZE = 192
 SHAPES = 'circle', 'square', 'triangle', 'star'
@@ -33,7 +35,10 @@ def demo_config(name: str, data: str, steps: int, rate: float) -> Any:
     """A toolbox's config with our backbone, the shapes and a short schedule."""
     cfg, _ = swap(read_config(name), 'MSMLP', ARCH, True, layer_scale_init_value=1.0)
     semantic = cfg.default_scope == 'mmseg'
-    _set_classes(cfg.model, 5 if semantic else 4)
+    set_counts(cfg, len(SHAPES) + semantic)
+    for table in tables_in(cfg.model):
+        if 'num_queries' in table:  # small pictures have few places
+            table['num_queries'] = min(table['num_queries'], 100)
     loader, evaluator = (_semantic if semantic else _instances)(cfg, data)
     cfg.train_dataloader = dict(
         batch_size=2, num_workers=0, dataset=loader.pop('train'),
@@ -61,18 +66,6 @@ def demo_config(name: str, data: str, steps: int, rate: float) -> Any:
     cfg.log_processor = dict(type='LogProcessor', window_size=10, by_epoch=False)
     cfg.randomness = dict(seed=0)
     return cfg
-
-
-def _set_classes(model: Any, count: int) -> None:
-    for path, value in walk(model):
-        if path[-1] == 'num_classes' or path[-1] == 'num_things_classes':
-            put(model, path, count)
-        elif path[-1] == 'num_stuff_classes':
-            put(model, path, 0)
-        elif path[-1] == 'num_queries':  # small pictures have few places
-            put(model, path, min(value, 100))
-        elif path[-1] == 'class_weight' and isinstance(value, list):
-            put(model, path, [*value[:count], value[-1]])
 
 
 def _instances(cfg: Any, data: str) -> tuple[dict, dict]:
@@ -132,7 +125,7 @@ def learn(name: str, args: argparse.Namespace) -> dict[str, Any]:
     run = subprocess.run(command, check=False)
     seconds = time.monotonic() - start
     if run.returncode:
-        return dict(trained=name, error=run.returncode)
+        raise BadInput(f'{name}: its training ended with exit status {run.returncode}')
     scalars = max(folder.glob('*/vis_data/scalars.json'))
     rows = [json.loads(line) for line in scalars.read_text('utf-8').splitlines()]
     losses = [row['loss'] for row in rows if 'loss' in row]

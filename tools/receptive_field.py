@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from mmcv import imread, imresize
 from mmengine.registry import MODELS, init_default_scope
+from PIL import Image
 from torch import Tensor, nn
 
 import _checkout  # noqa: F401  before the package is imported
@@ -28,6 +29,7 @@ from mmmsmlp.run.weights import use_pretrained
 from zoo import receptive
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+DARK, BRIGHT = '#0b0714', '#f2eff7'  # of the overview, read on a white page and a dark
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,6 +46,7 @@ def parse_args() -> argparse.Namespace:
         help="one a config, in order, as train.py's --pretrained; 'none' for random "
         'ones, whose layer scales are then taken as 1',
     )  # fmt: skip
+    add('--labels', nargs='+', metavar='NAME', help='of the models, in the figures')
     add('--size', nargs=2, type=positive, default=(224, 224), metavar=('H', 'W'))
     add('--images', metavar='DIR', help='to average over; default: noise')
     add('--count', type=positive, default=16, help='of images; default %(default)s')
@@ -99,12 +102,17 @@ def main() -> None:
             f'--weights takes one for each of {len(args.models)} models, got '
             f"{len(args.weights)}; 'none' stands for random ones"
         )
+    labels = args.labels or [Path(name).stem for name in args.models]
+    if len(labels) != len(args.models):
+        raise BadInput(
+            f'--labels takes one for each of {len(args.models)} models, got '
+            f'{len(labels)}'
+        )
     pictures = images(args)
     weights = args.weights or ['none'] * len(args.models)
     fields, reaches = {}, {}
-    for name, file in zip(args.models, weights, strict=True):
+    for name, file, label in zip(args.models, weights, labels, strict=True):
         backbone = build(name, file)
-        label = Path(name).stem
         fields[label] = receptive.effective_fields(backbone, pictures, args.seed)
         if isinstance(backbone, MSMLP):
             reaches[label] = [
@@ -116,6 +124,7 @@ def main() -> None:
     rows = receptive.fields_table(fields)
     (folder / 'receptive_field.json').write_text(json.dumps(rows, indent=1), 'utf-8')
     draw_fields(fields, folder / 'receptive_field.png')
+    draw_overview(fields, folder / 'overview.png')
     if reaches:
         draw_reach(reaches, folder / 'reach.png')
     print(table(rows))
@@ -143,15 +152,41 @@ def percent(share: float) -> str:
 
 def draw_fields(fields: dict[str, list[receptive.Field]], path: Path) -> None:
     """A row a model, a column a stage; each field by its peak, dark to bright."""
-    from matplotlib.colors import PowerNorm
 
     def panel(axis, field: receptive.Field) -> None:
-        values = field.values / field.values.max()
-        axis.imshow(values, cmap='magma', norm=PowerNorm(0.35, 0, 1))
-        held = percent(receptive.area_that_holds(field, 0.5))
+        held = _show(axis, field)
         axis.set_xlabel(f'half of it in {held} of the image', fontsize=8)
 
     _draw(fields, panel, path, next(iter(fields.values()))[0].values.shape)
+
+
+def draw_overview(fields: dict[str, list[receptive.Field]], path: Path) -> None:
+    """The last stage but one of each model side by side, on a dark ground."""
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(
+        1, len(fields), squeeze=False, figsize=(2.1 * len(fields), 2.7), facecolor=DARK
+    )
+    for axis, (label, stages) in zip(axes[0], fields.items(), strict=True):
+        held = _show(axis, stages[-2:][0])
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+        axis.set_title(label, color=BRIGHT, fontsize=12)
+        axis.set_xlabel(f'half of it in {held}', color=BRIGHT, fontsize=9)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+    with Image.open(path) as drawn:  # a sixth of the bytes, and nobody sees it
+        few = drawn.convert('RGB').quantize(128, Image.Quantize.MAXCOVERAGE, dither=0)
+    few.save(path, optimize=True)
+
+
+def _show(axis, field: receptive.Field) -> str:
+    """Draw a field by its peak; the share of the image that holds half of it."""
+    from matplotlib.colors import PowerNorm
+
+    values = field.values / field.values.max()
+    axis.imshow(values, cmap='magma', norm=PowerNorm(0.35, 0, 1))
+    return percent(receptive.area_that_holds(field, 0.5))
 
 
 def draw_reach(reaches: dict[str, list[Tensor]], path: Path) -> None:
@@ -167,12 +202,17 @@ def draw_reach(reaches: dict[str, list[Tensor]], path: Path) -> None:
     _draw(reaches, panel, path, next(iter(reaches.values()))[0].shape)
 
 
-def _draw(rows: dict[str, list], panel, path: Path, size: Sequence[int]) -> None:
+def _pyplot():
     import matplotlib
 
     matplotlib.use('Agg')
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def _draw(rows: dict[str, list], panel, path: Path, size: Sequence[int]) -> None:
+    pyplot = _pyplot()
     columns = max(map(len, rows.values()))
     extent = 2.6 * columns, (2.4 * size[0] / size[1] + 0.35) * len(rows)
     figure, axes = pyplot.subplots(len(rows), columns, squeeze=False, figsize=extent)

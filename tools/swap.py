@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
+from mmmsmlp.errors import BadInput
 from mmmsmlp.run.config import find_config
 from mmmsmlp.run.entry import DictOptions, run_tool
 
@@ -34,6 +35,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    if args.out and args.out.suffix != '.py':
+        raise BadInput(f'--out {args.out} is to be a config: a name that ends with .py')
     from mmmsmlp.run.weights import use_pretrained
     from mmmsmlp.swap import diff, read_config, swap
 

@@ -5,10 +5,12 @@ import argparse
 
 import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import peek_checkpoint
+from mmmsmlp.deploy.sessions import is_exported
 from mmmsmlp.run import mends, switches
 from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, positive, run_tool
+from mmmsmlp.run.exported import use_exported
 from mmmsmlp.run.launch import set_up_processes
 from mmmsmlp.run.mistakes import add_mistakes
 from mmmsmlp.run.own_data import add_data_arguments, use_data
@@ -20,6 +22,7 @@ from mmmsmlp.run.preflight import (
     say_padding,
 )
 from mmmsmlp.run.results import add_writers
+from mmmsmlp.run.tally import TallyHook
 from mmmsmlp.run.training_checks import fit_workers
 from mmmsmlp.run.vet import vet_data
 
@@ -30,7 +33,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser)
     add_data_arguments(parser)
-    parser.add_argument('checkpoint', help='weights of the whole model')
+    parser.add_argument(
+        'checkpoint', help='weights of the whole model, or an exported one: MODEL.onnx'
+    )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument('--out', metavar='FILE.pkl', help='write every prediction')
     parser.add_argument('--metrics', metavar='FILE.json', help='write the metrics')
@@ -82,9 +87,13 @@ def test(args: argparse.Namespace, console: Console) -> None:
     check_data_paths(cfg, ('test',))
     check_dataset_classes(cfg, ('test',))
     check_labels(cfg, ('test',))
-    peek_checkpoint(args.checkpoint)
-    check_classes(cfg, args.checkpoint)
-    cfg.load_from, cfg.resume = args.checkpoint, False
+    if is_exported(args.checkpoint):
+        notices.append(use_exported(cfg, args.checkpoint))
+        cfg.load_from, cfg.resume = None, False
+    else:
+        peek_checkpoint(args.checkpoint)
+        check_classes(cfg, args.checkpoint)
+        cfg.load_from, cfg.resume = args.checkpoint, False
     console.progress('reading the data, building the model')
     notices += vet_data(cfg, ('test',), args.data_check, args.checkpoint)
     notices += say_padding(cfg, ('test',))
@@ -95,6 +104,7 @@ def test(args: argparse.Namespace, console: Console) -> None:
     if args.out:
         switches.dump_predictions(runner, args.out)
     add_writers(runner, args.json, args.confusion, args.classwise)
+    runner.register_hook(TallyHook())
     if args.mistakes:
         add_mistakes(runner, args.mistakes, args.mistakes_count)
     metrics = runner.test()

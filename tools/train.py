@@ -23,6 +23,7 @@ from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
 from mmmsmlp.run.metric_names import check_metric_names
 from mmmsmlp.run.own_data import add_data_arguments, use_data
+from mmmsmlp.run.tally import TallyHook
 from mmmsmlp.run.vet import vet_data
 from mmmsmlp.run.weights import use_pretrained
 
@@ -66,6 +67,11 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='go through a few steps, a checkpoint, an evaluation, resuming and a '
         'drawing, and say how long the whole run takes and what it needs',
+    )
+    parser.add_argument(
+        '--no-report',
+        action='store_true',
+        help='keep no results for a report, and write no RUN/report.html at the end',
     )
     args = parser.parse_args()
     if args.trial and args.resume:
@@ -121,7 +127,11 @@ def train(args: argparse.Namespace, console: Console) -> None:
     for notice in filter(None, notices):
         runner.logger.info(notice)
     if not args.trial:
+        if not args.no_report:
+            runner.register_hook(TallyHook())
         runner.train()
+        if not args.no_report:
+            curves.report_at_the_end(cfg.work_dir, console.say)
         return
     plan = trial.Plan.of(runner)
     del runner  # its model would count as memory of the trial

@@ -111,8 +111,8 @@ def _from_list(use: FolderUse, summary: Summary, found: Findings) -> list[str]:
         names.append(name)
     found.add_many('list-broken', use.list_file, len(broken), broken)
     found.add_many('list-label', use.list_file, len(outside), outside)
-    for i, label in enumerate(use.classes or [str(n) for n in sorted(labels)]):
-        summary.classes[label] = labels.get(i, 0)
+    named = dict(enumerate(use.classes or ())) or {n: str(n) for n in sorted(labels)}
+    summary.classes = {name: labels.get(n, 0) for n, name in named.items()}
     empty = [(repr(label), '') for label, n in summary.classes.items() if not n]
     found.add_many('folder-empty', use.list_file, len(empty), empty)
     return names

@@ -52,7 +52,8 @@ def check_set(
     pictures = look(paths, cache, full)
     missing = [i for i, picture in enumerate(pictures) if picture.problem == 'missing']
     if missing:
-        plan.names = _find_moved([names[i] for i in missing], folder, path, found)
+        lost = {names[i] for i in missing}
+        plan.names = _find_moved(lost, {*names} - lost, folder, path, found)
         moved = [i for i in missing if names[i] in plan.names]
         for i in moved:
             names[i] = plan.names[names[i]]
@@ -106,14 +107,14 @@ def _check_file(path: str, use: Use, found: Findings, cache: Cache) -> dict:
 
 
 def _find_moved(
-    names: list[str], folder: str, path: str, found: Findings
+    lost: set[str], there: set[str], folder: str, path: str, found: Findings
 ) -> dict[str, str]:
     """Where files lie whose names have backslashes, or start at another place.
 
-    No two names may come to mean one file.
+    No two names, of those lost and those there, may come to mean one file.
     """
-    places = {name: _tail_that_exists(name, folder) for name in names}
-    counts = Counter(places.values())
+    places = {name: _tail_that_exists(name, folder) for name in sorted(lost)}
+    counts = Counter([*places.values(), *there])
     moved = {n: place for n, place in places.items() if place and counts[place] == 1}
     for name, place in moved.items():
         slashes = name.replace('\\', '/') == place

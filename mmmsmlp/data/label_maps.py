@@ -169,7 +169,7 @@ def _check_values(
     found.add_many('map-wide', use.maps, len(wide), wide)
     if use.numbers > IGNORED:
         found.add('map-too-many', use.maps, '', f'{use.numbers} classes')
-    if set(pixels) == {0, IGNORED} and use.numbers == 2:
+    if set(pixels) == {0, IGNORED} and use.numbers <= 2:
         found.add('map-255', use.maps)
     if use.reduce_zero and pixels[0] and not pixels[use.numbers]:
         names_zero = use.classes[0].lower() in BACKGROUNDS

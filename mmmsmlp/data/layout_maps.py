@@ -80,7 +80,8 @@ def _pairs(root: str) -> dict[str, tuple[str, str]]:
     """The folders of images and of maps, by split."""
     inner = folders_in(root)
     images = next((inner[name] for name in IMAGE_FOLDERS if name in inner), '')
-    maps = next((inner[name] for name in MAP_FOLDERS if name in inner), '')
+    there = (inner[name] for name in MAP_FOLDERS if name in inner)
+    maps = next(filter(pictures_below, there), '')  # annotations may be COCO's
     found: dict[str, tuple[str, str]] = {}
     splits, theirs = split_folders(images), split_folders(maps)
     for split in splits:

@@ -218,9 +218,10 @@ def look(
     fresh = _in_parallel([paths[i] for i in order], lambda path: read(path, full))
     for i, picture in zip(order, fresh, strict=True):
         found[i] = picture
-    cache.keep_files(
+    cache.keep_files(  # a file that could not be opened may be whole
         (*stats[i], list(picture)) for i, picture in zip(order, fresh, strict=True)
-    )
+        if picture.problem not in ('missing', 'broken')
+    )  # fmt: skip
     return [picture for picture in found if picture is not None]
 
 

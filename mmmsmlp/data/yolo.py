@@ -13,6 +13,7 @@ import yaml
 
 from ..errors import BadInput, join_some
 from .cache import Cache
+from .coco_copy import area_of
 from .layouts import (
     IMAGES,
     SPLITS,
@@ -153,7 +154,8 @@ def _pictures(
         above = os.path.dirname(place)
         for line in filter(None, map(str.strip, read_text(place).splitlines())):
             result.append(_find(line, above) or _find(line, base) or f'{above}/{line}')
-    return list(dict.fromkeys(map(os.path.normpath, result)))
+    files = dict.fromkeys(map(os.path.normpath, result))
+    return [file for file in files if file.lower().endswith(IMAGES)]
 
 
 def _find(given: str, base: str) -> str | None:
@@ -203,7 +205,6 @@ def _read(
     Raises:
         BadInput: Lines that are no labels; says how many, and the first.
     """
-    files = [file for file in files if file.lower().endswith(IMAGES)]
     folder = os.path.commonpath([os.path.dirname(file) for file in files])
     images: list[dict] = []
     rows: list[dict] = []
@@ -226,17 +227,11 @@ def _read(
                 bad.append(f'{label}: {line[:60]!r} {error}')
                 continue
             masks += bool(mask)
-            rows.append(
-                dict(
-                    id=len(rows) + 1,
-                    image_id=number + 1,
-                    category_id=kind + 1,
-                    bbox=box,
-                    area=box[2] * box[3],
-                    iscrowd=0,
-                    segmentation=mask,
-                )  # fmt: skip
-            )
+            row = dict(
+                id=len(rows) + 1, image_id=number + 1, category_id=kind + 1,
+                bbox=box, iscrowd=0, segmentation=mask,
+            )  # fmt: skip
+            rows.append(dict(row, area=area_of(row)))
     if bad:
         raise BadInput(f'{len(bad)} lines are no YOLO labels, the first is {bad[0]}')
     if bare:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from mmengine.dist import all_gather_object
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
@@ -39,10 +40,11 @@ class FiniteOutputHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Warn, and begin anew."""
         nan = [k for k, v in (metrics or {}).items() if v != v]
-        if self.images:
+        images = [one for seen in all_gather_object(self.images) for one in seen]
+        if images:
             runner.logger.warning(
-                f'the outputs of {len(self.images)} images are not finite, though the '
-                f'weights are: {join_some(self.images)}; their scores mean nothing'
+                f'the outputs of {len(images)} images are not finite, though the '
+                f'weights are: {join_some(images)}; their scores mean nothing'
             )
         elif nan:
             runner.logger.warning(

@@ -311,7 +311,7 @@ def key_tables(
     outside = ((pooled < 0) | (pooled >= torch.tensor([rows, columns]))).any(-1)
     pooled = rows * columns * window_size**2 + pooled[..., 0] * columns + pooled[..., 1]
     pooled = pooled.masked_fill(outside, 0)
-    mask = torch.zeros(len(index), index.shape[1] + pooled.shape[1])
+    mask = torch.zeros(index.shape[0], index.shape[1] + pooled.shape[1])
     mask[:, index.shape[1] :].masked_fill_(outside, -torch.inf)
     return torch.cat([index, pooled], 1), mask[:, None] if outside.any() else None
 

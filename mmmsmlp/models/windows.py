@@ -10,7 +10,13 @@ from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
 from ..ops import channel_mlp
-from ..ops.torch_private import are_plain, is_eager, is_transformed, outside_of_modes
+from ..ops.torch_private import (
+    are_plain,
+    is_eager,
+    is_exporting,
+    is_transformed,
+    outside_of_modes,
+)
 from .pyramid import LayerNorm
 
 HOST_EPS = 1e-5  # both hosts' LayerNorms, where MS-MLP has 1e-6
@@ -211,13 +217,13 @@ def attend(
     Returns:
         Tensor (N, windows, Q, heads * d).
     """
-    n = len(q)
+    n = q.shape[0]  # len() would fix it in an exported graph, as a loop would
     if mask is None:
         flat_q, flat_k, flat_v = (t.flatten(0, 1) for t in (q, k, v))
         out = _fused(flat_q, flat_k, flat_v, bias[None])
         return out.unflatten(0, q.shape[:2])
     bias = bias + mask[:, None]
-    if n == 0 or (n > 1 and q.is_cuda):
+    if is_exporting() or n == 0 or (n > 1 and q.is_cuda):
         return fold_windows(q, k, v, bias)
     images = zip(q, k, v, strict=True)
     return torch.stack([_fused(*image, bias) for image in images])
@@ -257,7 +263,7 @@ def _wants_composition(q: Tensor) -> bool:
         (q.is_cpu and torch.is_grad_enabled())
         or torch.jit.is_tracing()
         or is_transformed()
-        or len(q) == 0
+        or q.shape[0] == 0
     )
 
 

@@ -17,7 +17,7 @@ def linear(
 
     On a CPU, where no gradient is to be recorded, oneDNN's product runs in place of
     MKL's: 1.1 times as fast, and with GELU in the same pass 1.2 times (measured on an
-    AMD EPYC, two threads; docs/performance.md has the products' GFLOP/s).
+    AMD EPYC, two threads; docs/notes/cpu_limits.md has the products' GFLOP/s).
 
     Args:
         x: Tensor (..., C).

@@ -110,6 +110,12 @@ def is_watched_backward(grad: Tensor) -> bool:
     return torch.is_grad_enabled() or is_transformed() or _is_batched(grad)
 
 
+def is_exporting() -> bool:
+    """Whether torch.export traces, whose graph shall serve any number of images."""
+    asked = getattr(torch.compiler, 'is_exporting', None)  # PyTorch 2.7 and newer
+    return asked is not None and asked()
+
+
 def is_eager() -> bool:
     """Whether PyTorch runs operations as they come: nothing compiles, traces, lifts."""
     return not (is_compiling() or torch.jit.is_tracing() or is_transformed())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mmengine.config import Config
 
 from .. import configs
-from ..errors import BadInput
+from ..errors import BadInput, one_line
 
 if TYPE_CHECKING:
     from mmengine.runner import FlexibleRunner, Runner
@@ -46,14 +46,14 @@ def load_config(name: str, options: dict | None = None) -> Config:
     try:
         cfg = Config.fromfile(str(path))
     except Exception as error:  # a config is a program: it can raise anything
-        raise BadInput(f'config {path} cannot be read: {_first_line(error)}') from error
+        raise BadInput(f'config {path} cannot be read: {one_line(error)}') from error
     _check_names(cfg, options or {})
     try:
         if options:
             cfg.merge_from_dict(_like_what_was(cfg, options))
     except Exception as error:
         raise BadInput(
-            f'--cfg-options {options} does not fit {path}: {_first_line(error)}'
+            f'--cfg-options {options} does not fit {path}: {one_line(error)}'
         ) from error
     return cfg
 
@@ -197,7 +197,7 @@ def building(name: str) -> Iterator[None]:
         yield
     except (AssertionError, ImportError, KeyError, TypeError, ValueError) as error:
         raise BadInput(
-            f'{name} cannot be built: {_first_line(error)}{_near_argument(error)} '
+            f'{name} cannot be built: {one_line(error)}{_near_argument(error)} '
             '(MMMSMLP_TRACEBACK=1 shows where)'
         ) from error
 
@@ -210,10 +210,3 @@ def _near_argument(error: Exception) -> str:
     if not wrong or not kinds:
         return ''
     return _did_you_mean(wrong[1], inspect.signature(kinds[-1]).parameters)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    # A bare assert has no words; its own source line is better than nothing.
-    text = lines[0] if lines else traceback.extract_tb(error.__traceback__)[-1].line
-    return f'{type(error).__name__}: {text}'

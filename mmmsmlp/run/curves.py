@@ -1,17 +1,18 @@
-"""Views of a run: TensorBoard, and curves drawn from its log."""
+"""Views of a run: TensorBoard, the page on it, and a picture of its curves."""
 
-import json
-from collections import defaultdict
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from math import nan
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.dist import master_only
+from mmengine.logging import MMLogger
 
 from ..errors import BadInput
+from ..report import read_curves, read_run, write_report
 
 DRAWING = {'mmdet': 'draw', 'mmseg': 'draw', 'mmpretrain': 'enable'}
-# What a curve is drawn of: losses, and the metrics of the three toolboxes.
+# What a curve is drawn of beside the loss: metrics of the three toolboxes.
 METRICS = ('mAP', 'mAP_50', 'mIoU', 'aAcc', 'accuracy/top1', 'accuracy/top5')
 
 
@@ -35,34 +36,35 @@ def use_tensorboard(cfg: Config) -> None:
         hook[DRAWING[cfg.default_scope]] = True
 
 
-def read_curves(run: Path) -> dict[str, dict[int, float]]:
-    """Losses and metrics of a run folder, ``{name: {step: value}}``.
-
-    Every start of the run, resumed ones too, has its dated folder in it; where they
-    overlap the later one counts.
+def report_on(folders: Sequence[Path], target: Path | None = None) -> Path:
+    """Write the page on some run folders, and return its file.
 
     Raises:
-        BadInput: The folder holds no log.
+        BadInput: A folder holds no log, or the file cannot be written.
     """
-    logs = sorted(run.glob('**/vis_data/scalars.json'))
-    if not logs:
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        names = [str(folder) for folder in folders]
+    runs = [read_run(*pair) for pair in zip(folders, names, strict=True)]
+    own = folders[0] if len(folders) == 1 else Path()
+    target = target or own / 'report.html'
+    try:
+        return write_report(target, runs)
+    except OSError as error:
         raise BadInput(
-            f'{run} holds no vis_data/scalars.json; name a run folder, such as '
-            'work_dirs/retinanet_msmlp_t_1x'
+            f'{target} cannot be written: {error.strerror}; name another --out'
+        ) from error
+
+
+@master_only
+def report_at_the_end(work_dir: str, say: Callable[[str], None]) -> None:
+    """Write a training's page; if that fails, warn, for the training is done."""
+    try:
+        say(f'report: {report_on([Path(work_dir)])}')
+    except Exception as error:
+        MMLogger.get_current_instance().warning(
+            f'no report was written ({error!r}); tools/report.py {work_dir} tries again'
         )
-    curves: defaultdict[str, dict[int, float]] = defaultdict(dict)
-    for log in logs:
-        for line in log.read_text(encoding='utf-8').splitlines():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # the process was killed while it wrote this line
-            # Losses carry iterations, and metrics what the loop counts in.
-            step = entry.get('iter', entry.get('step'))
-            for name, value in entry.items():
-                if name.endswith(METRICS) or name == 'loss':
-                    curves[name][step] = nan if value is None else value
-    return dict(curves)
 
 
 def draw_curves(run: Path, target: Path) -> None:
@@ -76,8 +78,9 @@ def draw_curves(run: Path, target: Path) -> None:
     matplotlib.use('Agg')
     from matplotlib import pyplot
 
-    curves = read_curves(run)
-    loss = curves.pop('loss', {})
+    training, validation = read_curves(run)
+    loss = training.get('loss', {})
+    curves = {n: c for n, c in validation.items() if n.endswith(METRICS)}
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout='tight')
     left.plot(loss.keys(), loss.values(), color='black')
     left.set(title='training loss', xlabel='iteration')

@@ -20,7 +20,7 @@ from mmengine.runner import Runner
 from ..checkpoints.writing import atomic_write
 from ..errors import BadInput
 from .confusion import match_boxes
-from .results import SHOWN
+from .results import SHOWN, found_boxes
 
 RIGHT, WRONG, ALONE = 0, 1, 2  # of a found box or an object; alone: false or missed
 OBJECT = 'found', 'taken for another', 'missed'  # what a kind is called
@@ -222,18 +222,10 @@ class Mistakes(BaseMetric):
             infos = map(self._dataset.get_data_info, range(len(self._dataset)))
             self._infos = {info['img_id']: info for info in infos}
         for sample in data_samples:
-            found, info = sample['pred_instances'], self._infos[sample['img_id']]
-            boxes, labels, scores = (
-                found[key].cpu().numpy() for key in ('bboxes', 'labels', 'scores')
-            )
-            order = np.argsort(-scores, kind='stable')
-            order = order[scores[order] >= SHOWN]
+            info = self._infos[sample['img_id']]
             self.results.append(
-                judge(
-                    info['img_path'], info['instances'], boxes[order], labels[order],
-                    scores[order],
-                )
-            )  # fmt: skip
+                judge(info['img_path'], info['instances'], *found_boxes(sample))
+            )
 
     def compute_metrics(self, results: list) -> dict:
         """Write and draw; there is nothing to measure."""

@@ -8,7 +8,7 @@ import argparse
 import copy
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ..data.own import SHARE, Own, Source, Wish, prepare
 from ..errors import BadInput
 from .config import tables_in
 from .launch import one_for_all
-from .preflight import datasets_of
+from .preflight import count_in, datasets_of
 from .vet import classes_learned
 
 TASKS = dict(mmdet='boxes', mmseg='maps', mmpretrain='folders')
@@ -154,13 +154,19 @@ def apply(cfg: Config, own: Own) -> list[str]:
         # val's and test's may be one object.
         loader = cfg[f'{loop}_dataloader'] = copy.deepcopy(loader)
         leaf = _leaf(cfg, loop)
+        if 'Panoptic' in str(leaf.get('type')) and own.task == 'boxes':
+            raise BadInput(
+                f'--data: {cfg.filename} trains on panoptic maps, and these are boxes; '
+                'take a config of instances, such as heads/mask2former_msmlp_t_50e'
+            )
         kept = {key: leaf[key] for key in _KEPT if key in leaf}
         leaf.clear()
         leaf.update({**kept, **make(own, source)})
+        for step in tables_in(leaf.get('pipeline')):
+            step.pop('reduce_zero_label', None)  # as the dataset says it now
         if loop != 'train':
             _set_metrics(cfg, loop, own, source)
-    _set_counts(cfg, len(own.classes))
-    return _fit_to_few(cfg, own)
+    return [*set_counts(cfg, len(own.classes)), *_fit_to_few(cfg, own)]
 
 
 def _name_known(own: Own) -> None:
@@ -258,23 +264,42 @@ def _set_metrics(cfg: Config, loop: str, own: Own, source: Source) -> None:
         metric['ann_file'] = source.labels
 
 
-def _counted(cfg: Config) -> Iterator[dict]:
-    """The tables that say how many classes there are."""
+def set_counts(cfg: Config, count: int) -> list[str]:
+    """Let every part of a model tell ``count`` classes, and no top-k be more than that.
+
+    Returns:
+        Lines for the log, where weights were those of other classes.
+    """
     parts = [v for key, v in cfg.model.items() if key != 'backbone']
+    notices = []
     for table in tables_in([*parts, cfg.get('data_preprocessor')]):
-        if 'num_classes' in table and 'RPN' not in str(table.get('type')):
-            yield table
-
-
-def _set_counts(cfg: Config, count: int) -> None:
-    """Set every ``num_classes``, and leave out top-k that are more than that."""
-    for table in _counted(cfg):
-        table['num_classes'] = count
+        old = None if 'RPN' in str(table.get('type')) else count_in(table)
+        if old is None:
+            continue
+        for key in {'num_classes', 'num_things_classes'} & table.keys():
+            table[key] = count
+        if 'num_stuff_classes' in table:
+            table['num_stuff_classes'] = 0
+        for loss in tables_in(table):
+            notices += _fit_weights(loss, old, count)
     for table in tables_in(
         [cfg.model, cfg.get('val_evaluator'), cfg.get('test_evaluator')]
     ):
         if isinstance(given := table.get('topk'), (list, tuple)):
             table['topk'] = tuple(k for k in given if k <= count) or (1,)
+    return notices
+
+
+def _fit_weights(loss: dict, old: int, count: int) -> list[str]:
+    """Weights by class, perhaps one for none: equal ones serve other classes too."""
+    given = loss.get('class_weight')
+    if old == count or not isinstance(given, (list, tuple)) or len(given) < old:
+        return []
+    if len({*given[:old]}) == 1:
+        loss['class_weight'] = [given[0]] * count + list(given[old:])
+        return []
+    loss['class_weight'] = None
+    return [f'class_weight of a {loss.get("type")} is left out: it is of other classes']
 
 
 def _fit_to_few(cfg: Config, own: Own) -> list[str]:
@@ -293,7 +318,9 @@ def _fit_to_few(cfg: Config, own: Own) -> list[str]:
         )
     epochs = cfg.train_cfg.get('max_epochs')
     steps = epochs and epochs * -(-source.count // loader.get('batch_size', 1))
-    for number, table in enumerate(cfg.get('param_scheduler') or ()):
+    schedule = cfg.get('param_scheduler') or []
+    tables = [schedule] if isinstance(schedule, dict) else schedule
+    for number, table in enumerate(tables):
         warms = table.get('type') == 'LinearLR' and table.get('by_epoch') is False
         if steps and warms and (end := table.get('end', 0)) > steps:
             notices.append(

@@ -153,11 +153,19 @@ def _check_model(cfg: Config, name: str, count: int) -> None:
     for table in tables_in(cfg.get('model')):
         if 'RPN' in str(table.get('type')):
             continue  # it tells objects from background
-        if table.get('num_classes', count) != count:
+        known = count_in(table)
+        if known not in (None, count):
             raise BadInput(
                 f'{name} has {count} entries, but the model has num_classes='
-                f'{table["num_classes"]} in its {table.get("type")}; make them equal'
+                f'{known} in its {table.get("type")}; make them equal'
             )
+
+
+def count_in(table: dict) -> int | None:
+    """How many classes a part of a model tells, MaskFormer's things and stuff too."""
+    if 'num_things_classes' in table:
+        return table['num_things_classes'] + table.get('num_stuff_classes', 0)
+    return table.get('num_classes')
 
 
 def say_padding(cfg: Config, loops: tuple[str, ...]) -> list[str]:

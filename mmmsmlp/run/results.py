@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.runner import Runner
 
@@ -125,13 +126,16 @@ class Confusion(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Count the pairs (true, predicted) of each image; -1 is the background."""
-        for sample in data_samples:
-            pairs = self._pairs(sample) + 1
-            width = int(pairs.max(initial=0)) + 1
-            counts = np.bincount(pairs[0] * width + pairs[1])
-            (places,) = np.nonzero(counts)
-            rows = np.stack([*np.divmod(places, width), counts[places]])
-            self.results.append(rows - np.array([[1], [1], [0]]))
+        self.results += [self.count(sample) for sample in data_samples]
+
+    def count(self, sample: dict) -> np.ndarray:
+        """The pairs of an image and how often each is there, (3, pairs)."""
+        pairs = torch.as_tensor(self._pairs(sample)) + 1  # pixels, on their device
+        width = int(pairs.max()) + 1 if pairs.numel() else 1
+        counts = torch.bincount(pairs[0] * width + pairs[1]).cpu().numpy()
+        (places,) = np.nonzero(counts)
+        rows = np.stack([*np.divmod(places, width), counts[places]])
+        return rows - np.array([[1], [1], [0]])
 
     def _pairs_mmpretrain(self, sample: dict) -> np.ndarray:
         true, found = (_flat(sample[key]) for key in ('gt_label', 'pred_label'))
@@ -142,23 +146,22 @@ class Confusion(BaseMetric):
             )
         return np.stack([true, found])
 
-    def _pairs_mmseg(self, sample: dict) -> np.ndarray:
-        true = _flat(sample['gt_sem_seg']['data'])
-        found = _flat(sample['pred_sem_seg']['data'])
+    def _pairs_mmseg(self, sample: dict) -> torch.Tensor:
+        found = sample['pred_sem_seg']['data'].flatten().long()
+        true = sample['gt_sem_seg']['data'].flatten().to(found)
         known = true != 255
-        return np.stack([true[known], found[known]])
+        return torch.stack([true[known], found[known]])
 
     def _pairs_mmdet(self, sample: dict) -> np.ndarray:
-        if not self._boxes:  # as the file has them: the pipeline may have scaled them
+        boxes, labels, _ = found_boxes(sample)
+        return pair_boxes(self.true_boxes(sample), boxes, labels)
+
+    def true_boxes(self, sample: dict) -> list[dict]:
+        """Those of an image as the file has them: the pipeline may have scaled them."""
+        if not self._boxes:
             infos = map(self._dataset.get_data_info, range(len(self._dataset)))
             self._boxes = {info['img_id']: info['instances'] for info in infos}
-        found = sample['pred_instances']
-        shown = (found['scores'] >= SHOWN).cpu()
-        boxes, labels, scores = (
-            found[key].cpu()[shown].numpy() for key in ('bboxes', 'labels', 'scores')
-        )
-        order = np.argsort(-scores, kind='stable')
-        return pair_boxes(self._boxes[sample['img_id']], boxes[order], labels[order])
+        return self._boxes[sample['img_id']]
 
     def compute_metrics(self, results: list) -> dict:
         """Draw the matrix, log the table and what is confused most."""
@@ -173,6 +176,17 @@ class Confusion(BaseMetric):
             draw_matrix(names, counts, Path(self.path))
             say(f'{self.path}: {worst_of(names, counts)}')
         return {}
+
+
+def found_boxes(sample: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes [x1, y1, x2, y2], labels and scores that are shown, the best first."""
+    found = sample['pred_instances']
+    shown = (found['scores'] >= SHOWN).cpu()
+    boxes, labels, scores = (
+        found[key].cpu()[shown].numpy() for key in ('bboxes', 'labels', 'scores')
+    )
+    order = np.argsort(-scores, kind='stable')
+    return boxes[order], labels[order], scores[order]
 
 
 def _flat(value: Any) -> np.ndarray:

@@ -25,6 +25,8 @@ from ..data.coco_set import CocoSet, check_names, check_set
 from ..data.findings import Findings
 from ..data.label_maps import MapSet, MapUse
 from ..data.splits import check_splits
+from ..deploy.runtime import load
+from ..deploy.sessions import is_exported
 from ..errors import BadInput, join_some
 from .config import tables_in
 from .launch import one_for_all
@@ -137,6 +139,8 @@ def follow_checkpoint(cfg: Config, checkpoint: str) -> list[str]:
 
 def classes_learned(checkpoint: str) -> tuple[str, ...]:
     """The classes that a checkpoint names, in the order of its labels."""
+    if is_exported(checkpoint):
+        return tuple(load(checkpoint).classes)
     meta = peek_checkpoint(checkpoint).get('meta')
     known = (meta.get('dataset_meta') or {}) if isinstance(meta, dict) else {}
     return tuple(known.get('classes') or ())

@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path as File
@@ -13,12 +13,12 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS as ROOT
 
-from ..errors import BadInput
+from ..errors import BadInput, one_line
 from ..registry import MODELS
 from . import settings
 from .fit import Model
 from .places import Path, at, backbone_places, put, spell, walk
-from .probe import enter_scope, one_line, train_step
+from .probe import enter_scope, train_step
 
 SAME_MEANING = ('in_channels', 'with_cp', 'drop_path_rate')
 
@@ -70,9 +70,9 @@ def read_config(config: str | File | Config) -> Config:
     package, colons, rest = name.partition('::')
     file = File(name)
     if colons:
-        spec = find_spec(package)
+        spec = find_spec(package) if package.isidentifier() else None
         if not spec or not spec.origin:
-            raise BadInput(f'{name}: there is no toolbox {package} here; install it')
+            raise BadInput(f'{name}: there is no toolbox {package!r} here; install it')
         # mmengine's own lookup goes by a distribution's name, which may be a fork's.
         file = File(spec.origin).parent / '.mim' / 'configs' / rest
     if not file.is_file():
@@ -98,13 +98,14 @@ def swap(
     if not isinstance(cfg.get('model'), dict):
         raise BadInput(f'{_name(cfg)} has no model: it is a part of a config')
     enter_scope(cfg)
-    given = _given(type, arch, kwargs)
+    name, takes = _find_backbone(type)
+    given = {'type': name, **({'arch': arch} if 'arch' in takes else {}), **kwargs}
     places = backbone_places(cfg.model)
     if not places:
         raise BadInput(f'{_name(cfg)} names no backbone in its model')
-    tables = {place: _table(at(cfg.model, place), given) for place in places}
+    tables = {place: _table(at(cfg.model, place), given, takes) for place in places}
     if all(tables[place] == at(cfg.model, place) for place in places):
-        return cfg, []
+        return cfg, _use_recipe(cfg, places, arch) if recipe else []
     if 'out_indices' in kwargs:
         raise BadInput('out_indices follows from what the model takes; leave it out')
     ours = settings.is_ours(given)
@@ -116,11 +117,9 @@ def swap(
     notes += settings.fit_optimizer(cfg, model.names, step.names) if ours else []
     notes += settings.set_pixels(cfg) if ours else []
     if recipe:
-        notes += settings.use_recipe(cfg)
-        rate = settings.drop_path(cfg.get('default_scope'), arch)
-        for table in [at(cfg.model, place) for place in places]:
-            if settings.is_ours(table):
-                table.setdefault('drop_path_rate', rate)
+        notes += _use_recipe(cfg, places, arch)
+    elif ours and settings.trains_with_sgd(cfg):
+        notes.append("SGD stays; --recipe takes the paper's AdamW")
     idle = [name for name in step.idle if name not in model.first.idle]
     if idle and not cfg.get('find_unused_parameters'):
         cfg.find_unused_parameters = True
@@ -130,8 +129,8 @@ def swap(
     return cfg, notes
 
 
-def _given(type: str, arch: str | Mapping, kwargs: Mapping) -> dict:
-    """The arguments of the new backbone that the caller gave.
+def _find_backbone(type: str) -> tuple[str, Mapping]:
+    """A backbone's name as a config has it, and the parameters of its constructor.
 
     Raises:
         BadInput: There is no such backbone.
@@ -145,22 +144,22 @@ def _given(type: str, arch: str | Mapping, kwargs: Mapping) -> dict:
             f'there is no backbone {type!r}; ours are MSMLP, MSMLPSwin, MSMLPFocal, '
             'SwinTransformer and FocalTransformer'
         )
-    takes = inspect.signature(kind).parameters
-    return {'type': name, **({'arch': arch} if 'arch' in takes else {}), **kwargs}
+    return name, inspect.signature(kind).parameters
 
 
-def _table(old: Mapping, given: Mapping) -> dict:
+def _table(old: Mapping, given: Mapping, takes: Mapping) -> dict:
     """The new backbone's table, without what is to be fitted.
 
-    The same type keeps its settings, but weights only where nothing changes; another
-    keeps those that mean the same.
+    The same type keeps its settings, but weights, and stages frozen with them, only
+    where nothing changes; another keeps those that mean the same.
     """
     if old['type'] == given['type']:
         table = {**deepcopy(dict(old)), **deepcopy(dict(given))}
         if table != old and 'init_cfg' not in given:
-            table.pop('init_cfg', None)
+            for key in {'init_cfg', 'pretrained', 'frozen_stages'} - given.keys():
+                table.pop(key, None)
         return table
-    kept = {key: old[key] for key in SAME_MEANING if key in old}
+    kept = {key: old[key] for key in SAME_MEANING if key in old and key in takes}
     if kept.get('in_channels') == 3:
         del kept['in_channels']
     if 'init_cfg' in given and 'frozen_stages' in old:
@@ -190,6 +189,14 @@ def _fit(cfg: Config, model: Model, tables: Mapping[Path, dict]) -> list[str]:
     return notes
 
 
+def _use_recipe(cfg: Config, places: Sequence[Path], arch: str | Mapping) -> list[str]:
+    rate = settings.drop_path(cfg.get('default_scope'), arch)
+    for table in [at(cfg.model, place) for place in places]:
+        if settings.is_ours(table):
+            table.setdefault('drop_path_rate', rate)
+    return settings.use_recipe(cfg)
+
+
 def _name(cfg: Config) -> str:
     return f'config {cfg.filename}' if cfg.filename else 'this config'
 
@@ -214,7 +221,7 @@ def diff(before: Config, after: Config) -> str:
 
 
 def _entries(cfg: Config) -> dict[str, Any]:
-    """Every entry that holds no table, by its path."""
+    """Every entry that holds no table, by its path; a list without tables as one."""
     entries = [*walk(cfg.to_dict())]
     tables = [path for path, value in entries if isinstance(value, dict)]
     outer = {path[:i] for path in tables for i in range(len(path))}

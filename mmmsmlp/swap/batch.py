@@ -24,11 +24,10 @@ def make_batch(cfg: Mapping, size: int) -> dict[str, Any]:
         return _collate([_segmented(size) for _ in range(IMAGES)])
     if scope == 'mmpretrain':
         return _piped(cfg)
-    kind = str((cfg['model'].get('data_preprocessor') or {}).get('type'))
-    if kind.endswith('TrackDataPreprocessor'):
-        single = cfg['model']['data_preprocessor'].get('use_det_processor')
-        if not single:
-            return _collate([_video(size, cfg) for _ in range(IMAGES)])
+    processor = cfg['model'].get('data_preprocessor') or {}
+    kind, by_frame = str(processor.get('type')), processor.get('use_det_processor')
+    if kind.endswith('TrackDataPreprocessor') and not by_frame:
+        return _collate([_video(size, cfg) for _ in range(IMAGES)])
     batch = _collate([_detected(size, cfg) for _ in range(IMAGES)])
     if kind.endswith('MultiBranchDataPreprocessor'):
         names = 'sup', 'unsup_teacher', 'unsup_student'
@@ -121,8 +120,7 @@ def _piped(cfg: Mapping) -> dict[str, Any]:
     loader = cfg['train_dataloader']
     dataset = loader['dataset']
     while 'pipeline' not in dataset:  # ConcatDataset and the like wrap others
-        inner = dataset.get('datasets', [dataset.get('dataset')])[0]
-        dataset = inner
+        dataset = dataset.get('datasets', [dataset.get('dataset')])[0]
     steps = [
         step for step in dataset['pipeline'] if not step['type'].startswith('Load')
     ]

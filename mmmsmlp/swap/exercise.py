@@ -6,6 +6,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from ..errors import one_line
 from .batch import make_batch, make_test_batch
 from .probe import (
     SIZES,
@@ -13,7 +14,6 @@ from .probe import (
     build,
     enter_scope,
     on_a_cpu,
-    one_line,
     quiet,
     tell_time,
 )

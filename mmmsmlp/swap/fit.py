@@ -21,6 +21,9 @@ from .probe import (
     train_step,
 )
 
+# Of a convolution's error in PyTorch: what it takes, what it got.
+_CHANNELS = re.compile(r'to have (\d+) channels, but got (\d+) channels')
+
 
 @dataclass
 class Fit:
@@ -81,7 +84,7 @@ class Model:
         of a backbone that no step of training calls.
         """
         found = self.first.reached.get(spell(place))
-        return found and found or (None if found is None else set(self.indices(place)))
+        return set(self.indices(place)) if found == set() else found
 
     def indices(self, place: Path) -> range:
         return range(len(self.outputs[place]))
@@ -227,10 +230,6 @@ class Model:
             if gets == takes - self.outputs[place][i].channels + new[j].channels:
                 return {takes: i}
         return {}
-
-
-# Of a convolution's error in PyTorch: what it takes, what it got.
-_CHANNELS = re.compile(r'to have (\d+) channels, but got (\d+) channels')
 
 
 def stand_in(place: Path, outputs: Sequence[Output], form: str = 'tuple') -> dict:

@@ -35,8 +35,8 @@ def at(node: Any, path: Path) -> Any:
 
 def put(node: Any, path: Path, value: Any) -> None:
     """Write an entry; a tuple on the way becomes a list."""
-    for i, key in enumerate(path[:-1]):
-        if isinstance(node[key], tuple) and i < len(path) - 1:
+    for key in path[:-1]:
+        if isinstance(node[key], tuple):
             node[key] = list(node[key])
         node = node[key]
     node[path[-1]] = value

@@ -1,7 +1,6 @@
 """Measuring a model: what a backbone gives, how far a step of training comes."""
 
 import logging
-import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -17,12 +16,16 @@ from mmengine.registry import MODELS as ROOT
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from ..errors import one_line
 from ..registry import MODELS
 from .batch import make_batch
 from .places import put, walk
 
 SIZES = 128, 256, 512  # of the image, where a model does not run on a smaller one
 IMAGE_SIZES = 128, 224, 256, 512  # some backbones take one size alone
+# Of samplers and of non-maximum suppression: how many regions go on.
+_REGIONS, FEW = {'num', 'max_per_img', 'nms_pre', 'nms_post'}, 16
+_WEIGHTS = {'init_cfg', 'pretrained'}
 
 
 @dataclass(frozen=True)
@@ -153,11 +156,6 @@ def _shapes_in_training(backbone: nn.Module, image: Tensor) -> list | None:
         return None
 
 
-# Of samplers and of non-maximum suppression: how many regions go on.
-_FEWER, FEW = {'num', 'max_per_img', 'nms_pre', 'nms_post'}, 16
-_WEIGHTS = {'init_cfg', 'pretrained'}
-
-
 def train_step(cfg: Mapping, model: Mapping, size: int) -> Step:
     """Build a model and compute its losses on a batch of noise.
 
@@ -231,7 +229,7 @@ def on_a_cpu(model: Mapping, size: int) -> dict:
                 if key == 'pretrained' or _is_file(value[key]):
                     put(table, (*path, key), None)
         name = str(path[-1]) if path else ''
-        if name in _FEWER and type(value) is int:
+        if name in _REGIONS and type(value) is int:
             put(table, path, min(value, FEW))
         if 'ckpt' in name and isinstance(value, str):
             put(table, path, None)
@@ -273,10 +271,3 @@ def enter_scope(cfg: Mapping) -> None:
     """Let names of the config's toolbox be found."""
     with quiet():
         init_default_scope(cfg.get('default_scope', 'mmengine'))
-
-
-def one_line(error: Exception) -> str:
-    """An error's first line; of a bare assert, its source."""
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else traceback.extract_tb(error.__traceback__)[-1].line
-    return f'{type(error).__name__}: {text}'

@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..errors import BadInput
 from .places import Path, at, spell, walk
 
 # Of the pictures that our backbones' weights were trained on, as RGB.
@@ -101,9 +102,9 @@ def fit_optimizer(cfg: Config, old: list[str], new: list[str]) -> list[str]:
             f'optim_wrapper.paramwise_cfg.custom_keys: {len(dead)} of the old '
             f'backbone dropped, such as {dead[0]!r}'
         )
-    covering = [
+    covering = [  # mmengine takes the longest key that a name holds
         key for key in keys
-        if len(key) > 5 and any(key in name and 'gamma' in name for name in new)
+        if len(key) > len('gamma') and any(key in n and 'gamma' in n for n in new)
     ]  # fmt: skip
     if covering:
         notes.append(
@@ -133,8 +134,10 @@ def _own_layer_decay(wrapper: Any) -> list[str]:
 
 def use_recipe(cfg: Config) -> list[str]:
     """The paper's AdamW in place of SGD and the like, scaled to the batch."""
-    optimizer = cfg.optim_wrapper.optimizer
-    if optimizer.type == 'AdamW':
+    optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer')
+    if not isinstance(optimizer, dict):
+        raise BadInput('--recipe: the config has no optim_wrapper.optimizer to replace')
+    if optimizer['type'] == 'AdamW':
         return ['--recipe: the config has AdamW, which stays']
     rate, images, decay = RECIPES[cfg.get('default_scope', 'mmdet')]
     base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size', images)
@@ -144,7 +147,13 @@ def use_recipe(cfg: Config) -> list[str]:
     rules = cfg.optim_wrapper.get('paramwise_cfg') or {}
     if rules.get('bias_lr_mult') == 2.0:  # SGD's habit of Caffe's days
         del rules['bias_lr_mult']
-    return [f'--recipe: {optimizer.type} became AdamW, lr {rate * base / images:g}']
+    return [f'--recipe: {optimizer["type"]} became AdamW, lr {rate * base / images:g}']
+
+
+def trains_with_sgd(cfg: Config) -> bool:
+    """Is the optimizer SGD, with which none of our backbones was trained?"""
+    optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+    return optimizer.get('type') == 'SGD'
 
 
 def drop_path(scope: str, arch: Any) -> float:

@@ -104,6 +104,12 @@ def test_every_kind_is_tried():
     assert {bent[1] for bent in BENT.values()} == set(FOLDERS)
 
 
+def test_a_list_whose_numbers_have_gaps(folders, cache):
+    use = listed('cat/train0.jpg 1\ndog/train0.jpg 4\n')(folders)
+    found, one = check(folders, cache, **dict(use, count=5))
+    assert found.kinds() == set() and one.summary.classes == {'1': 1, '4': 1}
+
+
 @pytest.mark.parametrize(
     'use', [{}, dict(classes=('cat', 'dog', 'fish')), dict(count=3)]
 )

@@ -248,6 +248,12 @@ def bent_everywhere(coco):
     coco.data['images'][4]['file_name'] = 'sub\\4.jpg'
 
 
+def test_a_lost_picture_does_not_come_to_mean_that_of_another(coco):
+    coco.data['images'][3]['file_name'] = 'old/4.jpg'
+    found, known = coco.check()
+    assert found.kinds() == {'picture-missing'} and not known.plan.names
+
+
 def test_the_repaired_copy_is_a_clean_set_of_the_same_objects(coco):
     bent_everywhere(coco)
     found, known = coco.check()

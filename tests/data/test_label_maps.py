@@ -71,6 +71,7 @@ BENT = {
     'from 1': (all_maps(lambda m: np.where(m < 9, m + 1, m).astype(np.uint8)), 'map-values', ['value 3', 'Subtract one', 'reduce_zero_label=True']),
     '16 bits': (value(300, np.uint16), 'map-wide', ['value 300 in 7 pixels']),
     '0 and 255': (all_maps(to_two), 'map-255', ['Write 1'], dict(classes=('other', 'road'), numbers=2)),
+    '0 and 255, one class': (all_maps(to_two), 'map-255', ['Write 1'], dict(classes=('road',), numbers=1)),
     '256 classes': (lambda root: None, 'map-too-many', ['256 classes'], dict(classes=tuple(map(str, range(256))), numbers=256)),
     'no car': (all_maps(lambda m: np.where(m == 2, 0, m).astype(np.uint8)), 'map-class-empty', ["'car'"]),
     'zero is a class': (lambda root: None, 'map-zero-lost', ["classes[0] 'background'", 'pixels are 0', 'none is 3'], dict(reduce_zero=True)),

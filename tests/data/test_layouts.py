@@ -249,6 +249,7 @@ def test_yolo_as_roboflow_writes_it(own, tmp_path):
     polygon = [[0, 0, 40, 0, 40, 20]]
     assert [row['segmentation'] for row in data['annotations']] == [[], polygon]
     assert [row['category_id'] for row in data['annotations']] == [1, 2]
+    assert [row['area'] for row in data['annotations']] == [100, 400]
     assert (
         len(data['images']) == 2 and '1 of 2 pictures have no object' in result.lines[3]
     )
@@ -264,6 +265,14 @@ def test_yolo_names_by_number_lists_and_a_path_of_another_machine(own, tmp_path)
     result = own(root / 'data.yaml')
     assert result.classes == ['cup', 'fork']
     assert [result.sources[s].count for s in ('train', 'val')] == [1, 2]
+
+
+def test_yolo_lists_of_what_is_read_by_nobody(own, tmp_path):
+    root = yolo_set(tmp_path / 'set')
+    (root / 'val.txt').write_text('one.heic\n')
+    text = (root / 'data.yaml').read_text()
+    (root / 'data.yaml').write_text(text.replace('../valid/images', 'val.txt'))
+    assert 'val has no pictures and is left out' in own(root).lines[-1]
 
 
 def test_yolo_without_labels_for_val_and_beside_another_yaml(own, tmp_path):
@@ -384,6 +393,12 @@ def test_label_maps(name, demo, own, tmp_path):
     result = own(tmp_path / 'set', 'maps', classes=own_names)
     assert result.classes == ['background', *SHAPES] and not result.reduce_zero
     assert '0 is the background' in result.lines[3]
+
+
+def test_label_maps_beside_coco_files(demo, own):
+    result = own(demo, 'maps')
+    assert result.classes == ['background', *SHAPES]
+    assert result.sources['val'].labels == str(demo / 'semantic' / 'val')
 
 
 def map_set(root, image='{}.jpg', label='{}.png', values=(0, 1), count=5):

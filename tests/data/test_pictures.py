@@ -206,6 +206,17 @@ def test_what_is_known_is_read_again_only_if_it_changed(tmp_path, monkeypatch):
     assert again(full=True)[1] == again()[1] == []
 
 
+def test_what_could_not_be_opened_is_tried_again(tmp_path, cache):
+    path = tmp_path / 'a.jpg'
+    save(path)
+
+    def denied(path, full=False):
+        return Picture(problem='broken', detail='PermissionError')
+
+    assert look([str(path)], cache, read=denied)[0].problem == 'broken'
+    assert look([str(path)], cache)[0].problem == ''
+
+
 @pytest.mark.parametrize('trouble', ['a file', 'no base'])
 def test_a_cache_that_cannot_be_used_is_said_and_does_without(tmp_path, trouble):
     path = tmp_path / 'x' / 'cache.sqlite3'

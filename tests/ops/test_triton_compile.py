@@ -40,7 +40,7 @@ def test_the_kept_table_is_whole_and_its_occupancies_follow():
     for row in halves:
         wanted = 1 / 3 if row['capability'] in (86, 89, 120) else 1 / 4
         assert row['registers'] <= 128 and row['occupancy'] == round(wanted, 3)
-    text = (ROOT / 'docs/performance.md').read_text()
+    text = (ROOT / 'docs/notes/kernels.md').read_text()
     assert kernels.table(rows) in text
 
 

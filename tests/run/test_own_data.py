@@ -12,7 +12,8 @@ from mmmsmlp.data.cache import Cache
 from mmmsmlp.data.own import Own, Source
 from mmmsmlp.demo.dataset import make_demo_data
 from mmmsmlp.errors import BadInput
-from mmmsmlp.run.own_data import apply, use_data
+from mmmsmlp.run.own_data import apply, set_counts, use_data
+from mmmsmlp.run.preflight import count_in
 from mmmsmlp.run.vet import vet
 from tests.helpers import layouts
 from tests.helpers.commands import ROOT, assert_fails
@@ -91,6 +92,54 @@ def test_the_configs_of_the_package_follow_the_data(name, sets, tmp_path):
     if task == 'folders':
         assert cfg.val_evaluator.topk == (1,) and cfg.test_evaluator.topk == (1,)
         assert cfg.get('data_preprocessor', dict(num_classes=4))['num_classes'] == 4
+
+
+@pytest.mark.parametrize(
+    ('name', 'task', 'key', 'count'),
+    [
+        ('heads/mask2former_msmlp_t_50e.py', 'boxes', 'panoptic_head', 4),
+        ('heads/mask2former-semantic_msmlp_t_160k.py', 'maps', 'decode_head', 5),
+    ],
+)
+def test_mask2formers_things_and_weights(name, task, key, count, sets, tmp_path):
+    """Of its weights one is of no class."""
+    cfg = load(name, tmp_path)
+    use_data(cfg, str(sets / task), None, LOOPS, str)
+    head = cfg.model[key]
+    assert count_in(head) == count and head.get('num_stuff_classes', 0) == 0
+    assert head.loss_cls.class_weight == [1.0] * count + [0.1]
+    if task == 'boxes':
+        assert count_in(cfg.model.panoptic_fusion_head) == count
+
+
+def test_only_the_dataset_says_whether_zero_is_a_class(sets, tmp_path):
+    """mmseg's configs for ADE20K say it in the pipeline, too."""
+    cfg = load('upernet_msmlp_t_160k.py', tmp_path)
+    for loop in LOOPS:
+        for step in cfg[f'{loop}_dataloader'].dataset.pipeline:
+            if step.type == 'LoadAnnotations':
+                step.reduce_zero_label = True
+    use_data(cfg, str(sets / 'maps'), None, LOOPS, str)
+    for loop in LOOPS:
+        dataset = cfg[f'{loop}_dataloader'].dataset
+        assert dataset.reduce_zero_label is False
+        assert 'reduce_zero_label' not in str(dataset.pipeline)
+
+
+def test_weights_of_other_classes_are_left_out(tmp_path):
+    cfg = load('upernet_msmlp_t_camvid.py', tmp_path)
+    loss = cfg.model.decode_head.loss_decode
+    loss.class_weight = [0.5, *[1.0] * (cfg.model.decode_head.num_classes - 1)]
+    assert set_counts(cfg, 3) == [
+        'class_weight of a CrossEntropyLoss is left out: it is of other classes'
+    ]
+    assert loss.class_weight is None and cfg.model.auxiliary_head.num_classes == 3
+
+
+def test_panoptic_maps_are_no_boxes(sets, tmp_path):
+    cfg = load('heads/mask2former-panoptic_msmlp_t_50e.py', tmp_path)
+    with pytest.raises(BadInput, match='trains on panoptic maps.*heads/mask2former_'):
+        use_data(cfg, str(sets / 'boxes'), None, LOOPS, str)
 
 
 def test_val_and_test_that_are_one_object_get_their_own_data(sets, tmp_path):

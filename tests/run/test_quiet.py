@@ -89,12 +89,13 @@ def test_training_prints_its_course(quiet):
     ]
     found = [start for line in lines for start in starts if line.startswith(start)]
     assert found == starts
-    assert lines[-5].startswith('step 3:  bbox_mAP=')
-    ends = ' '.join(lines[-4:])
+    assert lines[-6].startswith('step 3:  bbox_mAP=')
+    ends = ' '.join(lines[-5:])
+    assert lines[-1] == 'report: run/report.html'
     assert re.search(rf'last checkpoint: +{folder}/run/epoch_1.pth ', ends)
     assert re.search(rf'best checkpoint: +{folder}/run/best_coco_bbox_mAP_epo', ends)
     # Folded between words at the terminal's width, but for paths.
-    assert len(lines) <= 14
+    assert len(lines) <= 15
     assert all(len(line) < 80 for line in lines if '/' not in line)
 
 

@@ -17,7 +17,6 @@ from pycocotools.mask import decode
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import mends
 from mmmsmlp.run.confusion import matrix_of, pair_boxes, table_of, worst_of
-from mmmsmlp.run.curves import read_curves
 from mmmsmlp.run.results import CocoResults, Confusion, add_writers
 from mmmsmlp.run.switches import write_metrics
 from tests.helpers.commands import assert_fails
@@ -212,16 +211,6 @@ def test_what_is_no_number_is_null(tmp_path, stock_mmengine):
         dump(metrics, file, file_format='json')
     for name in ('m', 'theirs', 'open'):
         assert strict(tmp_path / f'{name}.json') == expected
-
-
-def test_a_loss_that_is_no_number_leaves_a_gap_in_the_curve(tmp_path):
-    folder = tmp_path / 'vis_data'
-    folder.mkdir()
-    (folder / 'scalars.json').write_text(
-        '{"loss": null, "iter": 1}\n{"loss": 2, "iter": 2}\n'
-    )
-    losses = read_curves(tmp_path)['loss']
-    assert np.isnan(losses[1]) and losses[2] == 2
 
 
 def test_the_config_of_a_table_by_class():

@@ -2,17 +2,21 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from PIL import Image
 
 from mmmsmlp.errors import BadInput
-from mmmsmlp.run.curves import draw_curves, read_curves, use_tensorboard
+from mmmsmlp.report import read_curves, read_run
+from mmmsmlp.run.curves import draw_curves, report_at_the_end, use_tensorboard
 from tests.helpers.commands import ROOT
 
 
@@ -59,7 +63,7 @@ def test_tensorboard_gets_scalars_and_images(run):
     (events,) = run.glob('*/vis_data/events.out.tfevents*')
     read = event_accumulator.EventAccumulator(str(events)).Reload()
     logged = {event.step: event.value for event in read.Scalars('loss')}
-    written = read_curves(run)['loss']
+    written = read_curves(run)[0]['loss']
     assert logged == pytest.approx(written)
     assert len(read.Tags()['images']) >= 1
 
@@ -73,15 +77,15 @@ def test_curves_come_from_every_start_of_the_run(tmp_path):
         folder.mkdir(parents=True)
         text = '\n'.join(json.dumps(line) for line in lines)
         (folder / 'scalars.json').write_text(text + '\n{"loss": 1')  # killed here
-    assert read_curves(tmp_path) == {
-        'loss': {10: 3.0, 20: 1.5},
-        'coco/bbox_mAP': {2: 0.5},
-    }
+    assert read_curves(tmp_path) == (
+        {'loss': {10: 3.0, 20: 1.5}},
+        {'coco/bbox_mAP': {2: 0.5}},
+    )
 
 
 @pytest.mark.full
 def test_the_drawing_shows_the_curves(run, tmp_path, run_tool):
-    code, out, err = run_tool('plot_curves.py', run)
+    code, out, err = run_tool('report.py', run, '--curves', tmp_path / 'c.png')
     assert code == 0, err
     pixels = np.asarray(Image.open(out.strip()).convert('L'))
     assert (pixels < 128).sum() > 1000
@@ -89,8 +93,36 @@ def test_the_drawing_shows_the_curves(run, tmp_path, run_tool):
         draw_curves(run, tmp_path / 'curves.xyz')
 
 
+@pytest.mark.full
+def test_the_run_has_a_report(run, run_tool):
+    kept = read_run(run)
+    text = (run / 'report.html').read_text()
+    (row,) = re.findall(r'<tr data-curve="loss">(.*?)</tr>', text)
+    losses = list(kept.training['loss'].values())
+    told = [float(value) for value in re.findall(r'value="([^"]+)"', row)]
+    assert told == [losses[-1], min(losses), max(losses)]
+    assert kept.evaluation['images'] == 3 and kept.evaluation['epoch'] == 2
+    scored = kept.evaluation['coco']['bbox']['by_size']['all']
+    assert round(scored, 3) == kept.validation['coco/bbox_mAP'][2]
+    assert len(kept.evaluation['worst'] + kept.evaluation['best']) == 3
+    assert text.count('data:image/jpeg') == 6
+    (run / 'report.html').unlink()
+    code, out, err = run_tool('report.py', run, run, '--out', run / 'two.html')
+    assert (code, out.strip()) == (0, str(run / 'two.html')), err
+    assert 'Runs side by side' in (run / 'two.html').read_text()
+
+
+def test_a_report_that_fails_does_not_fail_the_training(tmp_path, monkeypatch):
+    said, warned = [], []
+    logger = SimpleNamespace(warning=warned.append)
+    monkeypatch.setattr(MMLogger, 'get_current_instance', lambda: logger)
+    report_at_the_end(str(tmp_path), said.append)
+    assert said == [] and len(warned) == 1
+    assert 'no report was written' in warned[0] and f'report.py {tmp_path}' in warned[0]
+
+
 def test_a_folder_without_a_log(run_tool, tmp_path):
-    code, _, err = run_tool('plot_curves.py', tmp_path)
+    code, _, err = run_tool('report.py', tmp_path)
     assert code == 2
     assert err.startswith('error:') and 'vis_data/scalars.json' in err
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmmsmlp.errors import BadInput
 from mmmsmlp.swap import settings
 from mmmsmlp.swap.fit import assign, assign_loosely
 from mmmsmlp.swap.places import candidates
@@ -59,6 +60,11 @@ def test_the_recipe_follows_the_batch(scope, base, rate):
     settings.use_recipe(cfg)
     assert cfg.optim_wrapper.optimizer.type == 'AdamW'
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate)
+
+
+def test_a_recipe_needs_an_optimizer():
+    with pytest.raises(BadInput, match='no optim_wrapper.optimizer to replace'):
+        settings.use_recipe(Config(dict(model={})))
 
 
 def test_caffes_pixels_become_imagenets():

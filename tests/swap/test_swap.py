@@ -119,6 +119,16 @@ def test_twice_is_once(swapped):
 
 
 @pytest.mark.full
+def test_the_recipe_comes_later_too(swapped):
+    cfg, notes = swap(read_config(swapped[0]), 'MSMLP', 'tiny', True)
+    assert (cfg.optim_wrapper.optimizer.type, cfg.model.backbone.drop_path_rate) == (
+        'AdamW', 0.2
+    )  # fmt: skip
+    assert notes == ['--recipe: SGD became AdamW, lr 0.0001']
+    assert any('SGD stays' in note for note in swapped[1])
+
+
+@pytest.mark.full
 def test_the_written_file_needs_no_swap(swapped, tmp_path):
     file = tmp_path / 'my.py'
     swapped[0].dump(str(file))
@@ -127,13 +137,15 @@ def test_the_written_file_needs_no_swap(swapped, tmp_path):
 
 
 @pytest.mark.full
-def test_another_depth_of_the_same_backbone_changes_nothing_else(retinanet):
+def test_another_depth_of_the_same_backbone_freezes_no_random_stage(retinanet):
     """ResNet's outputs carry no norm, so that one left unused harms nobody."""
-    cfg, _ = swap(read_config(retinanet), 'ResNet', 'tiny', False, depth=101)
+    cfg, notes = swap(read_config(retinanet), 'ResNet', 'tiny', False, depth=101)
     lines = diff(retinanet, cfg).splitlines()
     assert [line for line in lines if 'init_cfg' not in line] == [
-        '- model.backbone.depth=50', '+ model.backbone.depth=101'
+        '- model.backbone.depth=50', '+ model.backbone.depth=101',
+        '- model.backbone.frozen_stages=1',
     ]  # fmt: skip
+    assert any('frozen_stages=1 dropped' in note for note in notes)
 
 
 def test_a_backbone_for_itself(retinanet):
@@ -228,7 +240,8 @@ TOKENS = dict(
     ('config', 'backbone', 'words'),
     [
         ('mmdet::atss/atss_r50_1x.py', 'MSMLP', 'did you mean atss_r50_fpn_1x_coco.py'),
-        ('nobody::a.py', 'MSMLP', 'there is no toolbox nobody here'),
+        ('nobody::a.py', 'MSMLP', "there is no toolbox 'nobody' here"),
+        ('::a.py', 'MSMLP', "there is no toolbox '' here"),
         (Config(dict(a=1)), 'MSMLP', 'this config has no model'),
         (Config(dict(model=dict(type='X'))), 'MSMLP', 'names no backbone'),
         (classifier(type='ResNet', depth=18), 'Nothing', "no backbone 'Nothing'"),

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 
 import pytest
 import torch
@@ -89,6 +90,7 @@ def test_a_quick_run_writes_every_section(measured, run_tool, tmp_path):
         stages = torch.tensor(rows['msmlp']['stage_over'])
         mean = rows['msmlp']['over']['straightforward']
         assert mean == pytest.approx(stages.log().mean().exp().item())
+        assert all(row['copy_share'] > 0 for row in rows.values())
     assert set(sections) == {'inference', 'training', 'memory'}
     for section, rows in sections.items():
         ours, theirs = rows['msmlp'], rows['straightforward']
@@ -101,6 +103,10 @@ def test_a_quick_run_writes_every_section(measured, run_tool, tmp_path):
             ratio = ours['over']['straightforward']
             assert ratio == pytest.approx(theirs['ms'] / ours['ms'])
             assert ours['images_per_s'] == pytest.approx(1e3 / ours['ms'])
+            for row in rows.values():
+                assert row['of_limit'] == row['limit_ms'] / row['ms']
+                assert sum(row['limit_by'].values()) == pytest.approx(row['limit_ms'])
+    assert out.count('of limit') == 2 and out.count('of copy') == 2
     assert '<svg' in chart.read_text()
     again = tmp_path / 'again.png'
     code, reprinted, _ = run_tool('benchmark.py', '--read', path, '--chart', again)
@@ -282,3 +288,170 @@ def test_every_model_of_the_zoo_builds_and_trains(size):
                 for width, side in zip(widths_of_key, sides, strict=False)
             ]
             assert all(p.grad is not None for p in subject.model.parameters())
+
+
+def product_of(*sizes, batch=1):
+    from benchmarks.limits import Product
+
+    return Product(torch.float32, batch, *sizes)
+
+
+def test_the_products_of_a_step_are_counted_by_hand():
+    from benchmarks.limits import count_products
+
+    first, second = torch.nn.Linear(8, 16), torch.nn.Linear(16, 4)
+    x = torch.randn(2, 3, 8)
+    forward = {product_of(6, 8, 16): 1, product_of(6, 16, 4): 1}
+    with torch.no_grad():
+        assert count_products(lambda: second(first(x))) == forward
+    with torch.inference_mode():
+        assert count_products(lambda: second(first(x))) == forward
+    backward = {
+        product_of(6, 4, 16): 1,  # to the input; the first layer's has no gradient
+        product_of(4, 6, 16): 1,
+        product_of(16, 6, 8): 1,
+    }
+    step = count_products(lambda: second(first(x)).sum().backward())
+    assert step == forward | backward
+
+
+def test_the_products_of_attention_and_convolutions_are_counted_by_hand():
+    from benchmarks.limits import Convolution, count_products
+
+    query, key = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 7, 8)
+    value = torch.randn(2, 3, 7, 8)
+    attend = torch.nn.functional.scaled_dot_product_attention
+    expected = {product_of(5, 8, 7, batch=6): 1, product_of(5, 7, 8, batch=6): 1}
+    with torch.no_grad():
+        assert count_products(lambda: attend(query, key, value)) == expected
+        plain = count_products(lambda: (query @ key.mT).softmax(-1) @ value)
+    assert plain == expected
+
+    patches = torch.nn.Conv2d(3, 12, 4, stride=4)
+    dense = torch.nn.Conv2d(12, 5, 3, padding=1)
+    depthwise = torch.nn.Conv2d(5, 5, 3, groups=5)
+    x = torch.randn(2, 3, 16, 20)
+    found = count_products(lambda: depthwise(dense(patches(x))).sum().backward())
+    shapes = (2, 12, 4, 5), (5, 12, 3, 3), (1, 1), (1, 1), (1, 1)
+    assert found == {
+        product_of(40, 48, 12): 1,
+        product_of(48, 40, 12): 1,
+        **{
+            Convolution(torch.float32, *shapes, wanted): 1
+            for wanted in ('output', 'input', 'weight')
+        },
+    }
+
+
+def test_the_products_of_our_backbone_are_those_of_the_straightforward_one(
+    straightforward,
+):
+    from benchmarks.limits import count_products
+
+    backbone = small_msmlp('released')
+    baseline = straightforward.StraightforwardMSMLP(backbone, torch.channels_last)
+    x = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        ours, theirs = (count_products(lambda m=m: m(x)) for m in (backbone, baseline))
+    assert ours == theirs and ours.total() == 4 + 2 * 5
+    assert ours[product_of(16 * 24, 20, 80)] == 1
+    assert ours[product_of(4 * 6, 80, 320)] == 2
+    assert ours[product_of(4 * 6, 320, 80)] == 2
+    ours, theirs = (
+        count_products(lambda m=m: sum(y.sum() for y in m(x)).backward())
+        for m in (backbone, baseline)
+    )
+    sizes = [sum(c * w.m * w.k * w.n for w, c in n.items()) for n in (ours, theirs)]
+    assert sizes[0] == sizes[1] and ours.total() == theirs.total()
+
+
+def test_the_limit_is_the_fastest_library_as_often_as_the_shape_occurs(monkeypatch):
+    from benchmarks import limits
+    from benchmarks.settings import Settings
+
+    def clock(calls, rounds, device, min_time):
+        for call in calls.values():
+            assert call().numel() in (3 * 5, 2 * 3 * 7)
+        return {name: [9.0 if name == 'mm' else 2.0, 1.0, 4.0] for name in calls}
+
+    monkeypatch.setattr(limits, 'interleave', clock)
+    limits.fastest.cache_clear()
+    settings = Settings('t', (1, 8, 8), 'cpu', torch.float32, 3, 0)
+    found = {product_of(3, 4, 5): 2, product_of(3, 4, 7, batch=2): 3}
+    limit = limits.limit_of(found, settings)
+    assert limit == {
+        'limit_ms': 1e3 * 5 * 2.0,
+        'limit_by': {'mm, transposed': 4e3, 'bmm': 6e3},
+    }
+    limits.fastest.cache_clear()
+
+
+class OneMap(torch.nn.Sequential):
+    def forward(self, x):
+        return (super().forward(x),)
+
+
+def limited(section, model, shape, rounds, min_time):
+    from benchmarks import limits
+    from benchmarks.backbones import time_backbones
+    from benchmarks.models import NHWC, Subject
+    from benchmarks.settings import Settings
+
+    model = OneMap(*model).to(memory_format=torch.channels_last)
+    subject = Subject('model', 'a model', NHWC, model)
+    settings = Settings('t', shape, 'cpu', torch.float32, rounds, min_time)
+    rows = list(time_backbones(section, [subject], settings))
+    limits.fastest.cache_clear()
+    limits.add_limits(rows, [subject], settings)
+    limits.fastest.cache_clear()
+    return rows[0]
+
+
+@pytest.mark.parametrize(('section', 'products'), [('inference', 2), ('training', 5)])
+def test_the_limit_of_a_model_is_a_share_of_its_time(monkeypatch, section, products):
+    from benchmarks import limits
+    from benchmarks.settings import Settings
+
+    def times(settings, calls, *_):
+        return dict.fromkeys(calls, [5.0])
+
+    def clock(calls, *_):
+        return dict.fromkeys(calls, [0.25])
+
+    monkeypatch.setattr(limits, 'interleave', clock)
+    monkeypatch.setattr(Settings, 'time', times)
+    conv = torch.nn.Conv2d
+    model = conv(3, 16, 4, 4), conv(16, 16, 3, groups=16), conv(16, 8, 3, padding=1)
+    row = limited(section, model, (2, 32, 32), 1, 0)
+    assert row['ms'] == 5000 and row['limit_ms'] == 250 * products
+    assert row['of_limit'] == 0.05 * products
+    assert sum(row['limit_by'].values()) == 250 * products
+
+
+def test_nothing_but_products_is_near_its_limit(monkeypatch):
+    """By the time of this process: what others on the machine take is not in it."""
+    from benchmarks import timing
+
+    monkeypatch.setattr(timing.time, 'perf_counter', time.process_time)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        layers = torch.nn.Linear(2048, 256), torch.nn.Linear(256, 256)
+        row = limited('inference', layers, (1, 256, 2048), 5, 0.02)
+    finally:
+        torch.set_num_threads(threads)
+    assert 0.6 < row['of_limit'] < 1.15
+
+
+def test_a_copy_of_the_map_is_the_operators_measure(monkeypatch):
+    from benchmarks.operators import time_operator
+    from benchmarks.settings import Settings
+
+    def times(self, calls):
+        return {key: [1.0 if key == 'copy' else 8.0] for key in calls}
+
+    monkeypatch.setattr(Settings, 'time', times)
+    settings = Settings('t', (1, 32, 32), 'cpu', torch.float32, 1, 0)
+    for section, share in (('forward', 1 / 8), ('forward+backward', 2.5 / 8)):
+        for row in time_operator(f'operator {section}', settings):
+            assert row['copy_share'] == pytest.approx(share)

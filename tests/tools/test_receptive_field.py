@@ -136,9 +136,11 @@ def test_the_tool_draws_models_beside_each_other(run_tool, tmp_path):
     sides = [row['side_50'] for row in rows[4:]]
     assert sides == sorted(sides) and sides[0] < sides[3]
     assert f'{rows[0]["side_99"]} (' in out
-    for name in 'receptive_field.png', 'reach.png':
+    for name in 'receptive_field.png', 'reach.png', 'overview.png':
         drawn = cv2.imread(str(tmp_path / name))
         assert len(drawn) > 200 and drawn.std() > 20
+    result = run_tool('receptive_field.py', *models, '--labels', 'local')
+    assert_fails(result, '--labels takes one for each of 2 models, got 1')
     result = run_tool('receptive_field.py', *models, '--weights', 'none')
     assert_fails(result, '--weights takes one for each of 2 models, got 1')
     result = run_tool('receptive_field.py', 'resnet5_t')

@@ -27,7 +27,7 @@ def inference(scale: Scale) -> Iterator[dict]:
     """The operator's share of the copy bandwidth, and whole backbones."""
     settings = scale.settings()
     for row in time_operator('operator forward', settings):
-        share = row.get('copy_bandwidth_share')
+        share = row['copy_share'] if scale.device == 'cuda' else None
         ms = ', '.join(f'{ms:.3f}' for ms in row['stage_ms'])
         if row['key'].startswith('msmlp') and share is not None:
             result = f'{ms} ms by stage; {share:.2f} of a copy (bar {COPY_BAR})'

@@ -1,7 +1,7 @@
 """What the Triton kernels take of a GPU, by Triton's compiler alone: no GPU is needed.
 
 ``PYTHONPATH=tools python -m benchmarks.kernels FILE`` writes FILE, kept as
-docs/benchmarks/kernels.json, and prints the table of docs/performance.md; it takes a
+docs/benchmarks/kernels.json, and prints the table of docs/notes/kernels.md; it takes a
 quarter of an hour on two busy cores.
 """
 

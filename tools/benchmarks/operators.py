@@ -23,14 +23,17 @@ TIMED = {
     'straightforward': ('straightforward, as released', NCHW),
     'straightforward-nhwc': ('straightforward, in channels_last', NHWC),
 }
+COPY = 'copy'
 
 
 def time_operator(section: str, settings: Settings) -> Iterator[dict]:
     """Time 'operator forward' or 'operator forward+backward', all stages.
 
-    Ratios are to the straightforward operator as released, in NCHW. On a GPU the
-    forward pass also yields the share of the copy bandwidth reached at stage 1:
-    the map read once and written once, over what a copy moves in that time.
+    Ratios are to the straightforward operator as released, in NCHW. ``copy_share`` is
+    the time that a copy takes for the bytes that must move, over the operator's time:
+    the map read and written, with gradients also map and gradient read and one written.
+    On a CPU it is the mean of the stages, each beside a copy of its own map; on a GPU
+    that of the forward pass at stage 1, beside a copy that no cache holds.
     """
     backward = section.endswith('backward')
     stages = [settings.time(stage_calls(i, backward, settings)) for i in range(4)]
@@ -49,12 +52,16 @@ def time_operator(section: str, settings: Settings) -> Iterator[dict]:
         )
         if bandwidth:
             moved = 2 * stage_input(0, settings).nbytes
-            row['copy_bandwidth_share'] = moved / seconds[0] / bandwidth
+            row['copy_share'] = moved / seconds[0] / bandwidth
+        elif settings.device == 'cpu':
+            copies = (5 if backward else 2) / 2
+            shares = [copies / speed_over(times, COPY, key) for times in stages]
+            row['copy_share'] = geometric_mean(shares)
         yield row
 
 
 def stage_calls(stage: int, backward: bool, settings: Settings) -> dict:
-    """What is timed, by the keys of TIMED."""
+    """What is timed, by the keys of TIMED, and a copy of the map."""
     paper, released = (
         deepcopy(stage_filters(settings.size, geometry)[stage])
         .to(settings.device, settings.dtype)  # no autocast: it would time 40 casts
@@ -69,6 +76,7 @@ def stage_calls(stage: int, backward: bool, settings: Settings) -> dict:
         plain = partial(straightforward_mix_shift, mix=mix)
         function = plain if key.startswith('straightforward') else mix
         calls[key] = make(function, x.contiguous(memory_format=FORMATS[layout]), mix)
+    calls[COPY] = partial(torch.empty_like(x).copy_, x)
     return calls
 
 

@@ -14,6 +14,7 @@ HEADINGS = {
     ),
     'inference': 'Inference (times faster than ...)',
     'training': 'Training step, forward and backward (times faster than ...)',
+    'end to end': 'End to end, with loading (times faster than ...)',
     'memory': 'Peak memory of a training step above weights and input (share of ...)',
 }
 
@@ -46,14 +47,20 @@ def _cells(row: dict) -> dict[str, str]:
         for i, (ms, ratio) in enumerate(stages, 1):
             cells[f'stage {i}'] = f'{ms:.2f} ms {ratio:.2f}'
         cells['mean'] = f'{row["over"]["straightforward"]:.2f}'
-        if 'copy_bandwidth_share' in row:
-            cells['of copy'] = f'{row["copy_bandwidth_share"]:.2f}'
+        if 'copy_share' in row:
+            cells['of copy'] = f'{row["copy_share"]:.2f}'
         return cells
     if 'mb' in row:
         cells['MB'] = f'{row["mb"]:.0f}'
     else:
         cells['ms'] = f'{row["ms"]:.1f}'
-        cells['images/s'] = f'{row["images_per_s"]:.1f}'
+        speed = row['images_per_s']
+        cells['images/s'] = f'{speed:.{1 if speed >= 10 else 2}f}'
+        if 'of_limit' in row:
+            cells['of limit'] = f'{row["of_limit"]:.2f}'
+        for part in ('loading', 'outside'):
+            if part in row:
+                cells[part] = f'{row[part]:.0%}'
     ratios = row['of'] if 'mb' in row else row['over']
     for key, title in BASELINES.items():
         if key in ratios:

@@ -8,6 +8,7 @@ import torch
 
 from .backbones import time_backbones, weigh_backbones
 from .gate import run_gate
+from .limits import add_limits
 from .machine import describe_machine
 from .models import CORE, ZOO, Subject, build
 from .operators import time_operator
@@ -75,7 +76,9 @@ def run_section(
         return [row for part in OPERATOR for row in time_operator(part, settings)]
     if section == 'memory':
         return list(weigh_backbones(subjects, settings))
-    return list(time_backbones(section, subjects, settings))
+    rows = list(time_backbones(section, subjects, settings))
+    add_limits(rows, subjects, settings)
+    return rows
 
 
 def build_models(models: Sequence[str] | None, size: str, device: str) -> list[Subject]:

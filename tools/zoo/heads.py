@@ -7,7 +7,8 @@ from typing import Any
 INTRODUCTION = """\
 # Any head of the toolboxes
 
-Written by `python tools/plugin_matrix.py RESULTS --page docs/heads.md`; do not edit.
+The first command writes a config with the head as it was and a backbone of ours, and
+prints what it changed; the second trains it, like any other config:
 
 ```bash
 python -m mmmsmlp swap mmdet::atss/atss_r50_fpn_1x_coco.py --recipe --out my.py
@@ -17,6 +18,11 @@ python -m mmmsmlp train my.py --pretrained msmlp_t.pth
 ```python
 cfg = mmmsmlp.with_backbone('mmseg::pspnet/pspnet_r50-d8_4xb4-80k_ade20k-512x512.py')
 ```
+
+The config may be a file, or a name of mmdet's, mmseg's or mmpretrain's own. `--recipe`
+takes AdamW in place of the config's SGD; without it the optimizer stays. `--backbone
+MSMLPSwin --arch small` is another one, `--backbone-options with_cp=True` an argument of
+it; `--data PATH` of `train` ([data.md](data.md)) brings data of your own.
 
 A table of families would age; the swap measures. It runs the old backbone on noise for
 its widths and strides, puts a stand-in in its place, and trains steps on noise. Outputs
@@ -33,10 +39,11 @@ Outputs whose stride no stage has (U-Net's, 1 and 2) take the last stages in the
 order; of one stride they share a stage, where the consumers count by index. Both are
 noted, and so is a backbone of fewer than four stages.
 
-In the tables of families, each folder of the installed toolboxes stands by one or two
-of its configs, the lightest; what is not listed was not run. Each ran in a process of
-its own, on a CPU: as it is, then swapped (MS-MLP-T): a step of training with backward,
-in which each parameter of the backbone must get a finite gradient (where
+This page is written by `python tools/plugin_matrix.py RESULTS --trained ROWS --page
+docs/heads.md`. In the tables of families, each folder of the installed toolboxes stands
+by one or two of its configs, the lightest; what is not listed was not run. Each ran in
+a process of its own, on a CPU: as it is, then swapped (MS-MLP-T): a step of training
+with backward, in which each parameter of the backbone must get a finite gradient (where
 `find_unused_parameters` is set: each that is used), a prediction, and one on an odd
 size. "Its own" says that the original trains no step here either.
 """
@@ -53,9 +60,10 @@ python tools/make_demo_data.py work_dirs/demo_16 --train 16 --val 1 --semantic
 python tools/learn_heads.py work_dirs/heads.jsonl mmdet::atss/atss_r50_fpn_1x_coco.py
 ```
 
-RTMDet's loss starts near zero and rises while its AP does. DINO and Mask2Former train on
-two gloo processes, too, where `find_unused_parameters=False` allows no idle parameter (not with
-`TORCH_DISTRIBUTED_DEBUG=DETAIL`, under which torch 2.11 ends in signal 11).
+RTMDet's loss starts near zero and rises while its AP does. DINO and Mask2Former
+train on two gloo processes, too, where `find_unused_parameters=False` allows no idle
+parameter (not with `TORCH_DISTRIBUTED_DEBUG=DETAIL`, under which torch 2.11 ends in
+signal 11).
 """
 OWN = 'whatever its backbone'  # as the swap says it
 LABELS = {'mmdet': 'Detection', 'mmseg': 'Segmentation', 'mmpretrain': 'Classification'}

@@ -56,7 +56,7 @@ def histogram(
         body.append(
             f'<text x="{x:.1f}" y="{HIGH - 7}" class="mid">{label(tick)}</text>'
         )
-    return _chart(title, body)
+    return chart(title, body)
 
 
 def _grid(top: float, plot: float) -> str:
@@ -106,14 +106,15 @@ def size_chart(title: str, series: Sequence[tuple[str, list[tuple[int, int]]]]) 
             sizes_ = f'{many:,} size{"s" if many > 1 else ""}'
             text = f'{split}: {sizes_}, median {w:.0f} x {h:.0f}'
             body.append(f'<text x="{x}" y="{24 + 18 * line}">{escape(text)}</text>')
-    return _chart(title, body)
+    return chart(title, body)
 
 
-def _chart(title: str, body: list[str]) -> str:
+def chart(title: str, body: list[str], below: str = '') -> str:
+    """A figure of SVG elements, with HTML below it."""
     return (
         f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
         f'<svg viewBox="0 0 {WIDE} {HIGH}" role="img" aria-label="{escape(title)}">'
-        f'{"".join(body)}</svg></figure>'
+        f'{"".join(body)}</svg>{below}</figure>'
     )
 
 

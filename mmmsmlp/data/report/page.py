@@ -9,7 +9,7 @@ import numpy as np
 from ..findings import Findings, Group
 from ..kinds import KINDS
 from .charts import histogram, powers, size_chart
-from .style import STYLE
+from .style import document
 from .thumbs import colour_of, thumb
 from .views import Shot, View
 
@@ -43,20 +43,8 @@ def write_report(
         'Sizes': _sizes(views),
         'Samples': _samples(views),
     }
-    parts = {name: part for name, part in parts.items() if part}
-    links = ''.join(f'<a href="#{name.lower()}">{name}</a>' for name in parts)
-    sections = ''.join(
-        f'<section id="{name.lower()}"><h2>{name}</h2>{part}</section>'
-        for name, part in parts.items()
-    )
-    text = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(title)}: data</title><link rel="icon" href="data:,">'
-        f'<style>{STYLE}</style></head><body><header><p class="soft">Data check</p>'
-        f'<h1>{escape(title)}</h1>{_verdict(found)}</header><nav><div>{links}</div>'
-        f'</nav><main>{sections}<footer>Written by mmmsmlp, tools/check_data.py.'
-        '</footer></main></body></html>\n'
+    text = document(
+        f'{title}: data', 'Data check', title, _verdict(found), parts, 'check_data.py'
     )
     target.mkdir(parents=True, exist_ok=True)
     file = target / 'index.html'

@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+from dataclasses import replace
 from html import escape
 
 import numpy as np
@@ -21,13 +22,16 @@ def colour_of(label: int) -> str:
     return f'hsl({(label * 137.5 + 205) % 360:.0f} 75% 55%)'
 
 
-def thumb(shot: Shot, title: str = '') -> str:
-    """A figure of a shot, HTML; where it cannot be read, a tile that says so."""
+def thumb(shot: Shot, title: str = '', near: bool = True) -> str:
+    """A figure of a shot, HTML; where it cannot be read, a tile that says so.
+
+    A small first object is shown ``near`` by, or else the whole picture.
+    """
     caption = f'<figcaption>{escape(title or shot.caption)}</figcaption>'
     try:
         picture = _open(shot.path)
         marks = _in_picture(shot.marks, picture.size)
-        window = _window(picture.size, marks)
+        window = _window(picture.size, marks if near else [])
         if shot.map:
             picture = _overlay(picture, shot)
         image = _encoded(picture, window)
@@ -65,7 +69,7 @@ def _in_picture(marks: list[Mark], size: tuple[int, int]) -> list[Mark]:
         except (TypeError, ValueError):
             continue
         if np.isfinite(box).all() and len(box) == 4:
-            kept.append(Mark(mark.label, box.tolist(), mark.polygons, mark.faint))
+            kept.append(replace(mark, box=box.tolist()))
     return kept
 
 
@@ -104,6 +108,7 @@ def _drawn(mark: Mark) -> str:
     x, y, w, h = mark.box
     kind = 'mark faint' if mark.faint else 'mark'
     colour = colour_of(max(0, mark.label))
+    words = f'<title>{escape(mark.words)}</title>' if mark.words else ''
     shapes = ''.join(
         '<polygon points="' + ' '.join(f'{float(n):.1f}' for n in polygon) + '"/>'
         for polygon in mark.polygons
@@ -111,13 +116,13 @@ def _drawn(mark: Mark) -> str:
     )
     return (
         f'<g class="{kind}" style="--c:{colour}">{shapes}<rect x="{x:.1f}" '
-        f'y="{y:.1f}" width="{max(0, w):.1f}" height="{max(0, h):.1f}"/></g>'
+        f'y="{y:.1f}" width="{max(0, w):.1f}" height="{max(0, h):.1f}"/>{words}</g>'
     )
 
 
 def _overlay(picture: Image.Image, shot: Shot) -> Image.Image:
     """A picture with its label map: one class in its colour, or all in theirs."""
-    if not os.path.isfile(shot.map):
+    if isinstance(shot.map, str) and not os.path.isfile(shot.map):
         return picture
     with Image.open(shot.map) as opened:
         labels = opened if opened.mode in ('P', 'L', '1') else opened.convert('L')

@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ class Mark:
     box: list[float]
     polygons: list[list[float]] = field(default_factory=list)
     faint: bool = False
+    words: str = ''  # what a pointer on it tells
 
 
 @dataclass
@@ -36,7 +38,7 @@ class Shot:
     path: str
     caption: str
     marks: list[Mark] = field(default_factory=list)
-    map: str = ''  # a label map to lay over it
+    map: str | BytesIO = ''  # file of a label map to lay over it
     value: int | None = None  # the one value of the map that counts
 
 

@@ -35,7 +35,7 @@ def filter_grad(grad: Tensor, x: Tensor, size: int) -> Tensor:
 
     oneDNN treats each channel of a filter wider than three columns as a full
     convolution of 16 channels to 16. Wide filters therefore go in strips of three
-    columns: 2 to 4 times as fast (measured, see docs/performance.md).
+    columns: 2 to 4 times as fast (measured, see docs/notes/cpu_limits.md).
 
     Args:
         grad: Of the output, (N, C, H, W).
