@@ -84,6 +84,7 @@ setup(
         'det': DET,
         'seg': SEG,
         'cls': CLS,
+        'explain': ['grad-cam>=1.5'],
         'deploy': DEPLOY,
         'export': EXPORT,
         'docs': ['mkdocs>=1.6,<2', 'mkdocs-material>=9.5'],

@@ -108,6 +108,7 @@ ROOMS = {
     'models': {'errors', 'registry', 'geometry', 'ops', 'checkpoints'},
     'engine': {'errors', 'registry', 'geometry', 'models', 'checkpoints', 'configs'},
 }
+ROOMS['explain'] = {'errors', 'models'}
 ROOMS['swap'] = {'errors', 'registry'}
 ROOMS['report'] = {'errors', 'data'}
 ROOMS['deploy'] = {'errors', 'registry', 'version', 'ops'}
@@ -183,15 +184,16 @@ def test_no_module_imports_itself_in_a_circle():
 
 
 def test_a_newcomer_reads_any_file_in_one_sitting():
-    """At most 80 files beside mmcv's operators, data, swap, deploy, report; none over
-    450 lines; no function over 60 but a kernel.
+    """At most 82 files beside the rooms counted by themselves; none over 450 lines; no
+    function over 60 but a kernel.
     """
     paths = [*sources().values(), *(REPO / 'tools').rglob('*.py')]
     counts = Counter(path.relative_to(PACKAGE).parts[0] for path in sources().values())
     assert counts.pop('mmcv_ops') <= 13 and counts.pop('data') <= 25
     assert counts.pop('swap') <= 8 and counts.pop('deploy') <= 22
     assert counts.pop('report') <= 5
-    assert counts.total() <= 80
+    assert counts.pop('explain') <= 3
+    assert counts.total() <= 82
     long = [path.name for path in paths if len(path.read_text().splitlines()) > 450]
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):

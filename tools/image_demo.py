@@ -1,7 +1,8 @@
 #!/usr/bin/env python
-"""Draw a model's predictions on one image, a folder of images, or a glob.
+"""Draw a model's predictions on images and videos: one, a folder, or a glob.
 
-An exported model (``image_demo.py IMAGES MODEL.onnx``) needs no config and no torch.
+An exported model (``image_demo.py IMAGES MODEL.onnx``) needs no config and no torch; it
+draws images alone.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.deploy import __main__ as exported
@@ -18,28 +20,24 @@ if __name__ == '__main__' and exported.names_a_model(sys.argv[1:]):
     sys.exit()
 
 import cv2
-import torch
+import numpy as np
 from mmcv import imwrite
 from mmengine.device import get_device
-from numpy import unique
 
-from mmmsmlp.checkpoints import peek_checkpoint
 from mmmsmlp.data.cache import Cache
-from mmmsmlp.data.pictures import by_range, is_deep, look, refused
+from mmmsmlp.data.pictures import Picture, by_range, is_deep, look, refused
 from mmmsmlp.deploy.pictures import find_images
 from mmmsmlp.errors import BadInput
-from mmmsmlp.run import mends
-from mmmsmlp.run.config import building, check_is_experiment, load_config
+from mmmsmlp.run import video
 from mmmsmlp.run.console import Console, open_console
-from mmmsmlp.run.entry import add_quiet, run_tool
-from mmmsmlp.run.launch import replace_sync_bn
-from mmmsmlp.run.preflight import check_classes
+from mmmsmlp.run.entry import add_quiet, device, fraction, run_tool
+from mmmsmlp.run.inferencers import open_inferencer, read_config
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add('input', help="an image, a folder, or a quoted glob: 'a/*.jpg'")
+    add('input', help="an image, a video, a folder, or a quoted glob: 'a/*.jpg'")
     add('config', help='such as configs/retinanet_msmlp_t_1x.py')
     add('weights', help='checkpoint of the whole model')
     add('--out-dir', default='outputs', help='default: %(default)s')
@@ -55,30 +53,18 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def fraction(text: str) -> float:
-    """Read a score, as the ``type`` of an argument."""
-    if not 0 <= (value := float(text)) <= 1:
-        raise argparse.ArgumentTypeError(f'must be from 0 to 1, got {text}')
-    return value
+def is_video(path: str | Path) -> bool:
+    return Path(path).suffix.lower() in video.SUFFIXES
 
 
-def device(text: str) -> str:
-    """Check that a device is there, as the ``type`` of an argument."""
-    try:
-        torch.empty(1, device=text)
-    except (AssertionError, RuntimeError) as error:
-        reason = str(error).partition('\n')[0]
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is not there ({reason}); choose one of '
-            + ', '.join(dict.fromkeys([get_device(), 'cpu']))
-        ) from error
-    return text
+class Drawer(NamedTuple):
+    """What draws the predictions of a model."""
+
+    image: Callable[[str], str]  # a file, into the folder; says what it found
+    frame: Callable[[np.ndarray], np.ndarray]  # (H, W, 3) of uint8, BGR, into another
 
 
-def detector(cfg, args) -> Callable[[str], str]:
-    from mmdet.apis import DetInferencer
-
-    inferencer = DetInferencer(cfg, args.weights, args.device, show_progress=False)
+def detector(inferencer, args) -> Drawer:
     options = dict(pred_score_thr=args.score_thr, no_save_pred=args.no_save_pred)
 
     def draw(image: str) -> str:
@@ -86,15 +72,18 @@ def detector(cfg, args) -> Callable[[str], str]:
         count = sum(score >= args.score_thr for score in found['scores'])
         return f'{count} boxes'
 
-    return draw
+    def frame(pixels: np.ndarray) -> np.ndarray:
+        found = inferencer(pixels, return_datasamples=True)['predictions'][0]
+        canvas = inferencer.visualizer
+        canvas.add_datasample(
+            '', pixels[..., ::-1], found, draw_gt=False, pred_score_thr=args.score_thr
+        )
+        return canvas.get_image()[..., ::-1]
+
+    return Drawer(draw, frame)
 
 
-def segmentor(cfg, args) -> Callable[[str], str]:
-    from mmseg.apis import MMSegInferencer
-
-    check_classes(cfg, args.weights)
-    inferencer = MMSegInferencer(cfg, args.weights, device=args.device)
-    inferencer.show_progress = False  # no argument of upstream's mmseg
+def segmentor(inferencer, args) -> Drawer:
     names = inferencer.model.dataset_meta['classes']
 
     def draw(image: str) -> str:
@@ -106,86 +95,106 @@ def segmentor(cfg, args) -> Callable[[str], str]:
         if not args.no_save_pred:
             file = Path(args.out_dir, 'preds', name).with_suffix('.png')
             imwrite(labels.astype('uint8'), str(file))
-        present = unique(labels)
+        present = np.unique(labels)
         return f'{len(present)} classes: ' + ', '.join(names[i] for i in present)
 
-    return draw
+    def frame(pixels: np.ndarray) -> np.ndarray:
+        found = inferencer(pixels, return_datasamples=True)
+        canvas = inferencer.visualizer
+        canvas.set_dataset_meta(**inferencer.model.dataset_meta)
+        canvas.add_datasample('', pixels[..., ::-1], found, draw_gt=False)
+        return canvas.get_image()[..., ::-1]
+
+    return Drawer(draw, frame)
 
 
-def classifier(cfg, args) -> Callable[[str], str]:
-    from mmpretrain.apis import ImageClassificationInferencer
+def classifier(inferencer, args) -> Drawer:
+    from mmpretrain.visualization import UniversalVisualizer
 
-    inferencer = ImageClassificationInferencer(cfg, args.weights, args.device)
     folder = Path(args.out_dir) / 'vis'
     folder.mkdir(parents=True, exist_ok=True)
+    canvas = UniversalVisualizer()
 
     def draw(image: str) -> str:
         best = inferencer(image, show_dir=str(folder))[0]
         name = best.get('pred_class', best['pred_label'])
         return f'{name} ({best["pred_score"]:.3f})'
 
-    return draw
+    def frame(pixels: np.ndarray) -> np.ndarray:
+        found = inferencer(pixels, return_datasamples=True)[0]
+        drawn = canvas.visualize_cls(
+            pixels[..., ::-1], found, classes=inferencer.classes, draw_gt=False
+        )
+        return drawn[..., ::-1]
+
+    return Drawer(draw, frame)
 
 
-INFERENCERS = {'mmdet': detector, 'mmseg': segmentor, 'mmpretrain': classifier}
+DRAWERS = {'mmdet': detector, 'mmseg': segmentor, 'mmpretrain': classifier}
 
 
 def demo(args: argparse.Namespace, console: Console) -> None:
-    args.device = args.device or get_device()
-    cfg = load_config(args.config)
-    check_is_experiment(cfg, 'default_scope', 'model')
-    scope = cfg.default_scope
-    if scope not in INFERENCERS:
-        raise BadInput(
-            f'{cfg.filename} has default_scope={scope!r}; the demo draws for '
-            + ', '.join(INFERENCERS)
-        )
-    images = find_images(args.input)
+    cfg = read_config(args.config)
+    paths = find_images(args.input, video.SUFFIXES)
     console.log_to(args.out_dir)
-    mends.install(complete=True)
-    peek_checkpoint(args.weights)
-    replace_sync_bn(cfg)
     console.progress('building the model')
-    with building(cfg.filename):
-        draw = INFERENCERS[scope](cfg, args)
-    odd = draw_all(images, draw, console)
-    if len(odd) == len(images):
+    inferencer = open_inferencer(cfg, args.weights, args.device or get_device())
+    drawer = DRAWERS[cfg.default_scope](inferencer, args)
+    folder = Path(args.out_dir) / 'vis'
+    odd = draw_all(paths, drawer, folder, console)
+    if len(odd) == len(paths):
         raise BadInput('nothing was drawn: ' + '; '.join(odd))
-    console.say(f'drawn into {Path(args.out_dir) / "vis"}')
+    console.say(f'drawn into {folder}')
     if odd:
-        console.say(f'{len(odd)} of {len(images)} could not be drawn:')
+        console.say(f'{len(odd)} of {len(paths)} could not be drawn:')
     for reason in odd:
         console.say(f'  {reason}')
 
 
 def draw_all(
-    images: list[str], draw: Callable[[str], str], console: Console
+    paths: list[str], drawer: Drawer, folder: Path, console: Console
 ) -> list[str]:
     """Draw what can be, with a line for each; say of the others why not."""
     odd = []
-    with TemporaryDirectory() as folder:
-        for image, picture in zip(images, look(images, Cache()), strict=True):
-            if reason := refused(picture):
-                odd.append(f'{image} {reason}')
-                continue
-            file, note = image, ''
-            if is_deep(picture):
-                file = str(Path(folder, Path(image).stem + '.png'))
-                imwrite(by_range(image), file)
-                note = f' (more than 8 bits, read by their range: {picture.high:g})'
-            try:
-                found = draw(file)
-            except cv2.error:
-                size = f'{picture.width} x {picture.height} pixels'
-                odd.append(f'{image} ({size}) cannot be resized as the config wants')
-                continue
-            except Exception as error:
-                if len(images) == 1:
-                    raise  # a fault of the program, or of the config
-                odd.append(f'{image}: {type(error).__name__}: {error}')
-                continue
-            console.say(f'{image}: {found}{note}')
+    images = [path for path in paths if not is_video(path)]
+    pictures = dict(zip(images, look(images, Cache()), strict=True))
+    for path in paths:
+        try:
+            if path in pictures:
+                said = draw_picture(path, pictures[path], drawer)
+            else:
+                target = folder / f'{Path(path).stem}.mp4'
+                said = video.redraw(path, target, drawer.frame, console.step)
+        except BadInput as error:
+            odd.append(f'{path} {error}')
+        except Exception as error:
+            if len(paths) == 1:
+                raise  # a fault of the program, or of the config
+            odd.append(f'{path}: {type(error).__name__}: {error}')
+        else:
+            console.say(f'{path}: {said}')
     return odd
+
+
+def draw_picture(path: str, picture: Picture, drawer: Drawer) -> str:
+    """Draw one image; one of more than 8 bits by its range.
+
+    Raises:
+        BadInput: It cannot be drawn; the name of its file goes before.
+    """
+    if reason := refused(picture):
+        raise BadInput(reason)
+    try:
+        if not is_deep(picture):
+            return drawer.image(path)
+        with TemporaryDirectory() as folder:
+            file = str(Path(folder, Path(path).stem + '.png'))
+            imwrite(by_range(path), file)
+            found = drawer.image(file)
+    except cv2.error as error:
+        size = f'{picture.width} x {picture.height} pixels'
+        raise BadInput(f'({size}) cannot be resized as the config wants') from error
+    return f'{found} (more than 8 bits, read by their range: {picture.high:g})'
 
 
 def main() -> None:

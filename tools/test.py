@@ -9,9 +9,10 @@ from mmmsmlp.deploy.sessions import is_exported
 from mmmsmlp.run import mends, switches
 from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.console import Console, open_console
-from mmmsmlp.run.entry import add_common_arguments, run_tool
+from mmmsmlp.run.entry import add_common_arguments, positive, run_tool
 from mmmsmlp.run.exported import use_exported
 from mmmsmlp.run.launch import set_up_processes
+from mmmsmlp.run.mistakes import add_mistakes
 from mmmsmlp.run.own_data import add_data_arguments, use_data
 from mmmsmlp.run.preflight import (
     check_classes,
@@ -47,6 +48,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--confusion', metavar='FILE.png', help='draw which class is taken for which'
     )
+    parser.add_argument(
+        '--mistakes', metavar='DIR',
+        help="count a detector's mistakes, and draw the worst images beside the truth",
+    )  # fmt: skip
+    parser.add_argument(
+        '--mistakes-count', type=positive, default=24, metavar='N',
+        help='images to draw at most; default %(default)s',
+    )  # fmt: skip
     parser.add_argument('--show-dir', metavar='DIR', help='write drawn test images')
     parser.add_argument('--show', action='store_true', help='show them in a window')
     return parser.parse_args()
@@ -96,6 +105,8 @@ def test(args: argparse.Namespace, console: Console) -> None:
         switches.dump_predictions(runner, args.out)
     add_writers(runner, args.json, args.confusion, args.classwise)
     runner.register_hook(TallyHook())
+    if args.mistakes:
+        add_mistakes(runner, args.mistakes, args.mistakes_count)
     metrics = runner.test()
     if args.metrics:
         switches.write_metrics(metrics, args.metrics)

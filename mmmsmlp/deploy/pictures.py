@@ -1,5 +1,6 @@
 """Finding pictures, reading them, and drawing what a model says on them."""
 
+from collections.abc import Collection
 from glob import glob
 from pathlib import Path
 
@@ -15,27 +16,32 @@ SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'}
 PAINT = 0.5
 
 
-def find_images(source: str) -> list[str]:
+def find_images(source: str, videos: Collection[str] = ()) -> list[str]:
     """List the images that a path, a folder or a glob stands for.
+
+    Args:
+        source: The path, the folder or the glob.
+        videos: Suffixes of videos that are wanted, too.
 
     Raises:
         BadInput: There is none, or two would be drawn to one file.
     """
-    path = Path(source).expanduser()
+    path, known = Path(source).expanduser(), SUFFIXES.union(videos)
     found = [path]
     if not path.is_file():
         names = path.iterdir() if path.is_dir() else glob(str(path), recursive=True)
-        found = [p for p in map(Path, names) if p.suffix.lower() in SUFFIXES]
+        found = [p for p in map(Path, names) if p.suffix.lower() in known]
         found = sorted(p for p in found if p.is_file())
     if not found:
+        kinds = 'image or video' if videos else 'image'
         raise BadInput(
-            f'there is no image at {source} (a file, or {", ".join(sorted(SUFFIXES))})'
+            f'there is no {kinds} at {source} (a file, or {", ".join(sorted(known))})'
         )
-    first: dict[str, Path] = {}
+    first: dict[tuple[str, bool], Path] = {}
     for p in found:
-        if first.setdefault(p.stem, p) != p:
+        if (other := first.setdefault((p.stem, p.suffix.lower() in videos), p)) != p:
             raise BadInput(
-                f'{source} finds {first[p.stem]} and {p}, whose results would have one '
+                f'{source} finds {other} and {p}, whose results would have one '
                 'name; run it on one folder, or one kind of file, at a time'
             )
     return [str(p) for p in found]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,18 +14,23 @@ NUMBERED = 24  # classes up to which every cell has its number
 NAMED = 200  # classes up to which rows and columns have their names
 
 
-def pair_boxes(
-    truth: Sequence[dict], boxes: np.ndarray, labels: np.ndarray
-) -> np.ndarray:
-    """Pair the boxes of an image.
+class Match(NamedTuple):
+    """Which true box each found box of an image is."""
+
+    partner: np.ndarray  # (found,), the number of a true box, or -1
+    ignored: np.ndarray  # (found,), whether it lies in a crowd: neither right nor wrong
+    share: np.ndarray  # (true, found), IoU; of a crowd, the share that lies in it
+    real: np.ndarray  # (true,), class
+    crowd: np.ndarray  # (true,), whether it is one, which need not be found
+
+
+def match_boxes(truth: Sequence[dict], boxes: np.ndarray, labels: np.ndarray) -> Match:
+    """Pair the boxes of an image, those of one class first.
 
     Args:
         truth: Of each true box 'bbox' [x1, y1, x2, y2], 'bbox_label', 'ignore_flag'.
         boxes: Found ones (N, 4), the best first.
         labels: Their classes (N,).
-
-    Returns:
-        True and found class of each pair, (2, pairs); -1 is the background.
     """
     crowd = np.array([bool(t.get('ignore_flag')) for t in truth], bool)
     real = np.array([t['bbox_label'] for t in truth], int)
@@ -39,13 +45,23 @@ def pair_boxes(
             if partner[j] < 0 and allowed.any():
                 partner[j] = np.argmax(np.where(allowed, share[:, j], -1))
                 free[partner[j]] = False
-    ignored = (share * crowd[:, None] >= MATCHED).any(0) if len(truth) else False
-    kept = (partner >= 0) | ~np.broadcast_to(ignored, len(boxes))
-    found = labels[kept]
-    true = np.where(partner >= 0, real[partner] if len(real) else -1, -1)[kept]
-    missed = real[free]
+    in_crowd = (share * crowd[:, None] >= MATCHED).any(0)
+    return Match(partner, in_crowd & (partner < 0), share, real, crowd)
+
+
+def pair_boxes(
+    truth: Sequence[dict], boxes: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """Pair the classes of an image's boxes, as :func:`match_boxes` does.
+
+    Returns:
+        True and found class of each pair, (2, pairs); -1 is the background.
+    """
+    partner, ignored, _, real, crowd = match_boxes(truth, boxes, labels)
+    true = np.append(real, -1)[partner][~ignored]
+    missed = real[~crowd & ~np.isin(np.arange(len(real)), partner)]
     nothing = np.full(len(missed), -1)
-    pairs = np.concatenate([true, missed]), np.concatenate([found, nothing])
+    pairs = np.concatenate([true, missed]), np.concatenate([labels[~ignored], nothing])
     return np.stack(pairs).astype(int)
 
 

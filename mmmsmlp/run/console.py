@@ -35,8 +35,13 @@ SPARSE = 30.0  # seconds between two lines where nothing can be in place
 class Console:
     """Prints as it is told; see :class:`QuietConsole` for the other kind."""
 
+    _course: 'Terminal | None' = None  # of a loop of ours
+
     def say(self, text: str) -> None:
         """Print a line."""
+        if self._course:
+            self._course.close()
+            self._course = None
         print(text, flush=True)
 
     def log_to(self, folder: str | Path) -> None:
@@ -44,6 +49,11 @@ class Console:
 
     def progress(self, text: str) -> None:
         """Show what is being done; whoever prints everything says so already."""
+
+    def step(self, text: str) -> None:
+        """Show how far a loop of ours is, of which nobody else tells."""
+        self._course = self._course or Terminal(1, sys.stdout.encoding)
+        self._course.progress(text)
 
     def watch(self, runner: Runner) -> None:
         """Show the progress and the metrics of a Runner's loops."""
@@ -143,6 +153,8 @@ class QuietConsole(Console):
         """Show what is being done, now and then."""
         if _is_first():
             self._terminal.progress(text)
+
+    step = progress
 
     def watch(self, runner: Runner) -> None:
         """Show the progress and the metrics of a Runner's loops."""

@@ -10,7 +10,9 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
 from mmengine.config import DictAction
+from mmengine.device import get_device
 
 from ..errors import BadInput, CheckpointError
 
@@ -42,6 +44,26 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f'must be a whole number > 0, got {text!r}')
     return int(text)
+
+
+def fraction(text: str) -> float:
+    """Read a number from 0 to 1, as the ``type`` of an argument."""
+    if not 0 <= (value := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f'must be from 0 to 1, got {text}')
+    return value
+
+
+def device(text: str) -> str:
+    """Check that a device is there, as the ``type`` of an argument."""
+    try:
+        torch.empty(1, device=text)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).partition('\n')[0]
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not there ({reason}); choose one of '
+            + ', '.join(dict.fromkeys([get_device(), 'cpu']))
+        ) from error
+    return text
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:

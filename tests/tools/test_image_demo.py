@@ -1,20 +1,53 @@
-"""tools/image_demo.py on real checkpoints of tiny models."""
+"""tools/image_demo.py on real checkpoints of tiny models: images and videos."""
 
 import json
 import shutil
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-import torch
-from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 
+from mmmsmlp.errors import BadInput
+from mmmsmlp.run import console, video
+from mmmsmlp.run.video import redraw
 from tests.helpers.commands import assert_fails
+from tests.helpers.untrained import CLASSIFICATION, SEGMENTATION
 
 
 def drawn(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+def write_clip(path, picture, frames=4, rate=5.0, codec='MJPG'):
+    """Write a video that shows a picture, brighter from frame to frame."""
+    pixels = cv2.imread(str(picture))
+    code = cv2.VideoWriter.fourcc(*codec)
+    writer = cv2.VideoWriter(str(path), code, rate, pixels.shape[1::-1])
+    for i in range(frames):
+        writer.write(cv2.convertScaleAbs(pixels, alpha=1, beta=9 * i))
+    writer.release()
+
+
+def two_colours(height, width):
+    """Pixels that videos keep, unlike noise; red and blue are not to be swapped."""
+    row = np.repeat([[200, 60, 20], [20, 60, 200]], width // 2, 0)
+    return np.repeat(row[None], height, 0).astype(np.uint8)
+
+
+def read_clip(path):
+    """Frames (N, H, W, 3) and how many a second."""
+    reader, frames = cv2.VideoCapture(str(path)), []
+    while (read := reader.read())[0]:
+        frames.append(read[1])
+    return np.array(frames, int), reader.get(cv2.CAP_PROP_FPS)
+
+
+def apart(one, other):
+    """Mean difference of two pictures, or of a picture and a file's."""
+    other = cv2.imread(str(other)).astype(int) if isinstance(other, Path) else other
+    return np.abs(one - other).mean()
 
 
 def test_a_folder_is_drawn(run_tool, tiny_config, tiny_data, trained, tmp_path):
@@ -75,60 +108,7 @@ def test_options_are_checked(run_tool, tiny_config, option, value, words):
 def test_nothing_to_draw_says_what_is_looked_for(run_tool, tiny_config, tmp_path):
     (tmp_path / 'empty').mkdir()
     code, _, err = run_tool('image_demo.py', tmp_path / 'empty', tiny_config, 'w.pth')
-    assert code == 2 and 'no image at' in err and '.webp' in err
-
-
-BACKBONE = """
-custom_imports = dict(imports=['mmmsmlp'], allow_failed_imports=False)
-backbone = dict(
-    type='mmmsmlp.MSMLP', shift_dist=(0, 1), out_indices={outputs},
-    arch=dict(embed_dims=8, depths=[1, 1, 1, 1], mix_sizes=[[1, 3]] * 4), {more})
-"""
-SEGMENTATION = (
-    BACKBONE.format(outputs=(1,), more='')
-    + """
-default_scope = 'mmseg'
-model = dict(
-    type='EncoderDecoder', backbone=backbone,
-    data_preprocessor=dict(type='SegDataPreProcessor', size_divisor=32),
-    decode_head=dict(type='FCNHead', in_channels=16, in_index=0, channels=8,
-                     num_convs=1, num_classes=3, norm_cfg=dict(type='SyncBN')),
-    test_cfg=dict(mode='whole'))
-test_dataloader = dict(dataset=dict(type='BaseSegDataset', pipeline=[
-    dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs')]))
-visualizer = dict(type='SegLocalVisualizer', name='visualizer',
-                  vis_backends=[dict(type='LocalVisBackend')])
-"""
-)
-CLASSIFICATION = (
-    BACKBONE.format(outputs=(3,), more='gap_before_final_norm=True')
-    + """
-default_scope = 'mmpretrain'
-model = dict(
-    type='ImageClassifier', backbone=backbone,
-    data_preprocessor=dict(num_classes=3, mean=[0] * 3, std=[255] * 3),
-    head=dict(type='LinearClsHead', num_classes=3, in_channels=64,
-              loss=dict(type='CrossEntropyLoss')))
-test_dataloader = dict(dataset=dict(pipeline=[
-    dict(type='LoadImageFromFile'), dict(type='PackInputs')]))
-"""
-)
-
-
-@pytest.fixture
-def untrained(tmp_path):
-    """Write a config and a checkpoint of its randomly initialised model."""
-
-    def write(text, **meta):
-        (tmp_path / 'config.py').write_text(text)
-        cfg = Config.fromfile(str(tmp_path / 'config.py'))
-        init_default_scope(cfg.default_scope)
-        model = MODELS.build(cfg.model)
-        content = dict(state_dict=model.state_dict(), meta=meta)
-        torch.save(content, tmp_path / 'weights.pth')
-
-    return write
+    assert code == 2 and 'no image or video at' in err and '.webp' in err
 
 
 def test_segmentation(run_tool, untrained, tiny_data, tmp_path, reads):
@@ -137,6 +117,7 @@ def test_segmentation(run_tool, untrained, tiny_data, tmp_path, reads):
     )
     untrained(SEGMENTATION, dataset_meta=names)
     shutil.copytree(tiny_data / 'images', 'images')
+    write_clip('images/clip.avi', 'images/1.png')
     code, out, err = run_tool(
         'image_demo.py', 'images', 'config.py', 'weights.pth', '--out-dir', 'out'
     )
@@ -145,7 +126,12 @@ def test_segmentation(run_tool, untrained, tiny_data, tmp_path, reads):
     line = next(line for line in out.splitlines() if line.startswith('images/1.png'))
     assert set(line.split('classes: ')[1].split(', ')) <= set(names['classes'])
     files = ['1.png', '2.png', '3.png']
-    assert drawn(tmp_path / 'out/vis') == drawn(tmp_path / 'out/preds') == files
+    assert drawn(tmp_path / 'out/vis') == [*files, 'clip.mp4']
+    assert drawn(tmp_path / 'out/preds') == files
+    clip, _ = read_clip('out/vis/clip.mp4')
+    assert clip.shape == (4, 48, 64, 3)
+    assert apart(clip[0], Path('out/vis/1.png')) < 10
+    assert apart(clip[0], Path('images/1.png')) > 20
     labels = np.asarray(Image.open(tmp_path / 'out/preds/1.png'))
     assert labels.shape == (48, 64) and labels.max() < 3
 
@@ -158,17 +144,23 @@ def test_segmentation_needs_class_names(run_tool, untrained, tiny_data):
     assert code == 2 and 'does not say which classes it knows' in err
 
 
-def test_classification(run_tool, untrained, tiny_data, tmp_path, reads):
+def test_classification(run_tool, untrained, tmp_path, reads):
     untrained(CLASSIFICATION, dataset_meta=dict(classes=('cat', 'dog', 'cow')))
+    (tmp_path / 'in').mkdir()
+    save(tmp_path / 'in/2.png', two_colours(64, 48))
+    write_clip('in/2.avi', 'in/2.png')
     code, out, err = run_tool(
-        'image_demo.py', tiny_data / 'images/2.png', 'config.py', 'weights.pth',
-        '--out-dir', 'out',
-    )  # fmt: skip
+        'image_demo.py', 'in', 'config.py', 'weights.pth', '--out-dir', 'out'
+    )
     assert code == 0, err
     assert reads == {'weights.pth': 1}
     line = next(line for line in out.splitlines() if '2.png: ' in line)
     assert line.split('2.png: ')[1].split(' (')[0] in ('cat', 'dog', 'cow')
-    assert drawn(tmp_path / 'out/vis') == ['2.png']
+    assert drawn(tmp_path / 'out/vis') == ['2.mp4', '2.png']
+    clip, _ = read_clip('out/vis/2.mp4')
+    assert clip.shape == (4, 64, 48, 3)
+    error = apart(clip[0], Path('out/vis/2.png'))
+    assert error < 8 and error < apart(clip[0], Path('in/2.png'))  # with its class
 
 
 def save(path, pixels):
@@ -221,3 +213,91 @@ def test_nothing_that_can_be_drawn(run_tool, tiny_config, trained, tmp_path):
         (tmp_path / 'bad' / f'{name}.png').write_bytes(b'?')
     result = run_tool('image_demo.py', 'bad', tiny_config, trained / 'epoch_1.pth')
     assert_fails(result, 'nothing was drawn', 'a.png is no image', 'b.png is no image')
+
+
+def test_images_and_videos(run_tool, tiny_config, trained, tmp_path):
+    (tmp_path / 'mixed').mkdir()
+    save(tmp_path / 'mixed/1.png', two_colours(48, 64))
+    write_clip('mixed/clip.avi', 'mixed/1.png')
+    write_clip('mixed/half.mp4', 'mixed/1.png', codec='mp4v')
+    Path('mixed/half.mp4').write_bytes(Path('mixed/half.mp4').read_bytes()[:-400])
+    Path('mixed/none.MOV').write_bytes(b'?')
+    code, out, err = run_tool(
+        'image_demo.py', 'mixed', tiny_config, trained / 'epoch_1.pth',
+        '--out-dir', 'out', '--score-thr', '0',
+    )  # fmt: skip
+    assert code == 0, out + err
+    assert drawn(tmp_path / 'out/vis') == ['1.png', 'clip.mp4']
+    assert 'mixed/clip.avi: 4 frames, ' in out and 'mixed/1.png: 20 boxes' in out
+    *_, odd, half, none = out.splitlines()
+    assert odd == '2 of 4 could not be drawn:'
+    assert half == '  mixed/half.mp4 is no video that can be read'
+    assert none == '  mixed/none.MOV is no video that can be read'
+    clip, rate = read_clip('out/vis/clip.mp4')
+    assert clip.shape == (4, 48, 64, 3) and rate == 5
+    error = apart(clip[0], Path('out/vis/1.png'))
+    assert error < 15 and 2 * error < apart(clip[0], Path('mixed/1.png'))  # its boxes
+    code, out, err = run_tool(
+        'image_demo.py', 'mixed/none.MOV', tiny_config, trained / 'epoch_1.pth'
+    )
+    assert_fails((code, out, err), 'nothing was drawn', 'is no video')
+
+
+def test_two_videos_of_one_name(run_tool, tiny_config, tmp_path):
+    for name in ('same.avi', 'same.mp4'):
+        Path(name).write_bytes(b'?')
+    result = run_tool('image_demo.py', 's*', tiny_config, 'none.pth')
+    assert_fails(result, 'same.avi', 'same.mp4', 'one name')
+
+
+class TestRedraw:
+    @pytest.fixture(autouse=True)
+    def clip(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        cv2.imwrite('grey.png', np.full((46, 60, 3), 90, np.uint8))
+        write_clip('clip.avi', 'grey.png', frames=5, rate=12.5)
+
+    def test_frames_and_progress(self):
+        told = []
+        said = redraw('clip.avi', Path('out/a.mp4'), lambda x: 255 - x, told.append)
+        frames, rate = read_clip('out/a.mp4')
+        assert frames.shape == (5, 46, 60, 3) and rate == 12.5
+        expected = 255 - 90 - 9 * np.arange(5)
+        assert np.abs(frames.mean((1, 2, 3)) - expected).max() < 5
+        assert said.startswith('5 frames, ') and said.endswith(' a second')
+        assert [line.split(',')[0] for line in told] == [
+            f'clip.avi: frame {i}/5' for i in range(1, 6)
+        ]
+        assert told[-1].endswith('eta 0:00:00')
+        assert drawn(Path('out')) == ['a.mp4']
+
+    def test_a_full_disk_is_noticed(self, monkeypatch):
+        class Full:
+            fourcc = cv2.VideoWriter.fourcc
+
+            def __init__(self, *args): ...
+            def write(self, frame): ...
+            def release(self): ...
+
+        Path('out.mp4').write_text('older')
+        monkeypatch.setattr(video.cv2, 'VideoWriter', Full)
+        with pytest.raises(BadInput, match='of 5 frames 0 could be written to out.mp4'):
+            redraw('clip.avi', Path('out.mp4'), lambda x: x, print)
+        assert Path('out.mp4').read_text() == 'older'
+
+    def test_frames_that_cannot_be_resized(self):
+        def draw(frame):
+            return cv2.resize(frame, (0, 1))
+
+        with pytest.raises(BadInput, match=r'\(60 x 46 pixels\) cannot be resized'):
+            redraw('clip.avi', Path('out/out.mp4'), draw, print)
+        assert drawn(Path('out')) == []
+
+
+def test_steps_are_told_and_leave_no_trace(monkeypatch, capfd):
+    monkeypatch.setattr(console, 'SPARSE', 0)
+    with console.open_console(quiet=False) as told:
+        told.step('frame 1/2')
+        told.step('frame 2/2')
+        told.say('done')
+    assert capfd.readouterr().out == 'frame 1/2\nframe 2/2\ndone\n'

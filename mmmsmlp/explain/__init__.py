@@ -1,0 +1,1 @@
+"""What a model looks at: feature maps by channel group, class activation maps."""
