@@ -138,6 +138,10 @@ def test_what_has_no_graph_is_named():
     def one_size(model):
         model.data_preprocessor.test_cfg = dict(size=(64, 64))
 
+    def all_boxes(model):
+        model.test_cfg.nms_pre = -1
+
+    refused('retinanet_msmlp_t_1x', all_boxes, 'nms_pre must be the number of boxes')
     refused('retinanet_msmlp_t_1x', soft, "RetinaHead .*suppression is 'soft_nms'")
     refused('demo/upernet_msmlp_demo', slide, "mode='slide'.*mode=whole")
     refused('demo/upernet_msmlp_demo', one_size, r'test_cfg.size=\(64, 64\)')

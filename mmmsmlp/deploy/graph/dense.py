@@ -21,6 +21,8 @@ def why_not_dense(head: Any) -> str:
         kinds = (BaseDenseHead, RPNHead, GFLHead)
         if all(getattr(type(head), name) is not getattr(kind, name) for kind in kinds):
             return f'{type(head).__name__} has a {name} of its own'
+    if head.test_cfg.get('nms_pre', -1) < 1:
+        return 'test_cfg.nms_pre must be the number of boxes a level, such as 1000'
     return why_no_nms(head.test_cfg.get('nms'))
 
 

@@ -67,6 +67,11 @@ class Classifier(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
+        if not getattr(model, 'with_head', False):
+            raise BadInput(
+                f'{type(model).__name__} has no head that gives classes; a classifier of '
+                'mmpretrain has'
+            )
         self.model = model
 
     def forward(self, x: Tensor) -> Tensor:
