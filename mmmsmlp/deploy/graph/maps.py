@@ -69,8 +69,8 @@ class Classifier(nn.Module):
         super().__init__()
         if not getattr(model, 'with_head', False):
             raise BadInput(
-                f'{type(model).__name__} has no head that gives classes, as classifiers '
-                'of mmpretrain have'
+                f'{type(model).__name__} has no head that gives classes, as '
+                'classifiers of mmpretrain have'
             )
         self.model = model
 
