@@ -1,6 +1,7 @@
 """tools/image_demo.py on real checkpoints of tiny models: images and videos."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -228,7 +229,8 @@ def test_images_and_videos(run_tool, tiny_config, trained, tmp_path):
     )  # fmt: skip
     assert code == 0, out + err
     assert drawn(tmp_path / 'out/vis') == ['1.png', 'clip.mp4']
-    assert 'mixed/clip.avi: 4 frames, ' in out and 'mixed/1.png: 20 boxes' in out
+    assert 'mixed/clip.avi: 4 frames, ' in out
+    assert re.search(r'^mixed/1.png: \d+ boxes$', out, re.M)
     *_, odd, half, none = out.splitlines()
     assert odd == '2 of 4 could not be drawn:'
     assert half == '  mixed/half.mp4 is no video that can be read'
