@@ -5,11 +5,14 @@ over the pixels taken for it, or the sum of the scores of detections. EigenCAM a
 nothing: it shows the first principal component of the features.
 """
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import torch
@@ -89,7 +92,8 @@ def boxes_of(
     """A detector's sum of the scores from ``least`` on, of a class or of all."""
 
     def score(model: Any, images: Tensor) -> Asked:
-        (sample,) = model.predict(images, deepcopy(samples), rescale=False)
+        with _undetached():
+            (sample,) = model.predict(images, deepcopy(samples), rescale=False)
         found = sample.pred_instances
         if chosen is not None:
             found = found[found.labels == chosen]
@@ -112,6 +116,25 @@ def boxes_of(
         return Asked(scores.sum(), said, taken.bboxes.detach().tolist())
 
     return score
+
+
+@contextmanager
+def _undetached() -> Iterator[None]:
+    """Let mmdet's dense heads keep their scores in the graph when they predict."""
+    name = 'select_single_mlvl'  # takes one image of each level, and detaches it
+
+    def select(levels: Sequence[Tensor], image: int, detach: bool = True) -> list:
+        return [level[image] for level in levels]
+
+    heads = [
+        module
+        for path, module in [*sys.modules.items()]
+        if path.startswith('mmdet.models.') and name in vars(module)
+    ]
+    with ExitStack() as stack:
+        for head in heads:
+            stack.enter_context(mock.patch.object(head, name, select))
+        yield
 
 
 class Probe(nn.Module):

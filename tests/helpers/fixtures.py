@@ -157,7 +157,6 @@ def run_tool(monkeypatch, capfd, tmp_path, stock_mmengine, data_cache):
 @pytest.fixture
 def untrained(tmp_path):
     """Write a config and a checkpoint of its randomly initialised model."""
-
     from mmengine.config import Config
     from mmengine.registry import MODELS, init_default_scope
 
@@ -165,6 +164,7 @@ def untrained(tmp_path):
         (tmp_path / 'config.py').write_text(text)
         cfg = Config.fromfile(str(tmp_path / 'config.py'))
         init_default_scope(cfg.default_scope)
+        torch.manual_seed(0)
         model = MODELS.build(cfg.model)
         content = dict(state_dict=model.state_dict(), meta=meta)
         torch.save(content, tmp_path / 'weights.pth')

@@ -1,6 +1,7 @@
 """tools/image_demo.py on real checkpoints of tiny models: images and videos."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -130,8 +131,10 @@ def test_segmentation(run_tool, untrained, tiny_data, tmp_path, reads):
     assert drawn(tmp_path / 'out/preds') == files
     clip, _ = read_clip('out/vis/clip.mp4')
     assert clip.shape == (4, 48, 64, 3)
-    assert apart(clip[0], Path('out/vis/1.png')) < 10
-    assert apart(clip[0], Path('images/1.png')) > 20
+    shown = Path('out/vis/1.png')  # of the noise of images/1.png a video keeps little
+    error = apart(clip[0], shown)
+    assert error < apart(clip[0][..., ::-1], shown)
+    assert error < apart(clip[0], Path('images/1.png'))
     labels = np.asarray(Image.open(tmp_path / 'out/preds/1.png'))
     assert labels.shape == (48, 64) and labels.max() < 3
 
@@ -228,15 +231,16 @@ def test_images_and_videos(run_tool, tiny_config, trained, tmp_path):
     )  # fmt: skip
     assert code == 0, out + err
     assert drawn(tmp_path / 'out/vis') == ['1.png', 'clip.mp4']
-    assert 'mixed/clip.avi: 4 frames, ' in out and 'mixed/1.png: 20 boxes' in out
+    assert 'mixed/clip.avi: 4 frames, ' in out
+    assert re.search(r'^mixed/1.png: \d+ boxes$', out, re.M)
     *_, odd, half, none = out.splitlines()
     assert odd == '2 of 4 could not be drawn:'
     assert half == '  mixed/half.mp4 is no video that can be read'
     assert none == '  mixed/none.MOV is no video that can be read'
     clip, rate = read_clip('out/vis/clip.mp4')
     assert clip.shape == (4, 48, 64, 3) and rate == 5
-    error = apart(clip[0], Path('out/vis/1.png'))
-    assert error < 15 and 2 * error < apart(clip[0], Path('mixed/1.png'))  # its boxes
+    error = apart(clip[0], Path('mixed/1.png'))
+    assert 8 < error < apart(clip[0][..., ::-1], Path('mixed/1.png'))  # with its boxes
     code, out, err = run_tool(
         'image_demo.py', 'mixed/none.MOV', tiny_config, trained / 'epoch_1.pth'
     )
