@@ -247,7 +247,9 @@ def test_metadata_comes_back_as_it_was():
 
 def test_a_distribution_of_distances_is_gfls():
     from mmdet.models.dense_heads import GFLHead
+    from mmengine.registry import init_default_scope
 
+    init_default_scope('mmdet')  # others leave theirs behind
     head = GFLHead(
         num_classes=2,
         in_channels=8,
