@@ -41,7 +41,8 @@ def suffix_of(args: argparse.Namespace) -> str:
     Raises:
         BadInput: It is none, or not that of ``--format``; or the folder is missing.
     """
-    out = Path(args.out).expanduser()
+    args.out = str(Path(args.out).expanduser())
+    out = Path(args.out)
     wanted = SUFFIXES[args.format] if args.format else None
     if out.suffix not in SUFFIXES.values() or wanted not in (None, out.suffix):
         raise BadInput(
@@ -51,13 +52,15 @@ def suffix_of(args: argparse.Namespace) -> str:
         raise BadInput(f'--out {args.out}: the folder {out.parent} does not exist')
     if out.suffix == '.pt2' and (args.half or args.int8):
         raise BadInput('--half and --int8 are for .onnx and .xml, not for a .pt2')
+    if args.half and args.int8:
+        raise BadInput('--half and --int8 are two precisions: give one of them')
     return out.suffix
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
     suffix = suffix_of(args)
     kinds = {suffix: kind for kind, suffix in SUFFIXES.items()}
-    check_packages(kinds[suffix])
+    check_packages(kinds[suffix], bool(args.int8))
     cfg = load_config(args.config, args.cfg_options)
     check_is_experiment(cfg, 'default_scope', 'model')
     mends.install(complete=True)

@@ -12,10 +12,14 @@ import cv2
 import numpy as np
 
 from ..errors import BadInput
+from .pictures import SUFFIXES as PICTURES
 from .pictures import draw, find_images, name_of
 from .resize import read_picture
 from .runtime import Classes, Deployed, Detections, Result, load
 from .sessions import RUNTIMES, SUFFIXES
+
+# Kinds that are drawn into the same kind; of others, and of no suffix, into a PNG.
+WRITTEN = PICTURES - {'.ppm'}
 
 
 def names_a_model(arguments: Sequence[str]) -> bool:
@@ -62,7 +66,9 @@ def demo(args: argparse.Namespace) -> None:
             continue
         result = model(picture, threshold)
         drawn = draw(picture, result, model.metadata)
-        kind = '.png' if Path(image).suffix.lower() == '.ppm' else Path(image).suffix
+        kind = Path(image).suffix
+        if kind.lower() not in WRITTEN:
+            kind = '.png'
         coded = cv2.imencode(kind, drawn[..., ::-1])[1]
         (folder / Path(image).name).with_suffix(kind).write_bytes(coded.tobytes())
         print(f'{image}: {said(result, model)}', flush=True)

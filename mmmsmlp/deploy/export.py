@@ -16,6 +16,7 @@ from ..ops.mixshift.dispatch import use_backend
 from .compare import COARSE, HALF, Distance, Tolerance, distance
 from .graph import Graph, graph_of
 from .metadata import KEY, Metadata
+from .pictures import find_images
 from .pipeline import steps_of
 from .reference import Reference
 from .runtime import Deployed, load
@@ -30,7 +31,7 @@ OLDEST = (2, 6)  # PyTorch that exports open sizes
 SAMPLE = (160, 192)  # the picture that is traced where sizes are open
 
 
-def check_packages(kind: str) -> None:
+def check_packages(kind: str, int8: bool = False) -> None:
     """Refuse a format whose packages are missing, or a PyTorch that is too old."""
     release = tuple(int(part) for part in torch.__version__.split('.')[:2])
     if release < OLDEST:
@@ -38,7 +39,10 @@ def check_packages(kind: str) -> None:
             f'export needs PyTorch {".".join(map(str, OLDEST))} or newer, and this is '
             f'{torch.__version__}; a checkpoint of any stack can be exported on another'
         )
-    missing = [name for name in PACKAGES[kind] if not importlib.util.find_spec(name)]
+    needed = list(PACKAGES[kind])
+    if int8 and 'onnxruntime' not in needed:
+        needed.append('onnxruntime')  # which quantises
+    missing = [name for name in needed if not importlib.util.find_spec(name)]
     if missing:
         raise BadInput(
             f'a {SUFFIXES[kind]} file needs {", ".join(missing)}: '
@@ -60,12 +64,17 @@ def make_graph(
     return graph, steps
 
 
-def windowed(model: torch.nn.Module) -> str:
-    """The name of a backbone that attends in windows; empty where there is none."""
+def check_windows(model: torch.nn.Module) -> None:
+    """Refuse open sizes of a backbone that attends in windows."""
     backbone = getattr(model, 'backbone', model)
     layers = (type(module).__name__ for module in backbone.modules())
     kinds = ('WindowAttention', 'FocalAttention', 'WindowMSA')
-    return type(backbone).__name__ if any(k in kinds for k in layers) else ''
+    if any(layer in kinds for layer in layers):
+        raise BadInput(
+            f'{type(backbone).__name__} attends in windows, and with their number open '
+            'PyTorch does not come to an end exporting them: give --shape HEIGHT '
+            'WIDTH, to which every picture is then resized'
+        )
 
 
 def describe(
@@ -92,7 +101,7 @@ def describe(
         batch=batch,
         thresholds=list(graph.thresholds),
         limit=graph.limit,
-        versions=_versions('mmmsmlp', 'torch', 'torchvision', 'onnx', 'onnxscript'),
+        versions=_versions('torch', 'torchvision', 'onnx', 'onnxscript'),
     )
 
 
@@ -100,7 +109,7 @@ def _versions(*packages: str) -> dict[str, str]:
     from ..version import __version__
 
     found = {'mmmsmlp': __version__}
-    for package in packages[1:]:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -244,17 +253,15 @@ def export(
         origin: What the file shall say of where it comes from.
         shape, batch: See :func:`trace`.
         half: Keep the weights as float16.
-        int8: Pictures to quantise with, once the float model agrees.
+        int8: Pictures to quantise with, once the float model agrees; not with half.
 
     Raises:
         BadInput: It cannot be exported, or does not agree; no file is left.
     """
-    if shape is None and (name := windowed(model)):
-        raise BadInput(
-            f'{name} attends in windows, and with their number open PyTorch does not '
-            'come to an end exporting them: give --shape HEIGHT WIDTH, to which every '
-            'picture is then resized'
-        )
+    if shape is None:
+        check_windows(model)
+    if int8:
+        find_images(int8)  # refuses a folder without any before the work
     graph, steps = make_graph(model, pipeline, scope)
     known = describe(graph, steps, dataset, shape, batch)
     known.origin, known.precision = origin, 'float16' if half else 'float32'

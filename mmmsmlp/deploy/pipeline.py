@@ -28,12 +28,15 @@ def steps_of(pipeline: list[dict[str, Any]]) -> tuple[list[dict], dict | None]:
     pad = None
     for table in pipeline:
         kind = str(table['type']).rpartition('.')[2]
+        if kind == 'LoadImageFromFile':
+            _check_loading(table)
         if kind in BESIDE:
             continue
         if pad is not None:
             raise BadInput(f'{kind} after Pad: an exported graph pads last')
         if kind == 'Pad' and table.get('size') and not table.get('pad_to_square'):
-            pad = dict(size=tuple(table['size']), value=_value(table.get('pad_val', 0)))
+            width, height = table['size']
+            pad = dict(size=(height, width), value=_value(table.get('pad_val', 0)))
         elif kind == 'Resize' and table.get('scale'):
             steps.append(_step(kind, table, 'scale', keep_ratio=False))
         elif kind == 'ResizeEdge':
@@ -46,6 +49,16 @@ def steps_of(pipeline: list[dict[str, Any]]) -> tuple[list[dict], dict | None]:
                 'it does Resize(scale), ResizeEdge, CenterCrop and Pad(size)'
             )
     return steps, pad
+
+
+def _check_loading(table: dict[str, Any]) -> None:
+    """Refuse pictures that are not 8-bit BGR; which way up is the user's affair."""
+    kind = table.get('color_type', 'color')
+    if kind not in ('color', 'color_ignore_orientation') or table.get('to_float32'):
+        raise BadInput(
+            f'test_pipeline has {dict(table)}, and an exported model takes 8-bit '
+            "colours: leave to_float32 and color_type out, or color_type='color'"
+        )
 
 
 def _step(kind: str, table: dict[str, Any], needed: str, **defaults: Any) -> dict:

@@ -2,7 +2,7 @@
 
 Steps are dicts with ``type`` and, in pixels:
 
-- ``Resize``: ``scale`` (width, height), ``keep_ratio``: to fit into the scale;
+- ``Resize``: ``scale`` (width, height, or one for both), ``keep_ratio``: to fit in;
 - ``ResizeEdge``: ``scale``, ``edge`` (short, long, width, height);
 - ``CenterCrop``: ``crop_size`` (height, width);
 
@@ -52,7 +52,7 @@ STEPS = dict(Resize='_resize', ResizeEdge='_resize_edge', CenterCrop='_center_cr
 
 
 def _resize(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
-    width, height = step['scale']
+    width, height = pair(step['scale'])
     if step.get('keep_ratio'):
         ratio = _fitting(image.shape, (width, height))
         width, height = (int(side * ratio + 0.5) for side in image.shape[1::-1])
@@ -75,8 +75,7 @@ def _resize_edge(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
 
 
 def _center_crop(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
-    size = step['crop_size']
-    down, across = (size, size) if isinstance(size, int) else size
+    down, across = pair(step['crop_size'])
     height, width = image.shape[:2]
     top, left = (
         max(0, round((a - b) / 2)) for a, b in ((height, down), (width, across))
@@ -84,7 +83,13 @@ def _center_crop(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
     return image[top : top + down, left : left + across]
 
 
+def pair(size: Any) -> tuple[int, int]:
+    """Two lengths, of two or of one for both."""
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
 def _to(image: np.ndarray, width: int, height: int, step: dict[str, Any]) -> np.ndarray:
+    width, height = max(width, 1), max(height, 1)  # of a strip, the short side
     if image.shape[:2] == (height, width):
         return image
     kind = step.get('interpolation', 'bilinear')

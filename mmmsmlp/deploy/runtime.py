@@ -182,10 +182,11 @@ class Deployed:
 
 def check_picture(image: np.ndarray) -> np.ndarray:
     """Refuse what is no 8-bit picture of three colours; give it back."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    colours = image.ndim == 3 and image.shape[2] == 3
+    if image.dtype != np.uint8 or not colours or not image.size:
         raise BadInput(
-            f'a picture is an array (height, width, 3) of uint8, red first; got '
-            f'{image.shape} of {image.dtype}'
+            'a picture is an array (height, width, 3) of uint8, red first, not empty; '
+            f'got {image.shape} of {image.dtype}'
         )
     return image
 

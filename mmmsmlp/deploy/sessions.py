@@ -70,10 +70,11 @@ def _onnxruntime(module: Any, path: Path, threads: int) -> tuple[Run, str]:
     options = module.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # of warnings a user can do nothing about
+    # Others, such as TensorRT's, compile for each size or compute in less precision.
+    usual = ('CUDAExecutionProvider', 'CPUExecutionProvider')
+    providers = [name for name in usual if name in module.get_available_providers()]
     try:
-        session = module.InferenceSession(
-            str(path), options, providers=module.get_available_providers()
-        )
+        session = module.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # its own kinds, all derived from Exception alone
         raise BadInput(
             f'onnxruntime {module.__version__} cannot open {path} '
@@ -115,7 +116,13 @@ def _openvino(module: Any, path: Path, threads: int) -> tuple[Run, str]:
 def _torch(module: Any, path: Path, threads: int) -> tuple[Run, str]:
     extra = {f'{KEY}.json': ''}
     import_module('torchvision')  # whose operators a detector's program has
-    program = module.export.load(path, extra_files=extra).module()
+    try:
+        program = module.export.load(path, extra_files=extra).module()
+    except Exception as error:  # of many kinds: of zip, of JSON, of its own
+        raise BadInput(
+            f'torch {module.__version__} cannot open {path} ({error}); where it is '
+            'older than the PyTorch that exported it: pip install -U torch'
+        ) from error
     if threads:
         module.set_num_threads(threads)
 

@@ -17,6 +17,7 @@ from ..deploy.export import export, sha256
 from ..deploy.metadata import Metadata
 from ..deploy.pictures import find_images
 from ..deploy.pipeline import without_truth
+from ..deploy.resize import pair
 from ..deploy.runtime import load
 from ..errors import BadInput
 from .config import building
@@ -66,7 +67,10 @@ def _with_tuples(step: dict[str, Any]) -> dict[str, Any]:
 
 
 def pipeline_of(cfg: Config, shape: tuple[int, int] | None) -> list[dict[str, Any]]:
-    """The pipeline of a config's tests, with one Resize where a shape is given."""
+    """The pipeline of a config's tests, with one Resize where a shape is given.
+
+    A pipeline that crops to this shape stays: it gives the accuracy that was measured.
+    """
     try:
         dataset = next(dataset for _, dataset in datasets_of(cfg, ('test',)))
     except StopIteration:
@@ -75,7 +79,8 @@ def pipeline_of(cfg: Config, shape: tuple[int, int] | None) -> list[dict[str, An
             'pictures are resized'
         ) from None
     tables = without_truth([dict(table) for table in dataset['pipeline']])
-    if shape is None:
+    crops = [table['crop_size'] for table in tables if 'crop_size' in table]
+    if shape is None or (crops and pair(crops[-1]) == shape):
         return tables
     resize = dict(type='Resize', scale=shape[::-1], keep_ratio=False)
     return [tables[0], resize, tables[-1]]

@@ -11,6 +11,8 @@ from mmmsmlp.deploy import load
 from mmmsmlp.deploy.compare import HALF, Tolerance, distance
 from mmmsmlp.deploy.export import check_packages, export
 from mmmsmlp.deploy.graph import graph_of
+from mmmsmlp.deploy.graph.api import _finds_boxes_alone
+from mmmsmlp.deploy.graph.dense import why_not_dense
 from mmmsmlp.deploy.reference import Reference
 from mmmsmlp.deploy.runtime import Classes
 from mmmsmlp.errors import BadInput
@@ -117,8 +119,10 @@ def test_packages_and_pytorch_that_are_missing_are_named(monkeypatch):
         check_packages('onnx')
     monkeypatch.setattr(torch, '__version__', '2.11.0')
     monkeypatch.setattr(module.importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(BadInput, match='pip install onnx onnxscript openvino'):
+    with pytest.raises(BadInput, match='pip install onnx onnxscript openvino$'):
         check_packages('openvino')
+    with pytest.raises(BadInput, match='onnxscript openvino onnxruntime$'):
+        check_packages('openvino', int8=True)
 
 
 def refused(config, change, match):
@@ -141,10 +145,52 @@ def test_what_has_no_graph_is_named():
     def all_boxes(model):
         model.test_cfg.nms_pre = -1
 
+    def offset(model):
+        model.test_cfg.nms.offset = 1
+
+    def many_labels(model):
+        model.head = dict(type='MultiLabelLinearClsHead', num_classes=4, in_channels=80)
+
+    refused('retinanet_msmlp_t_1x', offset, 'its nms has offset, which')
+    refused('msmlp_t_300e', many_labels, 'with MultiLabelLinearClsHead as its head')
     refused('retinanet_msmlp_t_1x', all_boxes, 'nms_pre must be the number of boxes')
     refused('retinanet_msmlp_t_1x', soft, "RetinaHead .*suppression is 'soft_nms'")
     refused('demo/upernet_msmlp_demo', slide, "mode='slide'.*mode=whole")
     refused('demo/upernet_msmlp_demo', one_size, r'test_cfg.size=\(64, 64\)')
+
+
+def test_proposals_are_an_rpns_and_panoptic_maps_are_not_dropped():
+    from mmdet.models import FasterRCNN, TwoStagePanopticSegmentor
+
+    head = built(small('retinanet_msmlp_t_1x')).bbox_head
+    assert why_not_dense(head, proposals=False) == ''
+    assert why_not_dense(head, proposals=True) == 'RetinaHead is no RPN'
+    for kind, fits in (FasterRCNN, True), (TwoStagePanopticSegmentor, False):
+        model = kind.__new__(kind)
+        torch.nn.Module.__init__(model)
+        model.rpn_head = torch.nn.Identity()
+        assert _finds_boxes_alone(model) is fits
+
+
+@pytest.mark.parametrize(
+    ('shape', 'kinds'),
+    [
+        ((64, 64), ['LoadImageFromFile', 'ResizeEdge', 'CenterCrop', 'PackInputs']),
+        ((64, 80), ['LoadImageFromFile', 'Resize', 'PackInputs']),
+    ],
+)
+def test_a_crop_to_the_shape_stays(shape, kinds):
+    pipeline = pipeline_of(small('swin_t_300e', 'SwinTransformer'), shape)
+    assert [table['type'].rpartition('.')[2] for table in pipeline] == kinds
+
+
+def test_a_folder_without_pictures_to_quantise_with_is_refused_at_once(tmp_path):
+    cfg = small(CONFIG)
+    with pytest.raises(BadInput, match='there is no image at'):
+        export(
+            built(cfg), pipeline_of(cfg, None), 'mmpretrain', 'x.onnx', [], {}, {},
+            int8=str(tmp_path),
+        )  # fmt: skip
 
 
 @pytest.mark.full

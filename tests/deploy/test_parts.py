@@ -117,6 +117,7 @@ def test_a_convolution_that_others_share_stays_what_it_is():
 PIPELINES = {
     'fit': [dict(type='Resize', scale=(90, 60), keep_ratio=True)],
     'stretch': [dict(type='Resize', scale=(90, 60), keep_ratio=False)],
+    'one number': [dict(type='Resize', scale=70, keep_ratio=True)],
     'area': [
         dict(type='Resize', scale=(50, 40), keep_ratio=True, interpolation='area')
     ],
@@ -160,14 +161,14 @@ def test_resizing_is_mmpretrains(backend, size):
 def test_a_padding_at_the_end_is_the_graphs():
     pipeline = [
         dict(type='LoadImageFromFile'),
-        dict(type='mmdet.Resize', scale=(64, 64), keep_ratio=True),
-        dict(type='Pad', size=(64, 64), pad_val=dict(img=(114, 114, 114))),
+        dict(type='mmdet.Resize', scale=(96, 64), keep_ratio=True),
+        dict(type='Pad', size=(96, 64), pad_val=dict(img=(114, 114, 114))),
         dict(type='LoadAnnotations'),
         dict(type='PackDetInputs'),
     ]
     steps, pad = steps_of(pipeline)
-    assert pad == dict(size=(64, 64), value=114.0)
-    assert steps == [dict(type='Resize', scale=[64, 64], keep_ratio=True)]
+    assert pad == dict(size=(64, 96), value=114.0)  # mmcv's is (width, height)
+    assert steps == [dict(type='Resize', scale=[96, 64], keep_ratio=True)]
 
 
 @pytest.mark.parametrize(
@@ -176,6 +177,8 @@ def test_a_padding_at_the_end_is_the_graphs():
         (dict(type='RandomFlip', prob=0.5), 'RandomFlip'),
         (dict(type='Resize', scale_factor=0.5), 'scale_factor'),
         (dict(type='Pad', size_divisor=32), 'size_divisor'),
+        (dict(type='LoadImageFromFile', color_type='grayscale'), 'takes 8-bit colours'),
+        (dict(type='LoadImageFromFile', to_float32=True), 'takes 8-bit colours'),
     ],
 )
 def test_a_transform_that_no_graph_has_is_refused(table, says):

@@ -11,7 +11,7 @@ from mmmsmlp.deploy import Classes, Detections, load
 from mmmsmlp.deploy.__main__ import main
 from mmmsmlp.deploy.metadata import KEY, Metadata
 from mmmsmlp.deploy.pictures import colours, draw
-from mmmsmlp.deploy.resize import read_picture
+from mmmsmlp.deploy.resize import prepare, read_picture
 from mmmsmlp.errors import BadInput
 from tests.helpers.commands import ROOT
 
@@ -107,11 +107,12 @@ def test_a_graph_of_a_fixed_shape_refuses_another(tmp_path):
         np.zeros((4, 4), np.uint8),
         np.zeros((4, 4, 4), np.uint8),
         np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 0, 3), np.uint8),
     ],
 )
 def test_what_is_no_picture_is_refused(image, tmp_path):
     model = load(classifier(tmp_path / 'm.onnx'))
-    with pytest.raises(BadInput, match=r'uint8, red first; got \(4, 4'):
+    with pytest.raises(BadInput, match=r'uint8, red first, not empty; got \(4, [04]'):
         model(image)
 
 
@@ -138,6 +139,9 @@ def test_files_that_cannot_be_run_are_named(tmp_path, monkeypatch):
     (tmp_path / 'bad.onnx').write_bytes(b'no model')
     with pytest.raises(BadInput, match='cannot open .*bad.onnx'):
         load(tmp_path / 'bad.onnx', 'onnxruntime')
+    (tmp_path / 'bad.pt2').write_bytes(b'no model')
+    with pytest.raises(BadInput, match='torch .* cannot open .*bad.pt2'):
+        load(tmp_path / 'bad.pt2')
     foreign = onnx.load(file)
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / 'foreign.onnx')
@@ -192,6 +196,32 @@ def test_the_demo_draws_a_folder_and_tells_what_it_could_not(tmp_path, capsys):
         main([str(tmp_path / 'in'), file, '--out-dir', str(tmp_path / 'out')])
     assert end.value.code == 2
     assert 'error: nothing was drawn' in capsys.readouterr().err
+
+
+def test_a_picture_without_a_suffix_is_drawn_as_png(tmp_path):
+    file = classifier(tmp_path / 'm.onnx')
+    cv2.imwrite(str(tmp_path / 'a.png'), colour(250)[..., ::-1])
+    (tmp_path / 'a.png').rename(tmp_path / 'a')
+    main([str(tmp_path / 'a'), file, '--out-dir', str(tmp_path / 'out')])
+    assert read_picture(str(tmp_path / 'out/vis/a.png')).shape == (30, 40, 3)
+
+
+@pytest.mark.parametrize('kind', ['grey', 'alpha', 'deep'])
+def test_pictures_of_other_depths_are_read_as_8_bit_colours(kind, tmp_path):
+    image = {
+        'grey': np.full((6, 8), 90, np.uint8),
+        'alpha': np.full((6, 8, 4), 90, np.uint8),
+        'deep': np.full((6, 8, 3), 90 * 257, np.uint16),
+    }[kind]
+    cv2.imwrite(str(tmp_path / 'a.png'), image)
+    read = read_picture(str(tmp_path / 'a.png'))
+    assert read.shape == (6, 8, 3) and read.dtype == np.uint8 and (read == 90).all()
+
+
+def test_a_strip_keeps_a_pixel():
+    strip = np.zeros((1, 900, 3), np.uint8)
+    step = dict(type='Resize', scale=[60, 40], keep_ratio=True)
+    assert prepare(strip, [step]).shape == (1, 60, 3)
 
 
 def test_boxes_masks_and_maps_are_drawn_where_they_are():

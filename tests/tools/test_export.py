@@ -46,6 +46,7 @@ def test_bad_input_is_named_before_the_work(run_tool, trained, tmp_path):
         (['--out', 'm.onnx', '--format', 'torch'], '--out m.onnx must end in .pt2'),
         (['--out', 'no/m.onnx'], '--out no/m.onnx: the folder no does not exist'),
         (['--out', 'm.pt2', '--half'], '--half and --int8 are for .onnx and .xml'),
+        (['--out', 'm.onnx', '--half', '--int8', '.'], '--half and --int8 are two'),
     ):
         code, _, err = run_tool('export.py', config, weights, *arguments)
         assert code == 2 and f'error: {says}' in err

@@ -43,14 +43,14 @@ class Detector(Graph):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        from mmdet.models import SingleStageDetector, TwoStageDetector
+        from mmdet.models import SingleStageDetector
 
         self.model = model
         self.rois: RoIs | None = None
         if isinstance(model, SingleStageDetector) and hasattr(model, 'bbox_head'):
             self.dense = Dense(model.bbox_head)
             cfg = model.bbox_head.test_cfg
-        elif isinstance(model, TwoStageDetector):
+        elif _finds_boxes_alone(model):
             self.dense = Dense(model.rpn_head, proposals=True)
             self.rois = RoIs(model.roi_head)
             cfg = model.roi_head.test_cfg
@@ -60,7 +60,7 @@ class Detector(Graph):
                 'and Faster, Mask and Cascade R-CNN have'
             )
         self.task = 'instances' if self.rois and self.rois.mask_heads else 'detection'
-        self.thresholds = (float(cfg.score_thr), float(cfg.nms.iou_threshold))
+        self.thresholds = (float(cfg.get('score_thr', 0)), float(cfg.nms.iou_threshold))
         self.limit = int(cfg.max_per_img)
 
     def forward(
@@ -82,6 +82,14 @@ class Detector(Graph):
             return outputs
         height, width = lengths(size)
         return *outputs, self.rois.masks(maps, found, scale, (height, width))
+
+
+def _finds_boxes_alone(model: Any) -> bool:
+    """Whether a two-stage detector finds proposals, and adds no panoptic map."""
+    from mmdet.models import TwoStageDetector, TwoStagePanopticSegmentor
+
+    panoptic = isinstance(model, TwoStagePanopticSegmentor)
+    return isinstance(model, TwoStageDetector) and model.with_rpn and not panoptic
 
 
 class SegmentorGraph(Graph):

@@ -10,13 +10,18 @@ from ...errors import BadInput
 from .boxes import Boxes, best_of, decode, join, suppress, where
 
 
-def why_not_dense(head: Any) -> str:
+def why_not_dense(head: Any, proposals: bool) -> str:
     """Why a head's boxes cannot be read here; empty where they can."""
     from mmdet.models.dense_heads import GFLHead, RPNHead
     from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 
     if not isinstance(head, BaseDenseHead):
         return f'{type(head).__name__} is no dense head'
+    if isinstance(head, RPNHead) is not proposals:
+        kind = 'no RPN' if proposals else 'an RPN, which has no classes'
+        return f'{type(head).__name__} is {kind}'
+    if getattr(head.loss_cls, 'custom_cls_channels', False):
+        return f'{type(head).__name__} has scores of its own'
     for name in 'predict_by_feat', '_predict_by_feat_single', '_bbox_post_process':
         kinds = (BaseDenseHead, RPNHead, GFLHead)
         if all(getattr(type(head), name) is not getattr(kind, name) for kind in kinds):
@@ -29,9 +34,10 @@ def why_not_dense(head: Any) -> str:
 def why_no_nms(nms: dict | None) -> str:
     """Why a config's suppression has no ONNX operator; empty where it has."""
     kind = (nms or {}).get('type', 'none')
-    if kind == 'nms':
-        return ''
-    return f"its suppression is {kind!r}, and ONNX has 'nms' alone"
+    if nms is None or kind != 'nms':
+        return f"its suppression is {kind!r}, and ONNX has 'nms' alone"
+    odd = sorted({*nms} - {'type', 'iou_threshold', 'class_agnostic', 'split_thr'})
+    return f'its nms has {", ".join(odd)}, which that of ONNX has not' if odd else ''
 
 
 class Dense(nn.Module):
@@ -45,7 +51,7 @@ class Dense(nn.Module):
     def __init__(self, head: Any, proposals: bool = False) -> None:
         super().__init__()
         self.head, self.proposals = head, proposals
-        if why := why_not_dense(head):
+        if why := why_not_dense(head, proposals):
             raise BadInput(f'{type(head).__name__} cannot be exported: {why}')
         self.decode = _decoder(head)
 

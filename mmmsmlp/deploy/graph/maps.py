@@ -19,20 +19,32 @@ class Segmentor(nn.Module):
                 f'model.test_cfg.mode={mode!r}: a graph takes the picture as a whole; '
                 '--cfg-options model.test_cfg.mode=whole'
             )
+        from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
+        from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+
+        heads: Any = model.decode_head
+        self.heads: tuple[Any, ...] = (
+            tuple(heads) if isinstance(heads, nn.ModuleList) else (heads,)
+        )
+        for head in self.heads:
+            usual = BaseDecodeHead.predict, BaseCascadeDecodeHead.predict
+            if type(head).predict not in usual:
+                raise BadInput(
+                    f'{type(head).__name__} cannot be exported: it has a predict of '
+                    "its own; heads with mmseg's common one can, such as UPerHead"
+                )
         self.model = model
         self.kind = torch.uint8 if model.num_classes <= 256 else torch.int64
 
     def forward(
         self, x: Tensor, shape: tuple[int, int], size: tuple[int, int]
     ) -> Tensor:
-        model = self.model
-        outputs = model.extract_feat(x)
-        logits = outputs
-        heads = model.decode_head
-        for head in heads if isinstance(heads, nn.ModuleList) else [heads]:
-            cascaded = isinstance(heads, nn.ModuleList) and head is not heads[0]
-            logits = head(outputs, logits) if cascaded else head(outputs)
-        corners = model.align_corners
+        outputs = self.model.extract_feat(x)
+        first, *others = self.heads
+        logits = first(outputs)
+        for head in others:
+            logits = head(outputs, logits)
+        corners = self.model.align_corners
         logits = F.interpolate(
             logits, x.shape[-2:], mode='bilinear', align_corners=corners
         )
@@ -40,7 +52,7 @@ class Segmentor(nn.Module):
         logits = stretch(logits, 3, size[1], corners)
         if logits.shape[1] > 1:
             return logits.argmax(1).to(self.kind)
-        return (logits[:, 0].sigmoid() > heads.threshold).to(self.kind)
+        return (logits[:, 0].sigmoid() > self.heads[-1].threshold).to(self.kind)
 
 
 def stretch(x: Tensor, axis: int, length: int, align_corners: bool) -> Tensor:
@@ -67,11 +79,16 @@ class Classifier(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        if not getattr(model, 'with_head', False):
-            raise BadInput(
-                f'{type(model).__name__} has no head that gives classes, as '
-                'classifiers of mmpretrain have'
-            )
+        from mmpretrain.models.heads import ClsHead
+
+        kind = type(getattr(model, 'head', None))
+        for name in 'predict', '_get_predictions':
+            if getattr(kind, name, None) is not getattr(ClsHead, name):
+                raise BadInput(
+                    f'{type(model).__name__} with {kind.__name__} as its head cannot '
+                    "be exported: its scores are not the softmax of mmpretrain's "
+                    'ClsHead, such as LinearClsHead'
+                )
         self.model = model
 
     def forward(self, x: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ def why_not_rois(head: Any) -> str:
     for box in _list(head.bbox_head):
         if type(box)._predict_by_feat_single is not BBoxHead._predict_by_feat_single:
             return f'{type(box).__name__} reads its boxes in a way of its own'
-        if box.custom_activation or not box.with_reg:
+        if box.custom_cls_channels or not box.with_reg:
             return f'{type(box).__name__} has scores of its own'
     for mask in masks:
         if type(mask) is not FCNMaskHead:
