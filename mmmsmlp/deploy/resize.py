@@ -37,7 +37,9 @@ def read_picture(path: str) -> np.ndarray:
         raise BadInput(f'{path} cannot be read: {error.strerror}') from error
     image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     if image is None:
-        raise BadInput(f'{path} is no picture that OpenCV reads (videos are not drawn here)')
+        raise BadInput(
+            f'{path} is no picture that OpenCV reads (videos are not drawn here)'
+        )
     return np.ascontiguousarray(image[..., ::-1])
 
 
