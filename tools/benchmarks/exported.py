@@ -41,8 +41,11 @@ def measure_exported(args: Namespace) -> dict:
     for shape in args.shapes or [SHAPE]:
         calls: dict[tuple[str, str], Call] = {}
         for name in args.exported:
-            made = of_file if is_exported(name) else of_config
-            for runtime, call in made(name, shape, args.compiled).items():
+            if is_exported(name):
+                made = of_file(name, shape)
+            else:
+                made = of_config(name, shape, args.compiled)
+            for runtime, call in made.items():
                 calls[Path(name).name, runtime] = call
         for key, seconds in time_calls(calls, args.rounds or 5).items():
             rows.append(
@@ -77,7 +80,7 @@ def pictures(shape: tuple[int, int, int]) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
 
 
-def of_file(file: str, shape: tuple[int, int, int], compiled: bool) -> dict[str, Call]:
+def of_file(file: str, shape: tuple[int, int, int]) -> dict[str, Call]:
     """A call of an exported file for each runtime that is installed."""
     images, calls = pictures(shape), {}
     for runtime, suffixes in RUNTIMES.items():
