@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     mends.install(complete=True)
     replace_sync_bn(cfg)
     shape = tuple(args.shape) if args.shape else None
-    console.progress('building the graph')
+    console.say('exporting, and comparing with PyTorch: a minute or more')
     known = export_checkpoint(
         cfg,
         args.checkpoint,
