@@ -18,7 +18,15 @@ FEW = dict(
     channels=16,
 )  # fmt: skip
 # What tells one picture from another, initialised as if nothing could.
-CLASSIFIERS = ('fc_cls', 'retina_cls', 'atss_cls', 'rtm_cls', 'conv_seg', 'fc')
+CLASSIFIERS = (
+    'fc_cls',
+    'conv_cls',
+    'retina_cls',
+    'atss_cls',
+    'rtm_cls',
+    'conv_seg',
+    'fc',
+)
 
 
 def small(config, backbone='MSMLP'):

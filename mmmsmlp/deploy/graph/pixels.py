@@ -56,7 +56,8 @@ def _is_rgb(preprocessor: Any) -> bool:
 
     ``rgb_to_bgr`` swaps the channels, too: mmengine has one way of swapping.
     """
-    for name in '_channel_conversion', 'to_rgb':  # mmpretrain's is the second
+    # mmengine's and mmdet's, mmseg 1.2's, mmpretrain's
+    for name in '_channel_conversion', 'channel_conversion', 'to_rgb':
         if hasattr(preprocessor, name):
             return bool(getattr(preprocessor, name))
     return False
