@@ -1,5 +1,6 @@
 """The runtime: what it asks of files and pictures, and that it needs no torch."""
 
+import json
 import subprocess
 import sys
 
@@ -244,3 +245,20 @@ def test_classes_without_a_palette_have_colours_apart():
     many = colours(Metadata('detection', [], [], []), 40).astype(int)
     assert len({tuple(c) for c in many}) == 40
     assert (np.abs(np.diff(many, axis=0)).sum(1) > 60).all()
+
+
+def test_the_benchmark_times_a_file(run_tool, tmp_path, monkeypatch):
+    import benchmarks.exported as module
+
+    # OpenVINO stays out of the process of the tests; see test_formats.
+    monkeypatch.setattr(module, 'find_spec', lambda name: name == 'onnxruntime')
+    file, out = classifier(tmp_path / 'm.onnx'), tmp_path / 'times.json'
+    code, said, err = run_tool(
+        'benchmark.py', '--exported', file, '--shapes', '2x24x32', '--rounds', 1,
+        '--out', out,
+    )  # fmt: skip
+    assert code == 0, err
+    assert '| m.onnx | onnxruntime | 2x24x32 |' in said
+    rows = json.loads(out.read_text())['exported']
+    (row,) = (row for row in rows if row['runtime'] == 'onnxruntime')
+    assert row['ms'] > 0 and row['images_per_s'] == pytest.approx(2000 / row['ms'])
