@@ -2,6 +2,7 @@
 """Check the data of a config or a path, and show what they hold in a page."""
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 
@@ -34,10 +35,21 @@ def main() -> None:
     if args.report and Path(args.report).is_file():
         raise BadInput(f'--report {args.report} is a file; name a folder to write in')
     with tempfile.TemporaryDirectory() as scratch:
-        check(args, inspect(args.source, args.images, scratch, cache, args.full))
+        vetted = inspect(args.source, args.images, scratch, cache, args.full)
+        check(args, vetted, scratch)
 
 
-def check(args: argparse.Namespace, vetted: Vetted) -> None:
+def check(args: argparse.Namespace, vetted: Vetted, scratch: str) -> None:
+    """Print what was found; what lies in ``scratch`` goes by the source's name."""
+
+    def named(file: str) -> str:
+        return file.replace(f'{scratch}{os.sep}', f'{args.source}, converted: ')
+
+    views = [view_of(split, one) for split, one in vetted.sets if args.report]
+    for view in views:
+        view.places = set(map(named, view.places))
+    for group in vetted.found:
+        group.file = named(group.file)
     for split, one in vetted.sets:
         kinds = f'{len(one.summary.classes)} classes'
         print(f'{split}: {one.summary.images:,} images, {kinds}')
@@ -45,7 +57,6 @@ def check(args: argparse.Namespace, vetted: Vetted) -> None:
         for line in vetted.found.lines(outcome):
             print(f'{outcome}: {line}')
     if args.report:
-        views = [view_of(split, one) for split, one in vetted.sets]
         page = write_report(Path(args.report), args.source, views, vetted.found)
         print(f'report: {page}')
     if errors := vetted.found.of('error'):

@@ -290,7 +290,7 @@ main() {
     pure_mmcv=$(grep '==' "$pins/mmcv.txt")
     mmcv=${pure_mmcv/-lite/}
     operators=$(choose_operators)
-    key=$(sed 's/ *#.*//' "$pins"/*.txt "$repo/requirements/tests.txt" | checksum)
+    key=$(sed 's/ *#.*//' "$pins"/*.txt "$repo"/requirements/*.txt | checksum)
     env=$env_root/env-$key-py$minor-$stack
     if [[ $operators != pure ]]; then env+=-$operators; fi
 

@@ -83,7 +83,7 @@ def test(args: argparse.Namespace, console: Console) -> None:
     if args.classwise:
         switches.use_classwise(cfg)
     notices += fit_workers(cfg, ('test',))
-    mends.name_classwise(cfg)
+    mends.mend_coco(cfg)
     check_data_paths(cfg, ('test',))
     check_dataset_classes(cfg, ('test',))
     check_labels(cfg, ('test',))

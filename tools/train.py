@@ -104,7 +104,7 @@ def train(args: argparse.Namespace, console: Console) -> None:
     notices += use_data(cfg, args.data, args.val_split, loops, console.say)
     notices += training_checks.fit_workers(cfg, ('train', 'val'))
     training_checks.check_lengths(cfg)
-    mends.name_classwise(cfg)
+    mends.mend_coco(cfg)
     check_metric_names(cfg)
     preflight.check_data_paths(cfg, ('train', 'val'))
     preflight.check_dataset_classes(cfg, ('train', 'val'))

@@ -399,7 +399,7 @@ LABEL_MAPS = {
     ),
     'map-class-empty': _warning(
         'classes have no pixel',
-        'They cannot be learned',
+        'They cannot be learned from it, or not be scored on it',
         'Add examples, or take them out of the classes',
     ),
 }

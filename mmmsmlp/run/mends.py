@@ -16,8 +16,9 @@ Seen in mmengine 0.10.7 and in onedl-mmengine 0.10.12 alike:
   2.0.11 with annotations.
 - What a data pipeline raises does not say of which image: :func:`_prepare_named`.
 - It writes NaN into its JSON files, which JSON does not have: :class:`StrictJson`.
-- mmdet's classwise AP stands under another class's name where category ids do not
-  ascend as the classes do: :func:`name_classwise`.
+- mmdet gives no AP at all where not one box was found, and its classwise AP stands under
+  another class's name where category ids do not ascend as the classes do:
+  :func:`mend_coco`.
 
 What a config has to name lies in ``engine``: ``hooks.PlainCheckpointHook`` (it pickles
 log buffers and numpy's scalars as objects), ``hooks.SeedByProgressHook`` (a resumed run
@@ -192,18 +193,50 @@ def to_json(content: Any, **options: Any) -> str:
         return json.dumps(json.loads(loose, parse_constant=lambda _: None), **options)
 
 
-def name_classwise(cfg: Config) -> None:
-    """Let the AP of each class stand under its own name, where a config wants them.
+def mend_coco(cfg: Config) -> None:
+    """Let COCO's evaluation give the AP of no boxes, and each class's under its name.
 
-    pycocotools sorts the category ids; mmdet reads its arrays in the order of the
-    classes.
+    Looks for the evaluators that a config wants. pycocotools sorts the category ids;
+    mmdet reads its arrays in the order of the classes.
     """
     loops = ('val_evaluator', 'test_evaluator')
-    if not any(m.get('classwise') for loop in loops for m in tables_in(cfg.get(loop))):
-        return
+    metrics = [m for loop in loops for m in tables_in(cfg.get(loop))]
+    if any('CocoMetric' in str(m.get('type')) for m in metrics):
+        _score_nothing()
+    if any(m.get('classwise') for m in metrics):
+        _name_classwise()
+
+
+def _score_nothing() -> None:
+    """An empty list of results is scored like any other: AP 0, and -1 without truth."""
     from mmdet.evaluation.metrics import coco_metric
 
-    class COCOeval(coco_metric.COCOeval):
+    if coco_metric.COCO.__name__ == 'Truth':
+        return
+
+    class Truth(coco_metric.COCO):
+        def loadRes(self, resFile: Any) -> Any:
+            if len(resFile):
+                return super().loadRes(resFile)
+            MMLogger.get_current_instance().warning(
+                f'not one box was found in {len(self.imgs)} images, so the AP is 0; '
+                'longer training or a lower test_cfg.score_thr of the model gives some'
+            )
+            results = Truth()
+            results.dataset = dict(self.dataset, annotations=[])
+            results.createIndex()
+            return results
+
+    coco_metric.COCO = Truth
+
+
+def _name_classwise() -> None:
+    from mmdet.evaluation.metrics import coco_metric
+
+    if coco_metric.COCOeval.__name__ == 'NamedEval':
+        return
+
+    class NamedEval(coco_metric.COCOeval):
         def evaluate(self) -> None:
             self.given = list(self.params.catIds)
             super().evaluate()
@@ -215,7 +248,7 @@ def name_classwise(cfg: Config) -> None:
                 self.eval[key] = self.eval[key][:, :, order]
             self.eval['recall'] = self.eval['recall'][:, order]
 
-    coco_metric.COCOeval = COCOeval
+    coco_metric.COCOeval = NamedEval
 
 
 def _as_list(value: Any) -> Any:

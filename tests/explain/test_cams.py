@@ -18,7 +18,7 @@ NAMES = ['cat', 'dog']
 
 @pytest.fixture
 def library():
-    """The optional library; the CI has none, so that it stays out of the stack."""
+    """The optional library."""
     return pytest.importorskip('pytorch_grad_cam', reason='pip install grad-cam')
 
 

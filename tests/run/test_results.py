@@ -1,6 +1,7 @@
 """Evaluation writes COCO results, tables by class, confusion matrices, plain JSON."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -71,6 +72,23 @@ def test_what_one_evaluation_writes(run_tool, tiny_config, trained, odd_ids, tmp
     scored.summarize()
     assert scored.stats[0] == pytest.approx(metrics['coco/bbox_mAP'], abs=6e-4)
     assert Image.open(tmp_path / 'matrix.png').size > (300, 300)
+
+
+def test_no_box_at_all_is_an_ap_of_zero(run_tool, tiny_config, trained, odd_ids):
+    options = ['model.test_cfg.score_thr=1.5', f'test_evaluator.ann_file={odd_ids}',
+               f'test_dataloader.dataset.ann_file={odd_ids}']  # fmt: skip
+    code, out, err = run_tool(
+        'test.py', tiny_config, trained / 'epoch_1.pth', '--metrics', 'm.json',
+        '--classwise', '--work-dir', 'run', '--cfg-options', *options,
+    )  # fmt: skip
+    assert code == 0, out + err
+    metrics = strict(Path('m.json'))
+    assert metrics['coco/bbox_mAP'] == metrics['coco/bbox_mAP_50'] == 0
+    assert metrics['coco/square_precision'] == 0
+    assert metrics['coco/bar_precision'] is None  # has no truth
+    assert 'not one box was found in' in out + err and 'is empty' not in out + err
+    (record,) = Path('run').glob('*/evaluation.json')
+    assert strict(record)['coco']['bbox']['by_class']['AP'] == [0, None]
 
 
 @pytest.mark.parametrize(

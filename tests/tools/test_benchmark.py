@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mmmsmlp import MSMLP
+from mmmsmlp.ops import mlp
 from mmmsmlp.ops.mixshift import eager
 from tests.helpers.commands import TOOLS
 from tests.helpers.table2 import REGIONS
@@ -76,6 +77,8 @@ def test_a_quick_run_writes_every_section(measured, run_tool, tmp_path):
     result = json.loads(path.read_text())
     assert result['dtype'] == 'float32'
     assert result['machine']['threads'] == 1
+    chosen = result['machine']['chosen']
+    assert f'chunks of {mlp.ROWS:,} tokens or more' in chosen and chosen in out
     assert result['machine']['versions']['torch'] in torch.__version__
     assert len(result['gate']) == 34
     assert all(check['error'] <= check['limit'] for check in result['gate'])

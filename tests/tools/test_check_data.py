@@ -80,11 +80,16 @@ def test_what_it_does_not_take(run_tool, folder, tmp_path):
 def test_a_folder_of_any_layout_is_checked(run_tool, tmp_path):
     make_demo_data(tmp_path / 'demo', train=5, val=3, size=96)
     layouts.yolo(tmp_path / 'demo', tmp_path / 'flat')
+    label = next((tmp_path / 'flat').rglob('val/*.txt'))
+    label.write_text('0 0.5 0.5 0.3 0.005\n')  # less than a pixel high
     code, out, err = run_tool('check_data.py', 'flat', '--report', 'page')
     assert code == 0, err
     assert 'train: ' in out and 'val: ' in out and '4 classes' in out
+    (line,) = (line for line in out.splitlines() if 'one pixel' in line)
+    assert line.startswith('warning: flat, converted: '), line
     page = (tmp_path / 'page' / 'index.html').read_text(encoding='utf-8')
     assert 'triangle' in page and page.count('data:image/') > 4
+    assert 'flat, converted: ' in page and '/tmp/tmp' not in page
 
 
 def test_masks_are_checked_where_most_boxes_have_one(run_tool, tmp_path):

@@ -9,6 +9,9 @@ from pathlib import Path
 import torch
 
 from mmmsmlp.engine.hooks import versions_of
+from mmmsmlp.ops import mlp
+from mmmsmlp.ops.mixshift.eager import depthwise, runs
+from mmmsmlp.ops.torch_private import ONEDNN_LINEAR, onednn_is_on
 
 TUNED = {'MALLOC_MMAP_MAX_': '0', 'MALLOC_TRIM_THRESHOLD_': '68719476736'}
 PACKAGES = (
@@ -24,6 +27,7 @@ def describe_machine(device: str) -> dict[str, str | int | dict]:
         cores=os.cpu_count(),
         threads=torch.get_num_threads(),
         allocator=allocator(),
+        chosen=choices(),
         python=platform.python_version(),
         versions=versions_of(PACKAGES),
     )
@@ -41,6 +45,17 @@ def cpu_name() -> str:
     found = re.search('^model name[^:]*:(.*)', lines, re.M)
     name = found[1].strip() if found else platform.processor() or platform.machine()
     return f'{name} ({torch.backends.cpu.get_cpu_capability()})'
+
+
+def choices() -> str:
+    """What our own paths on a CPU are set to; docs/notes/limit_and_constants.md."""
+    by_onednn = ONEDNN_LINEAR is not None and onednn_is_on()
+    return (
+        f'linear layers by {"oneDNN" if by_onednn else "PyTorch"}, '
+        f'MLPs in chunks of {mlp.ROWS:,} tokens or more, '
+        f'maps of up to {runs.SMALL:,} numbers gathered, '
+        f"filters' gradients in strips of {depthwise.STRIP} columns"
+    )
 
 
 def custom_allocation() -> dict[str, str]:

@@ -23,9 +23,11 @@ def machine_line(machine: dict) -> str:
     """One paragraph that says on what a table was measured."""
     place = machine.get('gpu', machine['cpu'])
     versions = ', '.join(f'{k} {v}' for k, v in machine['versions'].items())
+    chosen = f'; {machine["chosen"]}' if 'chosen' in machine else ''
     return (
         f'{place}; {machine["threads"]} thread(s) of {machine["cores"]} core(s); '
         f'C allocator: {machine["allocator"]}; Python {machine["python"]}; {versions}'
+        + chosen
     )
 
 
