@@ -48,6 +48,7 @@ def check(args: argparse.Namespace, vetted: Vetted, scratch: str) -> None:
     views = [view_of(split, one) for split, one in vetted.sets if args.report]
     for view in views:
         view.places = set(map(named, view.places))
+        view.facts = [(title, named(fact)) for title, fact in view.facts]
     for group in vetted.found:
         group.file = named(group.file)
     for split, one in vetted.sets:

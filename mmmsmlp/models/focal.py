@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from ..ops.fast_linear import call_linear, linear
 from ..ops.torch_private import are_plain
 from ..registry import MODELS
+from .layers import PatchEmbed
 from .pyramid import (
-    PatchEmbed,
     PyramidBackbone,
     Stage,
     StagePlan,

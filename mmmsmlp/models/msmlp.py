@@ -14,9 +14,8 @@ from ..ops.mixshift.reference import compose_mix_shift
 from ..ops.mixshift.spec import Groups
 from ..ops.torch_private import are_plain, is_compiling
 from ..registry import MODELS
+from .layers import LayerNorm2d, PatchEmbed
 from .pyramid import (
-    LayerNorm2d,
-    PatchEmbed,
     PyramidBackbone,
     Stage,
     StagePlan,

@@ -8,13 +8,11 @@ from torch import Tensor, nn
 
 from ..ops.fast_linear import call_linear
 from ..registry import MODELS
+from .layers import LayerNorm, PatchEmbed, pad_to_multiple
 from .pyramid import (
-    LayerNorm,
-    PatchEmbed,
     PyramidBackbone,
     Stage,
     StagePlan,
-    pad_to_multiple,
     plan_pyramid,
     resolve_arch,
 )

@@ -17,7 +17,7 @@ from ..ops.torch_private import (
     is_transformed,
     outside_of_modes,
 )
-from .pyramid import LayerNorm
+from .layers import LayerNorm
 
 HOST_EPS = 1e-5  # both hosts' LayerNorms, where MS-MLP has 1e-6
 CHUNK = 16  # windows whose keys, queries and outputs stay in cache; measured

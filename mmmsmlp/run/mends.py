@@ -16,8 +16,8 @@ Seen in mmengine 0.10.7 and in onedl-mmengine 0.10.12 alike:
   2.0.11 with annotations.
 - What a data pipeline raises does not say of which image: :func:`_prepare_named`.
 - It writes NaN into its JSON files, which JSON does not have: :class:`StrictJson`.
-- mmdet gives no AP at all where not one box was found, and its classwise AP stands under
-  another class's name where category ids do not ascend as the classes do:
+- mmdet gives no AP at all where not one box was found, and its classwise AP stands
+  under another class's name where category ids do not ascend as the classes do:
   :func:`mend_coco`.
 
 What a config has to name lies in ``engine``: ``hooks.PlainCheckpointHook`` (it pickles

@@ -8,8 +8,8 @@ from torch import nn
 from mmmsmlp import FocalTransformer, MSMLPFocal, MSMLPSwin, SwinTransformer
 from mmmsmlp.errors import CheckpointError, GeometryError
 from mmmsmlp.models.focal import FocalAttention
+from mmmsmlp.models.layers import PatchEmbed
 from mmmsmlp.models.msmlp import MSBlock
-from mmmsmlp.models.pyramid import PatchEmbed
 from mmmsmlp.models.swin import PatchMerging, WindowAttention
 from tests.helpers import table2
 from tests.helpers.hosts import FOCAL_ARCH, SWIN_ARCH

@@ -13,7 +13,8 @@ from torch.nn.modules import module as for_all
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from mmmsmlp import MSMLP, FocalTransformer, SwinTransformer
-from mmmsmlp.models.pyramid import LayerNorm2d
+from mmmsmlp.models import layers
+from mmmsmlp.models.layers import LayerNorm2d, PatchEmbed
 from tests.helpers.small_nets import (
     assert_near,
     build,
@@ -414,3 +415,30 @@ def test_functional_call_takes_the_weights_it_is_given(backbone, grad, x):
             expected = seen_from_outside(net, x, grad)
         actual = seen_from_outside(partial(functional_call, net, given), x, grad)
         assert_near(actual, expected, 1e-12)
+
+
+@pytest.mark.parametrize(('patch', 'size'), [(2, (9, 12)), (4, (13, 8))])
+def test_a_patch_embedding_by_rows_is_the_convolution(monkeypatch, patch, size):
+    """In training on a CPU; in inference and with a hook the convolution runs."""
+    called, by_rows = [], layers.project_patches
+    monkeypatch.setattr(
+        layers, 'project_patches', lambda *args: called.append(1) or by_rows(*args)
+    )
+    torch.manual_seed(0)
+    embed = PatchEmbed(5, 6, patch).double()
+    x = torch.randn(2, 5, *size, dtype=torch.float64, requires_grad=True)
+    results = {}
+    for way in 'rows', 'hooked':
+        y = embed(x)
+        loss = (y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum()
+        grads = torch.autograd.grad(loss, [x, *embed.parameters()], create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in grads), x)
+        results[way] = [y, *grads, *second]
+        assert y.shape == (2, 6, *(-(-side // patch) for side in size))
+        assert y.is_contiguous(memory_format=torch.channels_last)
+        embed.proj.register_forward_hook(lambda *_: None)
+    for rows, conv in zip(*results.values(), strict=True):
+        torch.testing.assert_close(rows, conv, rtol=1e-10, atol=1e-10)
+    with torch.no_grad():
+        PatchEmbed(5, 6, patch).double()(x)
+    assert len(called) == 1

@@ -1,0 +1,90 @@
+"""Layers that the pyramids share: norms of tokens, and patch embeddings."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..ops.derivatives import layer_norm
+from ..ops.torch_private import are_plain, is_compiling, is_eager_cpu, is_transformed
+
+
+class LayerNorm(nn.LayerNorm):
+    """Normalise tokens (..., C) over C, see :func:`mmmsmlp.ops.derivatives.layer_norm`.
+
+    A subclass of ``nn.LayerNorm``, so that weight-decay exemptions find it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return layer_norm(x, self.weight, self.bias, self.eps)
+
+
+class LayerNorm2d(LayerNorm):
+    """Normalise each token of (N, C, H, W) over C.
+
+    On channels_last memory both permutations are views.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-6):
+        super().__init__(channels, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class PatchEmbed(nn.Module):
+    """A convolution with kernel = stride = ``patch_size``, then LayerNorm (A13).
+
+    Any input size: the map is zero-padded at the right and bottom to a multiple of
+    the patch, so (N, in_channels, H, W) becomes
+    (N, out_channels, ceil(H / patch_size), ceil(W / patch_size)). ``eps`` is the
+    norm's; MS-MLP's own is the default.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, patch_size: int, eps: float = 1e-6
+    ):
+        super().__init__()
+        self.patch_size = patch_size
+        self.proj = nn.Conv2d(in_channels, out_channels, patch_size, patch_size)
+        self.norm = LayerNorm2d(out_channels, eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = pad_to_multiple(x, self.patch_size)
+        # From an (N, 3, H, W) image in NCHW the same convolution takes 10 times as
+        # long at patch size 2 on a CPU, and gives a map that the blocks must reorder.
+        if not is_transformed():  # vmap knows no memory format
+            x = x.contiguous(memory_format=torch.channels_last)
+        # The gradient of a map takes half as long as a product on a CPU.
+        by_rows = x.requires_grad and torch.is_grad_enabled() and is_eager_cpu(x)
+        if by_rows and are_plain(nn.Conv2d, self.proj):
+            return self.norm(project_patches(x, self.proj))
+        return self.norm(self.proj(x))
+
+
+def project_patches(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """``conv(x)`` as a linear layer, for a kernel that is the stride.
+
+    Args:
+        x: Map (N, C, H, W) whose sides are multiples of the stride p.
+        conv: Of C channels to D.
+
+    Returns:
+        Tensor (N, D, H / p, W / p), channels_last.
+    """
+    n, channels, height, width = x.shape
+    p = conv.stride[0]
+    rows = x.permute(0, 2, 3, 1).reshape(n, height // p, p, width // p, p * channels)
+    rows = rows.transpose(2, 3).flatten(3)
+    weight = conv.weight.permute(0, 2, 3, 1).flatten(1)
+    return F.linear(rows, weight, conv.bias).permute(0, 3, 1, 2)
+
+
+def pad_to_multiple(x: Tensor, divisor: int) -> Tensor:
+    """Zero-pad (N, C, H, W) at the right and bottom to a multiple of ``divisor``."""
+    height, width = x.shape[-2:]
+    bottom = (height + divisor - 1) // divisor * divisor - height
+    right = (width + divisor - 1) // divisor * divisor - width
+    # A compiled or exported graph always pads, so that one graph serves every size.
+    if is_compiling() or bottom or right:
+        x = F.pad(x, (0, right, 0, bottom))
+    return x
