@@ -26,6 +26,7 @@ from benchmarks.gpu_scale import SCALES
 from benchmarks.machine import describe_machine
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run.entry import run_tool
+from mmmsmlp.run.mends import to_json
 
 MINUTES = 10
 LOG_LINES = 30  # of a part that failed, in the file
@@ -63,7 +64,7 @@ def main() -> None:
         print(f'{name}: {parts[name]["status"]}', file=sys.stderr, flush=True)
         result = dict(machine=machine, device=device, parts=parts)
         result['verdict'] = gpu_parts.verdict(result)
-        out.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
+        out.write_text(to_json(result, indent=1) + '\n', encoding='utf-8')
     print('\n' + gpu_parts.table(result))
     print(f'\nverdict: {result["verdict"]}\nfile to attach to an issue: {out}')
     sys.exit(not result['verdict'].startswith('green'))

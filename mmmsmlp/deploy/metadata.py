@@ -55,10 +55,12 @@ class Metadata:
         """Lines for a person on what was written."""
         seen = self.verified
         size = 'x'.join(map(str, self.shape)) if self.shape else 'any size'
+        half = self.precision == 'float16'
+        verdict = 'with half weights near' if half else 'in float32 equal to'
         lines = [
             f'{file}: {self.task}, {len(self.classes)} classes, pictures of {size}, '
             f'{self.batch or "any number"} at a time, {self.precision}',
-            f'in float32 equal to PyTorch on {seen["pictures"]} pictures: '
+            f'{verdict} PyTorch on {seen["pictures"]} pictures: '
             f'{seen["alike"]} of {seen["count"]} results alike; farthest by '
             f'{seen["score"]:.1e} in score, {seen["box"]:.1e} pixels',
         ]

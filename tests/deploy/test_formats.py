@@ -69,6 +69,7 @@ def test_half_and_int8_are_smaller_and_near(classifier, tmp_path):
     results = exported(classifier, half, half=True)
     assert apart(results, HALF) > 1e-7  # the weights are others
     assert results[0].metadata.precision == 'float16'
+    assert 'half weights near PyTorch' in results[0].metadata.summary('x')[1]
     assert os.path.getsize(half) < 0.75 * os.path.getsize(full)
     results = exported(classifier, eight, int8=os.path.dirname(classifier[2][0]))
     assert apart(results, Tolerance(score=0.1)) > 1e-5

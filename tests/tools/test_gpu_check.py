@@ -78,6 +78,22 @@ def test_a_part_at_its_limit_is_stopped_and_the_next_left_out():
 
 @pytest.mark.full
 @needs('half')
+def test_the_file_is_json_where_a_number_is_none(monkeypatch, tmp_path):
+    import gpu_check
+
+    nan = dict(status='ok', seconds=1.0, rows=[row(False) | dict(value=float('nan'))])
+    monkeypatch.setattr(gpu_check, 'supervise', lambda *_: nan)
+    monkeypatch.setattr(
+        sys, 'argv', ['gpu_check', '--parts', 'gate', '--out', 'f.json']
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        gpu_check.main()
+    assert ended.value.code == 1
+    text = (tmp_path / 'f.json').read_text()
+    assert 'NaN' not in text and json.loads(text)['verdict'].startswith('red')
+
+
 def test_wrong_numbers_make_red_rows(monkeypatch, small):
     """By the eager path in the kernels' place, which is right, and then is not."""
     from benchmarks import gpu_correct

@@ -14,10 +14,16 @@ KEPT = Path(__file__).resolve().parents[2] / 'docs' / 'benchmarks'
 GENERATED = (
     'Written by `python tools/docs.py` from [{0}](../benchmarks/{0}); do not edit.'
 )
-ALLOCATORS = {
-    'default': "the C library's default allocator",
-    'tuned': 'an allocator that keeps freed memory (`--allocator tuned`)',
+# The kept runs: the title of each, and what it was measured with.
+RUNS = {
+    'default': ('default allocator', "the C library's default allocator"),
+    'tuned': (
+        'tuned allocator',
+        'an allocator that keeps freed memory (`--allocator tuned`)',
+    ),
+    'avx2': ('AVX2', "the C library's default allocator, on a CPU without AVX-512"),
 }
+CHARTED = ('default', 'tuned')
 # Of a chart, in pixels: a panel's width, a bar's height with its gap, room for words.
 WIDE, STEP, NAMES, TOP = 190, 17, 128, 40
 STYLE = (
@@ -29,18 +35,18 @@ STYLE = (
 LEFT_OUT = {'straightforward-nhwc', 'swin-torchvision', 'focal-released'}
 
 
-def cpu(allocator: str) -> dict:
-    """The benchmark's result under one of :data:`ALLOCATORS`."""
-    return json.loads((KEPT / f'cpu_t_{allocator}.json').read_text('utf-8'))
+def cpu(run: str) -> dict:
+    """The benchmark's result of one of :data:`RUNS`."""
+    return json.loads((KEPT / f'cpu_t_{run}.json').read_text('utf-8'))
 
 
-def raw_page(allocator: str) -> str:
+def raw_page(run: str) -> str:
     """Every table of a result."""
-    result = cpu(allocator)
+    result, (title, setting) = cpu(run), RUNS[run]
     parts = [
-        f'# CPU, size T, {allocator} allocator',
-        GENERATED.format(f'cpu_t_{allocator}.json'),
-        f'With {ALLOCATORS[allocator]}. [How it is measured](measuring.md).',
+        f'# CPU, size T, {title}',
+        GENERATED.format(f'cpu_t_{run}.json'),
+        f'With {setting}. [How it is measured](measuring.md).',
         report.machine_line(result['machine']),
         *(f'## {table}' for table in report.tables(result['results'])),
     ]
@@ -72,8 +78,8 @@ def summary() -> str:
         for peer in peers:
             found = [
                 f'{(row.get("over") or row["of"])[peer]:.2f}'
-                for allocator in ALLOCATORS
-                for row in cpu(allocator)['results']
+                for run in RUNS
+                for row in cpu(run)['results']
                 if (row['section'], row['shape'], row['key'])
                 == (section, shape, 'msmlp')
             ]
@@ -82,11 +88,11 @@ def summary() -> str:
     return '\n'.join(report.align(lines))
 
 
-def chart(allocator: str) -> str:
+def chart(run: str) -> str:
     """Bars for each backbone section and shape of a result, as SVG, light and dark."""
     rows = [
         row
-        for row in cpu(allocator)['results']
+        for row in cpu(run)['results']
         if row['section'] in TITLES and row['key'] not in LEFT_OUT
     ]
     place = itemgetter('shape', 'section')
@@ -131,7 +137,6 @@ def _panel(title: str, rows: Sequence[dict], x: int, y: int) -> Iterable[str]:
 def files() -> dict[str, str]:
     """Every generated page and chart, by its path from ``docs``."""
     made = {'notes/kernels.md': kernels_page()}
-    for allocator in ALLOCATORS:
-        made[f'notes/cpu_t_{allocator}.md'] = raw_page(allocator)
-        made[f'benchmarks/cpu_t_{allocator}.svg'] = chart(allocator)
+    made |= {f'notes/cpu_t_{run}.md': raw_page(run) for run in RUNS}
+    made |= {f'benchmarks/cpu_t_{run}.svg': chart(run) for run in CHARTED}
     return made
