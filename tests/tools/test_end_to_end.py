@@ -60,7 +60,10 @@ class Detector(torch.nn.Module):
         self.backbone, self.clock = Backbone(clock), clock
 
     def loss(self, batch):
-        return sum(Slow.apply(y, self.clock, 7, 11).sum() for y in self.backbone(batch))
+        return sum(
+            Slow.apply(y, self.clock, 7, 11).sum()
+            for y in self.backbone(batch['inputs'])
+        )
 
     def train_step(self, batch, optimizer):
         optimizer.update_params(self.loss(batch))
@@ -76,7 +79,7 @@ class Loader:
     def __iter__(self):
         for _ in range(2):  # two batches an epoch
             self.clock.takes(8)
-            yield torch.ones(3)
+            yield dict(inputs=torch.ones(4, 3))
 
 
 @pytest.mark.parametrize(
@@ -94,11 +97,12 @@ def test_a_step_is_cut_into_loading_backbone_and_the_rest(
     )
     model = Detector(clock).train(training)
     optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
-    trial = end_to_end.Trial(model, Loader(clock), 4, optimizer)
+    trial = end_to_end.Trial(model, Loader(clock), optimizer)
     for _ in range(3):
         trial()
     total = 8 + backbone + outside
-    assert trial.parts == [dict(total=total, loading=8, backbone=backbone)] * 3
+    parts = dict(total=total, loading=8, backbone=backbone, images=4)
+    assert trial.parts == [parts] * 3
     assert (model.backbone.weight.item() != 1) == training
     times = dict.fromkeys(BACKBONES, [total] * 2)
     row = end_to_end.row_of('swin', dict.fromkeys(BACKBONES, trial), times)
@@ -125,16 +129,16 @@ def test_real_detectors_run_on_generated_pictures(
     from mmmsmlp.demo import make_demo_data
 
     make_demo_data(tmp_path / 'data', 2, 1, 96, semantic=True)
-    cfg = config_of(detector, backbone, tmp_path / 'data', (2, 64, 64))
+    cfg = config_of(detector, backbone, tmp_path / 'data', (2, 64, 96))
     for name in ('train_dataloader', 'val_dataloader'):
         cfg[name].update(num_workers=0, persistent_workers=False)
     trial = build_trial(cfg, section)
-    assert trial.batch_size == (2 if section == 'training' else 1)
+    batch = 2 if section == 'training' else 1
     images = next(trial.batches)['inputs']
-    assert len(images) == trial.batch_size
-    assert max(image.shape[-1] for image in images) <= 64  # before padding
+    assert [image.shape for image in images] == [(3, 64, 96)] * batch
     trial()
     (parts,) = trial.parts
+    assert parts['images'] == batch
     assert parts['loading'] > 0 and parts['backbone'] > 0
     assert parts['loading'] + parts['backbone'] < parts['total']
     wanted = dict(msmlp='MSMLP', swin='SwinTransformer', convnext='ConvNeXt')

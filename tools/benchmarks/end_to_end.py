@@ -41,26 +41,22 @@ PEERS = {
     ),
 }
 BACKBONES = {'msmlp': ('MS-MLP-T', None), **PEERS}
-PICTURES, SIDE = 8, 640  # of each split; pixels
+PICTURES, SIDE = 8, 640  # of each split, or some more; pixels
+Shape = tuple[int, int, int]
 
 
 class Trial:
     """A detector with its loaders, whose steps are timed part by part.
 
-    ``parts`` grows with every step: the seconds of the whole step, of waiting for the
-    loader, and in the backbone, forward and backward.
+    ``parts`` grows with every step: its images, and the seconds of the whole step, of
+    waiting for the loader, and in the backbone, forward and backward.
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        loader: DataLoader,
-        batch_size: int,
-        optimizer: OptimWrapper,
+        self, model: nn.Module, loader: DataLoader, optimizer: OptimWrapper
     ) -> None:
         self.model, self.optimizer = model, optimizer
         self.batches = _endless(loader)
-        self.batch_size = batch_size  # a loader with a batch sampler has none
         self.parts: list[dict[str, float]] = []
         model.backbone.register_forward_pre_hook(self._enter)
         model.backbone.register_forward_hook(self._leave)
@@ -79,7 +75,7 @@ class Trial:
                 self.model.test_step(batch)
         total = time.perf_counter() - start
         parts = dict(total=total, loading=loaded - start, backbone=self.backbone)
-        self.parts.append(parts)
+        self.parts.append(parts | dict(images=len(batch['inputs'])))
 
     def _enter(self, *_: object) -> None:
         self.entered = time.perf_counter()
@@ -123,27 +119,38 @@ def measure_detectors(args: Namespace) -> dict:
         here is an operation of its own.
     """
     rows = []
-    shape = args.shapes[0] if args.shapes else None
-    size = '' if shape is None else f', {"x".join(map(str, shape))}'
-    with tempfile.TemporaryDirectory() as folder:
-        make_demo_data(f'{folder}/data', PICTURES, PICTURES, SIDE, semantic=True)
-        for name in args.detectors:
-            for section in ('training', 'inference'):
-                progress(f'{name}, {section}')
-                trials = {
-                    key: build_trial(
-                        config_of(name, key, Path(folder) / 'data', shape), section
+    for shape in args.shapes or [None]:
+        batch = shape[0] if shape else 1
+        many = -(-PICTURES // batch) * batch  # no batch of the loader is a short one
+        with tempfile.TemporaryDirectory() as folder:
+            make_demo_data(f'{folder}/data', many, many, SIDE, semantic=True)
+            for name in args.detectors:
+                for section in ('training', 'inference'):
+                    rows += time_detector(
+                        name, section, Path(folder, 'data'), shape, args.rounds or 3
                     )
-                    for key in BACKBONES
-                }
-                times = interleave(trials, args.rounds or 3, 'cpu', min_time=0)
-                place = dict(
-                    section='end to end', size='t', shape=f'{name}, {section}{size}'
-                )
-                rows += [place | row_of(key, trials, times) for key in trials]
     return dict(
         machine=describe_machine('cpu'), device='cpu', dtype='float32', results=rows
     )
+
+
+def time_detector(
+    name: str, section: str, data: Path, shape: Shape | None, rounds: int
+) -> Iterator[dict]:
+    """The rows of a detector with each backbone."""
+    progress(f'{name}, {section}')
+    trials = {
+        key: build_trial(config_of(name, key, data, shape), section)
+        for key in BACKBONES
+    }
+    times = interleave(trials, rounds, 'cpu', min_time=0)
+    what = f'{name}, {section}'
+    if shape is not None:
+        batch = shape[0] if section == 'training' else 1
+        what += f', {batch}x{shape[1]}x{shape[2]}'
+    for key in trials:
+        place = dict(section='end to end', size='t', shape=what)
+        yield place | row_of(key, trials, times)
 
 
 def build_trial(cfg: Config, section: str) -> Trial:
@@ -155,12 +162,16 @@ def build_trial(cfg: Config, section: str) -> Trial:
         settings = cfg.train_dataloader if training else cfg.val_dataloader
         loader = Runner.build_dataloader(settings, seed=0)
         optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
-        return Trial(model, loader, settings.batch_size, optimizer)
+        return Trial(model, loader, optimizer)
 
 
 def _resize(node: object, size: tuple[int, ...]) -> None:
     """Give every transform of a pipeline pictures of this height and width."""
     for table in tables_in(node):
+        if 'Resize' in str(table.get('type')):
+            table['keep_ratio'] = False
+            if 'ratio_range' in table:
+                table['ratio_range'] = 1.0, 1.0
         for name in ('scale', 'crop_size'):
             if name in table:
                 table[name] = size[::-1] if name == 'scale' else size
@@ -179,16 +190,14 @@ def row_of(key: str, trials: dict, times: dict) -> dict:
         label=BACKBONES[key][0],
         layout=NCHW,
         ms=1e3 * seconds,
-        images_per_s=trials[key].batch_size / seconds,
+        images_per_s=median(part['images'] / part['total'] for part in parts),
         loading=share('loading'),
         outside=1 - share('backbone') - share('loading'),
         over={rival: speed_over(times, key, rival) for rival in PEERS},
     )
 
 
-def config_of(
-    name: str, backbone: str, data: Path, shape: tuple[int, int, int] | None
-) -> Config:
+def config_of(name: str, backbone: str, data: Path, shape: Shape | None) -> Config:
     """The config of a detector with this backbone, on the generated pictures.
 
     A ``shape`` (N, H, W) takes the place of its batch and of its pictures' size.
