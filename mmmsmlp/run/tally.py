@@ -20,6 +20,7 @@ from PIL import Image
 from ..checkpoints.writing import atomic_write
 from .confusion import matrix_of
 from .launch import spans_nodes
+from .mends import EVALUATIONS, take_the_place
 from .results import SCOPES, Confusion, found_boxes
 
 NAME = 'evaluation.json'
@@ -218,18 +219,21 @@ class Tally(Confusion):
 def _noting(metric: Any, note: Callable) -> Iterator[None]:
     """Have COCO's evaluation hand over itself while a CocoMetric computes."""
     module: Any = import_module('mmdet.evaluation.metrics.coco_metric')
-    known = module.COCOeval
+    known = {name: getattr(module, name) for name in EVALUATIONS}
+    for name, kind in known.items():
 
-    class Noted(known):  # type: ignore[misc,valid-type]
-        def accumulate(self, *args: Any) -> None:
-            super().accumulate(*args)
-            note(self, metric.cat_ids)
+        class Noted(kind):  # type: ignore[misc,valid-type]
+            def accumulate(self, *args: Any) -> None:
+                super().accumulate(*args)
+                if self.params.useCats:  # proposals have no classes
+                    note(self, metric.cat_ids)
 
-    module.COCOeval = Noted
+        take_the_place(module, name, Noted)
     try:
         yield
     finally:
-        module.COCOeval = known
+        for name, kind in known.items():
+            setattr(module, name, kind)
 
 
 def summary_of(scored: Any, category_ids: Sequence[int]) -> dict:
