@@ -174,7 +174,7 @@ class Confusion(BaseMetric):
             say('\n' + table_of(names, counts))
         if self.path:
             draw_matrix(names, counts, Path(self.path))
-            say(f'{self.path}: {worst_of(names, counts)}')
+            say(f'{self.path}: {worst_of(names, counts, background)}')
         return {}
 
 

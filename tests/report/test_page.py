@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmmsmlp.data.report.thumbs import colour_of
 from mmmsmlp.errors import BadInput
 from mmmsmlp.report import read_curves, read_run, write_report
 from mmmsmlp.report.charts import Line, curves
@@ -151,6 +152,35 @@ def test_the_classes_sizes_and_confusion(tmp_path, folder):
         ('fo<rk found as background: 4', '100'),
         ('background found as cup: 3', '100')]  # fmt: skip
     assert 'fo<rk' not in text
+
+
+def of_label_maps(folder, names, confusion):
+    """Makes the kept evaluation one of a segmentation."""
+    (file,) = folder.glob('*/evaluation.json')
+    kept = json.loads(file.read_text())
+    kept |= dict(scope='mmseg', names=names, confusion=confusion, coco={}, worst=[])
+    file.write_text(json.dumps(kept | dict(best=[])))
+
+
+def test_a_class_of_the_name_background(tmp_path, folder):
+    """Of label maps it is a class, usually the first one; only boxes have it added."""
+    names = ['background', 'road', 'sky']
+    of_label_maps(folder, names, [[0, 0, 8], [0, 1, 2], [1, 1, 3], [2, 2, 1]])
+    text = page(tmp_path, folder)
+    told = rows(section(text, 'classes'), 'class')
+    assert list(told) == names and told['background'] == [10, 80, 80, 100]
+    key = r'background:([^"]+)"></span>(\w+)'
+    assert re.findall(key, section(text, 'images')) == [
+        (colour_of(i), name) for i, name in enumerate(names)
+    ]
+
+
+def test_a_last_class_of_the_name_background_is_confused_too(tmp_path, folder):
+    names = [f'class {i}' for i in range(29)] + ['background']
+    of_label_maps(folder, names, [[0, 0, 3], [0, 29, 1], [29, 0, 9], [29, 29, 1]])
+    found = re.findall(r'<tr><td>([^<]+)</td><td>([^<]+)</td><td>.*?</td><td>(\d+) %',
+                       section(page(tmp_path, folder), 'confusion'))  # fmt: skip
+    assert found == [('background', 'class 0', '90'), ('class 0', 'background', '25')]
 
 
 def test_images_have_the_truth_beside_what_was_found(tmp_path, folder):
