@@ -134,6 +134,9 @@ def test_a_curve_lies_where_its_values_are():
     marks = re.findall(r'class="(mid|end)">([^<]+)<', epochs)
     assert [mark for kind, mark in marks if kind == 'mid'] == ['1', '2']
     assert ('end', '4e-4') in marks
+    tiny = curves('x', [Line('a', {1: 1e-15, 2: 5e-15})], 'epoch')
+    assert re.findall(r'class="end">([^<]+)<', tiny) == [
+        '1e-15', '2e-15', '3e-15', '4e-15', '5e-15']  # fmt: skip
 
 
 def test_the_classes_sizes_and_confusion(tmp_path, folder):
