@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from ..checkpoints.writing import atomic_write
+from ..errors import BadInput
 from .confusion import matrix_of
 from .launch import spans_nodes
 from .mends import EVALUATIONS, take_the_place
@@ -26,6 +27,7 @@ from .results import SCOPES, Confusion, found_boxes
 NAME = 'evaluation.json'
 KEPT = 8  # of the best images, and of the worst
 SIDE = 260  # pixels of the longer side of a kept label map
+BYTE = 255  # classes up to which label maps are kept, a byte a pixel
 MANY = 100  # classes up to which each has its precision-recall curve
 QUALITY = {
     'mmdet': 'F1 at IoU 0.5 and scores from 0.3',
@@ -66,6 +68,7 @@ class Tally(Confusion):
     """
 
     default_prefix = 'tally'
+    without = 'no confusion in the report'
 
     def __init__(self, runner: Runner, loop: str) -> None:
         evaluated = getattr(runner, f'{loop}_loop')
@@ -101,8 +104,9 @@ class Tally(Confusion):
             yield
         except Exception as error:
             if not self._failed:
+                why = error if isinstance(error, BadInput) else repr(error)
                 MMLogger.get_current_instance().warning(
-                    f'the report will lack this evaluation: {error!r}'
+                    f'the report will lack this evaluation: {why}'
                 )
             self._failed = True
 
@@ -117,6 +121,8 @@ class Tally(Confusion):
             self.results.append(entry)  # in every process as many as there are images
 
     def _consider(self, entry: dict, sample: dict) -> None:
+        if self.scope == 'mmseg' and len(self.classes) > BYTE:
+            return
         quality = self._quality(entry['pairs'], sample)
         if quality is None:
             return

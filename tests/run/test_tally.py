@@ -19,7 +19,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmmsmlp.report.read import Run
+from mmmsmlp.report import Run, write_report
 from mmmsmlp.report.results import by_class
 from mmmsmlp.run.mends import mend_coco
 from mmmsmlp.run.tally import KEPT, NAME, Tally, TallyHook, _noting, summary_of
@@ -119,6 +119,21 @@ def test_label_maps(tmp_path):
     assert [m.tolist() for m in maps] == [[[0, 0, 1, 255]], [[0, 1, 1, 1]]]
 
 
+def test_label_maps_of_more_classes_than_a_byte_has(tmp_path):
+    """They have no pictures, rather than wrong ones; the page needs none."""
+    for many, pictured in ((255, 1), (300, 0)):
+        true, guess = torch.tensor([[[0, many - 1]]]), torch.tensor([[[0, 43]]])
+        sample = dict(img_path='a.png', gt_sem_seg=dict(data=true),
+                      pred_sem_seg=dict(data=guess))  # fmt: skip
+        runner = runner_of(tmp_path, 'mmseg', [f'c{i}' for i in range(many)])
+        record = kept(runner, [sample])
+        assert record['confusion'] == [[0, 0, 1], [many - 1, 43, 1]]
+        assert len(record['worst'] + record['best']) == pictured
+    run = Run('x', tmp_path, evaluation=record)
+    text = write_report(tmp_path / 'report.html', [run]).read_text()
+    assert 'id="images"' not in text and '<tr><td>c299</td><td>c43</td>' in text
+
+
 def classified(number, true, guess, score=0.7):
     scores = torch.full((3,), (1 - score) / 2)
     scores[guess] = score
@@ -173,6 +188,16 @@ def test_what_goes_wrong_is_told_once_and_ends_nothing(tmp_path, warned):
     tally.process({}, [classified(0, 0, 0)])  # and the next one is kept
     tally.evaluate(1)
     assert (tmp_path / NAME).is_file()
+
+
+def test_several_labels_an_image(tmp_path, warned):
+    tally = Tally(runner_of(tmp_path, 'mmpretrain', ('a', 'b', 'c')), 'val')
+    several = dict(classified(0, 0, 0), gt_label=torch.tensor([0, 2]))
+    tally.process({}, [several] * 2)
+    assert warned == [
+        'the report will lack this evaluation: several labels an image: no confusion '
+        'in the report'
+    ]
 
 
 def test_who_has_a_tally(tmp_path):
