@@ -94,7 +94,8 @@ def segmentor(inferencer, args) -> Drawer:
         imwrite(drawn, str(Path(args.out_dir, 'vis', name)))
         if not args.no_save_pred:
             file = Path(args.out_dir, 'preds', name).with_suffix('.png')
-            imwrite(labels.astype('uint8'), str(file))
+            kind = np.uint16 if labels.max() > 255 else np.uint8
+            imwrite(labels.astype(kind), str(file))
         present = np.unique(labels)
         return f'{len(present)} classes: ' + ', '.join(names[i] for i in present)
 

@@ -81,7 +81,8 @@ def _scale(low: float, high: float, whole: bool = False) -> Scale:
     step = max(step, 1) if whole else step
     first = floor(low / step) + (0 if low / step % 1 < 1e-9 else 1)
     count = floor((high - first * step) / step + 1e-9) + 1
-    return Scale(low, high, [round((first + i) * step, 12) for i in range(count)])
+    marks = [float(f'{(first + i) * step:.12g}') for i in range(count)]
+    return Scale(low, high, marks)
 
 
 def _place(

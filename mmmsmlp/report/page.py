@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from html import escape
-from math import isfinite, nan
+from math import isfinite
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -128,7 +128,7 @@ def _curves(runs: Sequence[Run]) -> str:
     units = (('training', 'iteration'), ('validation', _unit(runs)))
     parts = []
     for what, unit in units:
-        tables = [_undefined_left_out(getattr(run, what)) for run in runs]
+        tables = [getattr(run, what) for run in runs]
         known = dict.fromkeys(name for table in tables for name in table)
         names = sorted(known, key=_rank)
         if all(t.get('base_lr') == t.get('lr') for t in tables):
@@ -178,17 +178,6 @@ def _group(name: str, what: str) -> str:
         return 'AP of classes'
     prefix, slash, _ = name.rpartition('/')
     return prefix if slash else 'Metrics'
-
-
-def _undefined_left_out(table: Mapping[str, Mapping[int, float]]) -> dict[str, dict]:
-    """COCO's -1, where there was no such object, is no number."""
-    return {
-        name: {
-            step: nan if value == -1 and name.startswith('coco/') else value
-            for step, value in curve.items()
-        }
-        for name, curve in table.items()
-    }
 
 
 def _time(runs: Sequence[Run]) -> str:

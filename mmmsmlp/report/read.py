@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from math import ceil, nan
+from math import ceil, inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def read_run(folder: Path, name: str = '') -> Run:
         if record := _json(start / 'run.json'):
             run.starts.append(record)
         logs = [log for log in (start / f'{start.name}.log',) if log.is_file()]
-        if (start / 'vis_data' / 'scalars.json').is_file():
+        if _log(start).is_file():
             run.seconds += sum(map(_span, logs))
             run.config_text = _text(start / 'vis_data' / 'config.py') or run.config_text
     run.config = parse_config(run.config_text)
@@ -101,7 +101,8 @@ def read_run(folder: Path, name: str = '') -> Run:
 def _metrics(run: Run, start: Path) -> dict[str, Any]:
     """The metrics of the evaluation at hand; of a test, its file has them."""
     if run.evaluation['loop'] == 'test':
-        return _json(start / f'{start.name}.json') or {}
+        told = _json(start / f'{start.name}.json')
+        return {name: _known(name, value) for name, value in told.items()}
     step = run.evaluation['epoch' if run.by_epoch else 'iter']
     return {name: c[step] for name, c in run.validation.items() if step in c}
 
@@ -109,43 +110,70 @@ def _metrics(run: Run, start: Path) -> dict[str, Any]:
 def _starts(folder: Path) -> list[Path]:
     """The dated folders, the first one first.
 
-    A start that does not resume begins a run of its own; what was before is not it.
+    A start that does not resume begins a run of its own; what was before is not it. One
+    that was killed before it logged anything has begun none.
     """
     found = sorted(path.parent for path in folder.glob('*/vis_data')) or [folder]
-    first = 0
-    for i, start in enumerate(found):
+    kept: list[Path] = []
+    for start in found:
         record = _json(start / 'run.json')
-        if record and not record.get('resumed_from'):
-            first = i
-    return found[first:]
+        fresh = record and not record.get('resumed_from')
+        logged = _log(start).is_file()
+        if fresh and logged:
+            kept = []
+        if logged or not fresh:
+            kept.append(start)
+    return kept or found
+
+
+def _log(start: Path) -> Path:
+    return start / 'vis_data' / 'scalars.json'
 
 
 def read_curves(folder: Path) -> tuple[Curves, Curves]:
     """Scalars of the training and of the validation, ``{name: {step: value}}``.
 
-    Every start of the run, resumed ones too, has its dated folder; where they overlap
-    the later one counts.
+    Every start of the run, resumed ones too, has its dated folder. Where a later one's
+    log begins, what was logged from there on is of a branch that was given up.
 
     Raises:
         BadInput: The folder holds no log.
     """
     training: defaultdict[str, dict[int, float]] = defaultdict(dict)
     validation: defaultdict[str, dict[int, float]] = defaultdict(dict)
-    logs = [start / 'vis_data' / 'scalars.json' for start in _starts(folder)]
-    logs = [log for log in logs if log.is_file()]
+    logs = [log for log in map(_log, _starts(folder)) if log.is_file()]
     if not logs:
         raise BadInput(
             f'{folder} holds no vis_data/scalars.json; name a run folder, such as '
             'work_dirs/retinanet_msmlp_t_1x'
         )
-    for entry in (entry for log in logs for entry in _lines(log)):
+    kept: list[tuple[int, dict]] = []
+    for log in logs:
+        own = list(_placed(log))
+        begin = next((place for place, entry in own if 'iter' in entry), inf)
+        kept = [pair for pair in kept if pair[0] < begin] + own
+    for place, entry in kept:
         curves = training if 'iter' in entry else validation
-        step = entry['iter' if 'iter' in entry else 'step']
+        # A logger that counts the epochs of a run without any says 0.
+        step = place if 'iter' in entry else entry['step'] or place
         for name, value in entry.items():
             number = isinstance(value, (int, float))
             if name not in NOT_CURVES and (number or value is None):
-                curves[name][step] = nan if value is None else value
+                curves[name][step] = _known(name, value)
     return dict(training), dict(validation)
+
+
+def _placed(log: Path) -> Iterator[tuple[int, dict]]:
+    """Each entry of a log behind the iteration of the training that it tells of."""
+    place = 0
+    for entry in _lines(log):
+        place = entry.get('iter', place)
+        yield place, entry
+
+
+def _known(name: str, value: Any) -> Any:
+    """A metric, NaN where it is undefined: COCO has -1 where there is no object."""
+    return nan if value is None or (value == -1 and name.startswith('coco/')) else value
 
 
 def _lines(log: Path) -> Iterator[dict]:

@@ -26,6 +26,12 @@ def _kept(runs: Sequence[Run]) -> list[tuple[int, Run]]:
     return [(k, run) for k, run in enumerate(runs) if run.evaluation]
 
 
+def _classes(run: Run) -> list[str]:
+    """The names without the background that mmdet's confusion adds as the last."""
+    names = run.evaluation['names']
+    return names[:-1] if run.evaluation['scope'] == 'mmdet' else names
+
+
 def matrix(run: Run) -> np.ndarray:
     """Which class (rows) was taken for which, (names, names)."""
     size = len(run.evaluation['names'])
@@ -38,7 +44,7 @@ def matrix(run: Run) -> np.ndarray:
 def by_class(run: Run) -> dict[str, list]:
     """Columns of the table of classes; ``None`` where a number is undefined."""
     counts, scope = matrix(run), run.evaluation['scope']
-    many = len(counts) - (scope == 'mmdet')  # the background is no class
+    many = len(_classes(run))
     right, true, found = counts.diagonal(), counts.sum(1), counts.sum(0)
     columns: dict[str, list] = {COUNTED[scope]: true[:many].tolist()}
     for kind, scored in run.evaluation['coco'].items():
@@ -63,12 +69,11 @@ def classes(runs: Sequence[Run]) -> str:
     kept = _kept(runs)
     if not kept:
         return ''
-    names = list(dict.fromkeys(n for _, run in kept for n in run.evaluation['names']))
-    names = [name for name in names if name != 'background']
+    names = list(dict.fromkeys(name for _, run in kept for name in _classes(run)))
     heads: list[str] = []
     rows: dict[str, list[str]] = {name: [] for name in names}
     for k, run in kept:
-        own = run.evaluation['names']
+        own = _classes(run)
         columns = by_class(run)
         key = f'<span class="key s{k % COLOURS}"></span>' * (len(runs) > 1)
         heads += [f'<th>{key}{escape(name)}</th>' for name in columns]
@@ -176,7 +181,8 @@ def confusion(runs: Sequence[Run]) -> str:
         if len(names) <= FULL_MATRIX:
             body = _cells(names, counts)
         else:
-            body = _drawn(names, counts) + _most(names, counts)
+            background = run.evaluation['scope'] == 'mmdet'
+            body = _drawn(names, counts) + _most(names, counts, background)
         key = f'<span class="key s{k % COLOURS}"></span>'
         parts.append(f'<div class="card"><h3>{key}{escape(run.name)}</h3>{body}</div>')
     if not parts:
@@ -185,14 +191,34 @@ def confusion(runs: Sequence[Run]) -> str:
     return f'<p class="soft lead">{lead}</p><div class="cards">{"".join(parts)}</div>'
 
 
-def _shares(counts: np.ndarray) -> np.ndarray:
+def shares_of(counts: np.ndarray) -> np.ndarray:
+    """Each count as a share of its row."""
     return counts / np.maximum(counts.sum(1, keepdims=True), 1)
+
+
+def most_confused(
+    counts: np.ndarray, background: bool, many: int
+) -> list[tuple[int, int, float]]:
+    """True class, found class and share of the row, the most first.
+
+    Args:
+        counts: Rows are what is there.
+        background: Whether the last row is of what is nothing, which has no count.
+        many: At most so many.
+    """
+    shares = shares_of(counts)
+    np.fill_diagonal(shares, 0)
+    if background:
+        shares[-1] = 0
+    places = np.argsort(-shares, axis=None, kind='stable')[:many]
+    pairs = (divmod(int(place), len(counts)) for place in places)
+    return [(i, j, float(shares[i, j])) for i, j in pairs if shares[i, j]]
 
 
 def _cells(names: Sequence[str], counts: np.ndarray) -> str:
     heads = ''.join(f'<th>{escape(name)}</th>' for name in names)
     rows = []
-    for name, line, shares in zip(names, counts, _shares(counts), strict=True):
+    for name, line, shares in zip(names, counts, shares_of(counts), strict=True):
         cells = ''.join(
             f'<td title="{escape(name)} found as {escape(other)}: {count:,}" '
             f'style="background:rgb(var(--heat) / {70 * share:.0f}%)">'
@@ -215,24 +241,18 @@ def _drawn(names: Sequence[str], counts: np.ndarray) -> str:
         f'<rect class="cell" x="{j * side:.1f}" y="{i * side:.1f}" width="{side:.1f}" '
         f'height="{side:.1f}" opacity="{share:.2f}"><title>{escape(names[i])} found as '
         f'{escape(names[j])}: {counts[i, j]:,}</title></rect>'
-        for (i, j), share in np.ndenumerate(_shares(counts))
+        for (i, j), share in np.ndenumerate(shares_of(counts))
         if share >= 0.005
     )
     svg = chart('', [cells])
     return svg.replace('viewBox="0 0 420 170"', 'viewBox="0 0 420 420"')
 
 
-def _most(names: Sequence[str], counts: np.ndarray) -> str:
-    shares = _shares(counts)
-    np.fill_diagonal(shares, 0)
-    if names[-1] == 'background':
-        shares[-1] = 0  # there is no count of what is nothing
-    places = np.argsort(-shares, axis=None, kind='stable')[:PAIRS]
+def _most(names: Sequence[str], counts: np.ndarray, background: bool) -> str:
     rows = ''.join(
         f'<tr><td>{escape(names[i])}</td><td>{escape(names[j])}</td>'
-        f'<td>{number(int(counts[i, j]))}</td><td>{100 * shares[i, j]:.0f} %</td></tr>'
-        for i, j in (divmod(int(place), len(names)) for place in places)
-        if shares[i, j]
+        f'<td>{number(int(counts[i, j]))}</td><td>{100 * share:.0f} %</td></tr>'
+        for i, j, share in most_confused(counts, background, PAIRS)
     )
     return (
         '<div class="wide"><table class="numbers"><tr><th>there</th><th>found</th>'
@@ -259,7 +279,7 @@ def images(runs: Sequence[Run]) -> str:
 
 def _colours(run: Run) -> str:
     """Which colour stands for which class; of many, it would fill the page."""
-    names = [name for name in run.evaluation['names'] if name != 'background']
+    names = _classes(run)
     if run.evaluation['scope'] == 'mmpretrain' or len(names) > FULL_MATRIX:
         return ''
     keys = (

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import BadInput
+from ..report.results import most_confused, shares_of
 
 MATCHED = 0.5  # IoU from which on a box counts as found
 BACKGROUND = 'background'
@@ -112,24 +113,16 @@ def _percent(part: int, whole: int) -> str:
     return f'{100 * part / whole:.1f}' if whole else '-'
 
 
-def worst_of(names: Sequence[str], counts: np.ndarray, many: int = 3) -> str:
+def worst_of(
+    names: Sequence[str], counts: np.ndarray, background: bool, many: int = 3
+) -> str:
     """In words, which classes are confused most, as shares of what is there."""
-    share = _shares(counts)
-    np.fill_diagonal(share, 0)
-    if names[-1:] == [BACKGROUND]:
-        share[-1] = 0  # there is no count of what is nothing
-    places = np.argsort(-share, axis=None, kind='stable')[:many]
-    pairs = [divmod(int(place), len(names)) for place in places]
     told = []
-    for i, j in pairs:
-        how = 'missed' if names[j] == BACKGROUND else f'taken for {names[j]}'
-        if share[i, j] > 0:
-            told.append(f'{names[i]} was {how} in {100 * share[i, j]:.0f} %')
+    for i, j, share in most_confused(counts, background, many):
+        missed = background and j == len(names) - 1
+        how = 'missed' if missed else f'taken for {names[j]}'
+        told.append(f'{names[i]} was {how} in {100 * share:.0f} %')
     return '; '.join(told) or 'no class was taken for another'
-
-
-def _shares(counts: np.ndarray) -> np.ndarray:
-    return counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
 
 def draw_matrix(names: Sequence[str], counts: np.ndarray, target: Path) -> None:
@@ -143,7 +136,7 @@ def draw_matrix(names: Sequence[str], counts: np.ndarray, target: Path) -> None:
     matplotlib.use('Agg')
     from matplotlib import pyplot
 
-    size, share = len(names), _shares(counts)
+    size, share = len(names), shares_of(counts)
     side = float(np.clip(2.5 + 0.5 * size, 4.5, 12 if size <= NUMBERED else 22))
     figure, axes = pyplot.subplots(figsize=(side + 1, side), layout='constrained')
     image = axes.imshow(share, cmap='Blues', vmin=0, vmax=1)

@@ -64,6 +64,7 @@ from ..errors import BadInput, CheckpointError, SampleError
 from ..models.pyramid import PyramidBackbone
 from .config import tables_in
 
+EVALUATIONS = ('COCOeval', 'COCOevalMP')  # mmdet's; the other one is for use_mp_eval
 _make_logger = MMLogger.__init__
 _prepare_data = BaseDataset.prepare_data
 
@@ -227,28 +228,42 @@ def _score_nothing() -> None:
             results.createIndex()
             return results
 
-    coco_metric.COCO = Truth
+    take_the_place(coco_metric, 'COCO', Truth)
+
+
+def take_the_place(module: Any, name: str, kind: type) -> None:
+    """Put a class where another was, and pickle finds it: mmdet sends to processes."""
+    kind.__module__, kind.__qualname__ = module.__name__, name
+    setattr(module, name, kind)
 
 
 def _name_classwise() -> None:
     from mmdet.evaluation.metrics import coco_metric
 
-    if coco_metric.COCOeval.__name__ == 'NamedEval':
-        return
+    for name in EVALUATIONS:
+        known = getattr(coco_metric, name)
+        if known.__name__ != 'NamedEval':
+            take_the_place(coco_metric, name, _named(known))
 
-    class NamedEval(coco_metric.COCOeval):
+
+def _named(known: Any) -> type:
+    """An evaluation whose arrays are in the order of the ids that it was given."""
+
+    class NamedEval(known):
         def evaluate(self) -> None:
             self.given = list(self.params.catIds)
             super().evaluate()
 
         def accumulate(self, *args: Any) -> None:
             super().accumulate(*args)
+            if not self.params.useCats:
+                return  # proposals: there is one class, of all
             order = [sorted(set(self.given)).index(number) for number in self.given]
             for key in 'precision', 'scores':
                 self.eval[key] = self.eval[key][:, :, order]
             self.eval['recall'] = self.eval['recall'][:, order]
 
-    coco_metric.COCOeval = NamedEval
+    return NamedEval
 
 
 def _as_list(value: Any) -> Any:

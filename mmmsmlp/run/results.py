@@ -114,6 +114,7 @@ class Confusion(BaseMetric):
     """
 
     default_prefix = 'confusion'
+    without = 'they have no confusion matrix; leave out --confusion and --classwise'
 
     def __init__(
         self, dataset: Any, scope: str, path: str | None, table: bool = False
@@ -140,10 +141,7 @@ class Confusion(BaseMetric):
     def _pairs_mmpretrain(self, sample: dict) -> np.ndarray:
         true, found = (_flat(sample[key]) for key in ('gt_label', 'pred_label'))
         if len(true) != 1 or len(found) != 1:
-            raise BadInput(
-                'a confusion matrix wants one label an image, and this model gives '
-                'several; leave out --confusion and --classwise'
-            )
+            raise BadInput(f'several labels an image: {self.without}')
         return np.stack([true, found])
 
     def _pairs_mmseg(self, sample: dict) -> torch.Tensor:
@@ -174,7 +172,7 @@ class Confusion(BaseMetric):
             say('\n' + table_of(names, counts))
         if self.path:
             draw_matrix(names, counts, Path(self.path))
-            say(f'{self.path}: {worst_of(names, counts)}')
+            say(f'{self.path}: {worst_of(names, counts, background)}')
         return {}
 
 

@@ -255,7 +255,8 @@ def use_our_hooks(cfg: Config) -> None:
     """Draw by progress, record the run, save plainly: :mod:`mmmsmlp.engine.hooks`.
 
     And stop where the loss is no number: ``default_hooks.divergence`` of the config
-    says after how many steps, or is ``None``.
+    says after how many steps, or is ``None``. A run that counts iterations logs its
+    validations by them, unless ``default_hooks.logger`` says otherwise: its epoch is 0.
     """
     ours = (
         *('SeedByProgressHook', 'RunRecordHook', 'PlainCheckpointHook'),
@@ -272,6 +273,9 @@ def use_our_hooks(cfg: Config) -> None:
     guard = hooks_by_name.pop('divergence', {})
     if guard is not None:
         hooks_by_name['divergence'] = dict(type='mmmsmlp.DivergenceHook') | guard
+    logger = hooks_by_name.get('logger', dict(type='LoggerHook'))
+    if logger is not None and 'max_iters' in (cfg.get('train_cfg') or {}):
+        hooks_by_name['logger'] = dict(log_metric_by_epoch=False) | logger
     cfg.default_hooks = hooks_by_name
     worker = dict(type='mmmsmlp.seed_worker')
     cfg.train_dataloader.setdefault('worker_init_fn', worker)

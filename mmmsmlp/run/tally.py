@@ -18,13 +18,16 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from ..checkpoints.writing import atomic_write
+from ..errors import BadInput
 from .confusion import matrix_of
 from .launch import spans_nodes
+from .mends import EVALUATIONS, take_the_place
 from .results import SCOPES, Confusion, found_boxes
 
 NAME = 'evaluation.json'
 KEPT = 8  # of the best images, and of the worst
 SIDE = 260  # pixels of the longer side of a kept label map
+BYTE = 255  # classes up to which label maps are kept, a byte a pixel
 MANY = 100  # classes up to which each has its precision-recall curve
 QUALITY = {
     'mmdet': 'F1 at IoU 0.5 and scores from 0.3',
@@ -65,6 +68,7 @@ class Tally(Confusion):
     """
 
     default_prefix = 'tally'
+    without = 'no confusion in the report'
 
     def __init__(self, runner: Runner, loop: str) -> None:
         evaluated = getattr(runner, f'{loop}_loop')
@@ -100,8 +104,9 @@ class Tally(Confusion):
             yield
         except Exception as error:
             if not self._failed:
+                why = error if isinstance(error, BadInput) else repr(error)
                 MMLogger.get_current_instance().warning(
-                    f'the report will lack this evaluation: {error!r}'
+                    f'the report will lack this evaluation: {why}'
                 )
             self._failed = True
 
@@ -116,6 +121,8 @@ class Tally(Confusion):
             self.results.append(entry)  # in every process as many as there are images
 
     def _consider(self, entry: dict, sample: dict) -> None:
+        if self.scope == 'mmseg' and len(self.classes) > BYTE:
+            return
         quality = self._quality(entry['pairs'], sample)
         if quality is None:
             return
@@ -218,18 +225,21 @@ class Tally(Confusion):
 def _noting(metric: Any, note: Callable) -> Iterator[None]:
     """Have COCO's evaluation hand over itself while a CocoMetric computes."""
     module: Any = import_module('mmdet.evaluation.metrics.coco_metric')
-    known = module.COCOeval
+    known = {name: getattr(module, name) for name in EVALUATIONS}
+    for name, kind in known.items():
 
-    class Noted(known):  # type: ignore[misc,valid-type]
-        def accumulate(self, *args: Any) -> None:
-            super().accumulate(*args)
-            note(self, metric.cat_ids)
+        class Noted(kind):  # type: ignore[misc,valid-type]
+            def accumulate(self, *args: Any) -> None:
+                super().accumulate(*args)
+                if self.params.useCats:  # proposals have no classes
+                    note(self, metric.cat_ids)
 
-    module.COCOeval = Noted
+        take_the_place(module, name, Noted)
     try:
         yield
     finally:
-        module.COCOeval = known
+        for name, kind in known.items():
+            setattr(module, name, kind)
 
 
 def summary_of(scored: Any, category_ids: Sequence[int]) -> dict:

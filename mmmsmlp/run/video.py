@@ -51,14 +51,7 @@ def redraw(
         )
         count, start = 0, time.monotonic()
         while ok:
-            try:
-                drawn = draw(frame)
-            except cv2.error as error:
-                size = f'{width} x {height} pixels'
-                raise BadInput(
-                    f'({size}) cannot be resized as the config wants'
-                ) from error
-            writer.write(np.ascontiguousarray(drawn))
+            writer.write(_drawn(frame, draw, (width, height)))
             count += 1
             speed = count / (time.monotonic() - start)
             progress(f'{source}: frame {_progress(count, total, speed)}')
@@ -73,6 +66,21 @@ def redraw(
         part.replace(target)
     ends = f' (its header says {total})' if count < total else ''
     return f'{count} frames{ends}, {speed:.2f} a second'
+
+
+def _drawn(
+    frame: np.ndarray, draw: Callable[[np.ndarray], np.ndarray], size: tuple[int, int]
+) -> np.ndarray:
+    """A frame with what was found, of the size (width, height) that the video has."""
+    pixels = f'{size[0]} x {size[1]} pixels'
+    try:
+        drawn = draw(frame)
+    except cv2.error as error:
+        raise BadInput(f'({pixels}) cannot be resized as the config wants') from error
+    if drawn.shape[1::-1] != size:  # OpenCV would leave it out in silence
+        other = f'{drawn.shape[1]} x {drawn.shape[0]}'
+        raise BadInput(f'({pixels}) has a frame that was drawn with {other} pixels')
+    return np.ascontiguousarray(drawn)
 
 
 def _progress(count: int, total: int, speed: float) -> str:

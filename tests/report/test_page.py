@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmmsmlp.data.report.thumbs import colour_of
 from mmmsmlp.errors import BadInput
 from mmmsmlp.report import read_curves, read_run, write_report
 from mmmsmlp.report.charts import Line, curves
@@ -133,6 +134,9 @@ def test_a_curve_lies_where_its_values_are():
     marks = re.findall(r'class="(mid|end)">([^<]+)<', epochs)
     assert [mark for kind, mark in marks if kind == 'mid'] == ['1', '2']
     assert ('end', '4e-4') in marks
+    tiny = curves('x', [Line('a', {1: 1e-15, 2: 5e-15})], 'epoch')
+    assert re.findall(r'class="end">([^<]+)<', tiny) == [
+        '1e-15', '2e-15', '3e-15', '4e-15', '5e-15']  # fmt: skip
 
 
 def test_the_classes_sizes_and_confusion(tmp_path, folder):
@@ -151,6 +155,35 @@ def test_the_classes_sizes_and_confusion(tmp_path, folder):
         ('fo<rk found as background: 4', '100'),
         ('background found as cup: 3', '100')]  # fmt: skip
     assert 'fo<rk' not in text
+
+
+def of_label_maps(folder, names, confusion):
+    """Makes the kept evaluation one of a segmentation."""
+    (file,) = folder.glob('*/evaluation.json')
+    kept = json.loads(file.read_text())
+    kept |= dict(scope='mmseg', names=names, confusion=confusion, coco={}, worst=[])
+    file.write_text(json.dumps(kept | dict(best=[])))
+
+
+def test_a_class_of_the_name_background(tmp_path, folder):
+    """Of label maps it is a class, usually the first one; only boxes have it added."""
+    names = ['background', 'road', 'sky']
+    of_label_maps(folder, names, [[0, 0, 8], [0, 1, 2], [1, 1, 3], [2, 2, 1]])
+    text = page(tmp_path, folder)
+    told = rows(section(text, 'classes'), 'class')
+    assert list(told) == names and told['background'] == [10, 80, 80, 100]
+    key = r'background:([^"]+)"></span>(\w+)'
+    assert re.findall(key, section(text, 'images')) == [
+        (colour_of(i), name) for i, name in enumerate(names)
+    ]
+
+
+def test_a_last_class_of_the_name_background_is_confused_too(tmp_path, folder):
+    names = [f'class {i}' for i in range(29)] + ['background']
+    of_label_maps(folder, names, [[0, 0, 3], [0, 29, 1], [29, 0, 9], [29, 29, 1]])
+    found = re.findall(r'<tr><td>([^<]+)</td><td>([^<]+)</td><td>.*?</td><td>(\d+) %',
+                       section(page(tmp_path, folder), 'confusion'))  # fmt: skip
+    assert found == [('background', 'class 0', '90'), ('class 0', 'background', '25')]
 
 
 def test_images_have_the_truth_beside_what_was_found(tmp_path, folder):
@@ -207,6 +240,62 @@ def test_a_run_starts_anew_or_goes_on(tmp_path):
     make_start(tmp_path / 'r' / '4', scalars([1, 2]), kept=False)
     run = read_run(tmp_path / 'r')
     assert list(run.training['loss']) == [1, 2] and not run.evaluation
+
+
+def test_a_start_that_logged_nothing_has_begun_no_run(tmp_path):
+    make_start(tmp_path / 'r' / '1', scalars(range(1, 9)))
+    make_start(tmp_path / 'r' / '2', [], kept=False)
+    (tmp_path / 'r' / '2' / 'vis_data' / 'scalars.json').unlink()
+    run = read_run(tmp_path / 'r')
+    assert (run.done, len(run.starts), run.evaluation['images']) == (8, 1, 4)
+    make_start(tmp_path / 'r' / '3', scalars([9]), resumed='epoch_2.pth')
+    assert read_run(tmp_path / 'r').done == 9
+
+
+def test_a_branch_that_was_given_up(tmp_path):
+    """The first start came to 100, the second one goes on from 50 and is at 60."""
+    steps = [
+        dict(loss=100.0 - i, epoch=1 + i // 51, iter=i) for i in range(10, 101, 10)
+    ]
+    first, second = ({'coco/bbox_mAP': 0.1 * epoch, 'step': epoch} for epoch in (1, 2))
+    make_start(tmp_path / 'r' / '1', [*steps[:5], first, *steps[5:], second])
+    make_start(tmp_path / 'r' / '2', [dict(loss=7.0, epoch=2, iter=60)], resumed='e')
+    run = read_run(tmp_path / 'r')
+    assert run.done == 60
+    assert run.training['loss'] == {10: 90, 20: 80, 30: 70, 40: 60, 50: 50, 60: 7}
+    assert run.validation['coco/bbox_mAP'] == {1: 0.1}
+
+
+def test_validations_of_a_run_without_epochs(tmp_path, folder):
+    """A logger that counts epochs gives each of them the step 0."""
+    start = folder / '20260102_030405'
+    log, config = (start / 'vis_data' / name for name in ('scalars.json', 'config.py'))
+    lines = [dict(loss=2.0, iter=4), dict(mIoU=0.25, step=0),
+             dict(loss=1.0, iter=8), dict(mIoU=0.75, step=0)]  # fmt: skip
+    log.write_text('\n'.join(map(json.dumps, lines)))
+    config.write_text("train_cfg = dict(max_iters=8, type='IterBasedTrainLoop')")
+    run = read_run(folder)
+    assert run.validation == {'mIoU': {4: 0.25, 8: 0.75}}
+    assert run.metrics == {'mIoU': 0.75}
+    text = page(tmp_path, folder)
+    assert '<figcaption>Metrics by iteration</figcaption>' in text
+    assert 'val of iteration 8' in section(text, 'run')
+
+
+@pytest.mark.parametrize('loop', ['val', 'test'])
+def test_what_coco_could_not_measure_is_no_result(tmp_path, folder, loop):
+    """Nor is it a point of the drawing, which has its curves from the same place."""
+    (file,) = folder.glob('*/evaluation.json')
+    file.write_text(json.dumps(json.loads(file.read_text()) | dict(loop=loop)))
+    metrics = {'coco/bbox_mAP_s': -1.0, 'coco/bbox_mAP': 0.5, 'gap': -1.0}
+    (file.parent / f'{file.parent.name}.json').write_text(json.dumps(metrics))
+    run = read_run(folder)
+    assert isnan(run.metrics['coco/bbox_mAP_s'])
+    assert all(map(isnan, run.validation['coco/bbox_mAP_s'].values()))
+    assert loop == 'val' or run.metrics['gap'] == -1
+    text = page(tmp_path, folder).split('<section id="curves">')[0]
+    assert re.search(r'<dt>bbox_mAP_s</dt><dd><span class="soft">-</span>', text)
+    assert 'value="-1.0">-1</data> <span class="soft">bbox_mAP_s' not in text
 
 
 def test_configs_are_read_without_running_them():

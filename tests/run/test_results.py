@@ -185,7 +185,14 @@ def test_labels_and_pixels_are_counted():
     lines = table_of(names, counts).splitlines()
     assert lines[1].split() == ['a', '2', '100.0', '50.0', '66.7']
     assert lines[2].split() == ['b', '0', '-', '-', '-']
-    assert worst_of(names, counts) == 'a was taken for c in 50 %'
+    assert worst_of(names, counts, False) == 'a was taken for c in 50 %'
+    # 'background' is mmdet's last row, or a class like any other.
+    names = ['cup', 'background']
+    assert worst_of(names, counts[::2, ::2], True) == 'cup was missed in 50 %'
+    odd = np.array([[1, 1], [3, 1]])
+    assert worst_of(names, odd, False) == (
+        'background was taken for cup in 75 %; cup was taken for background in 50 %'
+    )
     true = torch.tensor([[[0, 1, 255], [1, 1, 0]]])
     found = torch.tensor([[[0, 0, 1], [1, 1, 1]]])
     sample = dict(gt_sem_seg=dict(data=true), pred_sem_seg=dict(data=found))

@@ -1,6 +1,7 @@
 """What an evaluation keeps for the report: right, small, and never in the way."""
 
 import base64
+import importlib
 import io
 import json
 import os
@@ -11,16 +12,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmmsmlp.report.read import Run
+from mmmsmlp.report import Run, write_report
 from mmmsmlp.report.results import by_class
-from mmmsmlp.run.tally import KEPT, NAME, Tally, TallyHook, summary_of
+from mmmsmlp.run.mends import mend_coco
+from mmmsmlp.run.tally import KEPT, NAME, Tally, TallyHook, _noting, summary_of
 
 
 class Data(list):
@@ -117,6 +119,21 @@ def test_label_maps(tmp_path):
     assert [m.tolist() for m in maps] == [[[0, 0, 1, 255]], [[0, 1, 1, 1]]]
 
 
+def test_label_maps_of_more_classes_than_a_byte_has(tmp_path):
+    """They have no pictures, rather than wrong ones; the page needs none."""
+    for many, pictured in ((255, 1), (300, 0)):
+        true, guess = torch.tensor([[[0, many - 1]]]), torch.tensor([[[0, 43]]])
+        sample = dict(img_path='a.png', gt_sem_seg=dict(data=true),
+                      pred_sem_seg=dict(data=guess))  # fmt: skip
+        runner = runner_of(tmp_path, 'mmseg', [f'c{i}' for i in range(many)])
+        record = kept(runner, [sample])
+        assert record['confusion'] == [[0, 0, 1], [many - 1, 43, 1]]
+        assert len(record['worst'] + record['best']) == pictured
+    run = Run('x', tmp_path, evaluation=record)
+    text = write_report(tmp_path / 'report.html', [run]).read_text()
+    assert 'id="images"' not in text and '<tr><td>c299</td><td>c43</td>' in text
+
+
 def classified(number, true, guess, score=0.7):
     scores = torch.full((3,), (1 - score) / 2)
     scores[guess] = score
@@ -173,6 +190,16 @@ def test_what_goes_wrong_is_told_once_and_ends_nothing(tmp_path, warned):
     assert (tmp_path / NAME).is_file()
 
 
+def test_several_labels_an_image(tmp_path, warned):
+    tally = Tally(runner_of(tmp_path, 'mmpretrain', ('a', 'b', 'c')), 'val')
+    several = dict(classified(0, 0, 0), gt_label=torch.tensor([0, 2]))
+    tally.process({}, [several] * 2)
+    assert warned == [
+        'the report will lack this evaluation: several labels an image: no confusion '
+        'in the report'
+    ]
+
+
 def test_who_has_a_tally(tmp_path):
     blind, plain = SimpleNamespace(format_only=True), SimpleNamespace()
     for scope, metrics, many in (
@@ -222,6 +249,78 @@ def test_the_numbers_are_those_of_cocos_evaluation():
     level = np.mean(told['curves']['IoU 0.50'])
     assert level == pytest.approx(stats['all'][1], abs=1e-6)
     assert np.mean(told['class_curves'][1]) == pytest.approx(stats['b'][1], abs=1e-6)
+
+
+@pytest.fixture
+def coco_metric(monkeypatch, stock_mmengine):
+    """mmdet's module as it is before any mend."""
+    module = importlib.import_module('mmdet.evaluation.metrics.coco_metric')
+    for name in ('COCO', 'COCOeval', 'COCOevalMP'):
+        kinds = getattr(module, name).__mro__
+        theirs = next(kind for kind in kinds if kind.__name__ == name)
+        monkeypatch.setattr(module, name, theirs)
+    return module
+
+
+def scored_by_mmdet(module, folder, **options):
+    """Metrics of boxes and proposals, and what is noted of them; ids descend."""
+    names = {7: 'a', 3: 'b'}
+    rows = [
+        dict(id=k + 1, image_id=k % 2, category_id=category, bbox=[10, 10, 40, 40],
+             area=1600, iscrowd=0)
+        for k, category in enumerate((7, 7, 3, 3))
+    ]  # fmt: skip
+    content = dict(
+        images=[dict(id=i, width=100, height=100) for i in range(2)],
+        categories=[dict(id=i, name=name) for i, name in names.items()],
+        annotations=rows,
+    )
+    (folder / 'truth.json').write_text(json.dumps(content))
+    metric = module.CocoMetric(
+        ann_file=str(folder / 'truth.json'), metric=['bbox', 'proposal'], **options
+    )
+    metric.dataset_meta = dict(classes=('a', 'b'))
+    for i in range(2):  # the second class is found in the first image alone
+        boxes = dict(
+            bboxes=torch.tensor([[10.0, 10, 50, 50]] * (2 - i)),
+            labels=torch.tensor([0, 1][: 2 - i]),
+            scores=torch.tensor([0.9, 0.8][: 2 - i]),
+        )
+        sample = dict(img_id=i, ori_shape=(100, 100), pred_instances=boxes)
+        metric.process({}, [sample])
+    noted = []
+    with _noting(metric, lambda *pair: noted.append(summary_of(*pair))):
+        metrics = metric.evaluate(2)
+    return metrics, noted
+
+
+HALF = 51 / 101  # of the 101 recalls
+
+
+def test_proposals_leave_the_boxes_as_they_are(tmp_path, coco_metric):
+    """They know no classes, and come last under the same name of 'bbox'."""
+    metrics, noted = scored_by_mmdet(coco_metric, tmp_path)
+    assert metrics['coco/AR@100'] == 0.75
+    (told,) = noted
+    assert told['by_class']['AP'] == pytest.approx([1, HALF], abs=1e-6)
+
+
+def test_proposals_beside_the_ap_of_each_class(tmp_path, coco_metric):
+    plain, _ = scored_by_mmdet(coco_metric, tmp_path)
+    mend_coco(Config(dict(val_evaluator=dict(type='CocoMetric', classwise=True))))
+    metrics, (told,) = scored_by_mmdet(coco_metric, tmp_path, classwise=True)
+    assert {name: metrics[name] for name in plain} == plain
+    assert metrics['coco/a_precision'] == 1 and metrics['coco/b_precision'] == 0.505
+    assert told['by_class']['AP'] == pytest.approx([1, HALF], abs=1e-6)
+
+
+@pytest.mark.full
+def test_an_evaluation_in_several_processes(tmp_path, coco_metric):
+    """mmdet sends the evaluation to them, and has another class for that."""
+    mend_coco(Config(dict(val_evaluator=dict(type='CocoMetric', classwise=True))))
+    expected = scored_by_mmdet(coco_metric, tmp_path, classwise=True)
+    given = scored_by_mmdet(coco_metric, tmp_path, classwise=True, use_mp_eval=True)
+    assert given == expected and given[1]
 
 
 @pytest.mark.full

@@ -17,6 +17,7 @@ from PIL import Image
 from mmmsmlp.errors import BadInput
 from mmmsmlp.report import read_curves, read_run
 from mmmsmlp.run.curves import draw_curves, report_at_the_end, use_tensorboard
+from mmmsmlp.run.switches import use_our_hooks
 from tests.helpers.commands import ROOT
 
 
@@ -81,6 +82,23 @@ def test_curves_come_from_every_start_of_the_run(tmp_path):
         {'loss': {10: 3.0, 20: 1.5}},
         {'coco/bbox_mAP': {2: 0.5}},
     )
+
+
+def test_a_run_without_epochs_logs_its_validations_by_iteration():
+    def logger_of(**config):
+        cfg = Config(dict(train_dataloader={}, **config))
+        use_our_hooks(cfg)
+        return cfg.default_hooks.get('logger', 'none')
+
+    by_iteration, by_epoch = dict(max_iters=8), dict(max_epochs=2)
+    assert logger_of(train_cfg=by_iteration) == dict(
+        type='LoggerHook', log_metric_by_epoch=False
+    )
+    told = dict(type='LoggerHook', log_metric_by_epoch=True, interval=5)
+    for hooks in (dict(logger=told), dict(logger=None)):
+        kept = logger_of(train_cfg=by_iteration, default_hooks=hooks)
+        assert kept == hooks['logger']
+    assert logger_of(train_cfg=by_epoch) == 'none'
 
 
 @pytest.mark.full

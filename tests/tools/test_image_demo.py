@@ -2,8 +2,10 @@
 
 import json
 import re
+import runpy
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import console, video
 from mmmsmlp.run.video import redraw
-from tests.helpers.commands import assert_fails
+from tests.helpers.commands import TOOLS, assert_fails
 from tests.helpers.untrained import CLASSIFICATION, SEGMENTATION
 
 
@@ -137,6 +139,23 @@ def test_segmentation(run_tool, untrained, tiny_data, tmp_path, reads):
     assert error < apart(clip[0], Path('images/1.png'))
     labels = np.asarray(Image.open(tmp_path / 'out/preds/1.png'))
     assert labels.shape == (48, 64) and labels.max() < 3
+
+
+@pytest.mark.parametrize('highest', [255, 299])
+def test_label_maps_of_many_classes(tmp_path, monkeypatch, highest):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    labels = np.array([[0, 7], [highest, 1]])
+    names = [f'class {i}' for i in range(300)]
+
+    def inferencer(image, return_vis):
+        return dict(predictions=labels, visualization=np.zeros((2, 2, 3), np.uint8))
+
+    inferencer.model = SimpleNamespace(dataset_meta=dict(classes=names))
+    args = SimpleNamespace(out_dir=str(tmp_path), no_save_pred=False)
+    drawer = runpy.run_path(str(TOOLS / 'image_demo.py'))['segmentor'](inferencer, args)
+    assert drawer.image('a.jpg').endswith(f'class 7, class {highest}')
+    written = np.asarray(Image.open(tmp_path / 'preds' / 'a.png'))
+    assert written.tolist() == labels.tolist()
 
 
 def test_segmentation_needs_class_names(run_tool, untrained, tiny_data):
@@ -295,6 +314,12 @@ class TestRedraw:
 
         with pytest.raises(BadInput, match=r'\(60 x 46 pixels\) cannot be resized'):
             redraw('clip.avi', Path('out/out.mp4'), draw, print)
+        assert drawn(Path('out')) == []
+
+    def test_frames_that_come_back_in_another_size(self):
+        words = r'\(60 x 46 pixels\) has a frame that was drawn with 20 x 23 pixels'
+        with pytest.raises(BadInput, match=words):
+            redraw('clip.avi', Path('out/out.mp4'), lambda x: x[::2, ::3], print)
         assert drawn(Path('out')) == []
 
 
