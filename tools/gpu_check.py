@@ -75,7 +75,8 @@ def supervise(name: str, device: str, deadline: float) -> dict:
     start = time.monotonic()
     limit = min(gpu_parts.PARTS[name].seconds, deadline - start)
     if limit <= 0:
-        return dict(status='left out: no time was left', seconds=0.0, rows=[])
+        status = f'left out: {gpu_parts.NO_TIME}'
+        return dict(status=status, seconds=0.0, rows=[])
     with tempfile.TemporaryDirectory() as folder:
         rows, log = Path(folder, 'rows'), Path(folder, 'log')
         rows.touch()
@@ -94,6 +95,8 @@ def supervise(name: str, device: str, deadline: float) -> dict:
                 status = 'ok' if code == 0 else f'failed with exit code {code}'
             except subprocess.TimeoutExpired:
                 status = f'stopped after {limit:.0f} s'
+                if limit < gpu_parts.PARTS[name].seconds:
+                    status += f': {gpu_parts.NO_TIME}'
             finally:
                 stop(process)
         lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
