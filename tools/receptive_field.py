@@ -116,7 +116,7 @@ def main() -> None:
         fields[label] = receptive.effective_fields(backbone, pictures, args.seed)
         if isinstance(backbone, MSMLP):
             reaches[label] = [
-                receptive.reach(groups, (args.size[0] // 2**k, args.size[1] // 2**k), n)
+                receptive.reach(groups, tuple(-(-s // 2**k) for s in args.size), n)
                 for k, (groups, n) in enumerate(receptive.groups_of(backbone), 2)
             ]
     folder = Path(args.out_dir)

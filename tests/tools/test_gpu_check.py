@@ -90,7 +90,7 @@ RIGHT = dict(gate=('ok', [row(True)]), backbone=('ok', [row(True)]))
         (
             result(gate=('stopped after 3 s: no time was left', [row(True)])),
             'amber',
-            'no part ran to its end; not run: path, backbone, speed, ',
+            'nothing was proved; not run: path, backbone, speed, ',
         ),
         (result(gate=('ok', [row(True), row(False)])), 'red', 'gate: it, 0.5'),
         (result(compile=('ok', [row(False)])), 'red', 'compile: it, 0.5'),

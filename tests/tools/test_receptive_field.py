@@ -68,6 +68,37 @@ def test_strides_move_the_middle():
     assert receptive.side_that_holds(field, 0.3) == 4
 
 
+def cut():
+    """A backbone that does not pad, as ConvNeXt."""
+    return Maps(*(nn.Conv2d(3, 3, s, stride=s, bias=False) for s in (4, 2, 2, 2)))
+
+
+def padded():
+    arch = dict(embed_dims=20, depths=[1, 1, 1, 1], mix_sizes=[[1] * 5] * 4)
+    return MSMLP(arch).eval()
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'side', 'centres'),
+    [
+        (padded, 100, [49.5, 51.5, 55.5, 79.5]),  # maps of 25, 13, 7 and 4
+        (cut, 100, [49.5, 51.5, 55.5, 47.5]),  # of 25, 12, 6 and 3
+        (padded, 65, [33.5, 35.5, 39.5, 47.5]),  # of 17, 9, 5 and 3
+    ],
+)
+def test_the_middle_of_maps_that_do_not_divide(backbone, side, centres):
+    """Where the gradient of a patch without neighbours lies, there is the token."""
+    torch.manual_seed(0)
+    net = backbone()
+    fields = receptive.effective_fields(net, receptive.noise(1, (side, side)))
+    assert [field.centre for field in fields] == [(c, c) for c in centres]
+    for field, step in zip(fields, (4, 8, 16, 32), strict=True):
+        seen = (field.values > 1e-6 * field.values.max()).nonzero()
+        first = int(field.centre[0] - step / 2 + 0.5)
+        assert seen.amin(0).tolist() == [first] * 2
+        assert seen.amax(0).tolist() == [min(first + step, side) - 1] * 2
+
+
 def groups(sizes, distances, order):
     return Groups((1,) * len(sizes), tuple(sizes), tuple(distances), order)
 

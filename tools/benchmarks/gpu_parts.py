@@ -79,9 +79,7 @@ def _numbers(parts: dict[str, dict]) -> str:
         return 'the numbers are right'
     sound = [n for n in ended if n in proved or n not in NUMBERS]
     others = [n for n in PARTS if n not in parts or (n in ended and n not in sound)]
-    found = (
-        f'nothing wrong in {", ".join(sound)}' if sound else 'no part ran to its end'
-    )
+    found = f'nothing wrong in {", ".join(sound)}' if sound else 'nothing was proved'
     return f'{found}; not run: {", ".join(others)}'
 
 
