@@ -115,10 +115,7 @@ def main() -> None:
         backbone = build(name, file)
         fields[label] = receptive.effective_fields(backbone, pictures, args.seed)
         if isinstance(backbone, MSMLP):
-            reaches[label] = [
-                receptive.reach(groups, tuple(-(-s // 2**k) for s in args.size), n)
-                for k, (groups, n) in enumerate(receptive.groups_of(backbone), 2)
-            ]
+            reaches[label] = receptive.reaches(backbone, args.size)
     folder = Path(args.out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     rows = receptive.fields_table(fields)

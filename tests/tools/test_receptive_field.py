@@ -99,6 +99,12 @@ def test_the_middle_of_maps_that_do_not_divide(backbone, side, centres):
         assert seen.amax(0).tolist() == [min(first + step, side) - 1] * 2
 
 
+def test_the_reach_is_of_the_padded_maps():
+    maps = [tuple(after.shape) for after in receptive.reaches(padded(), (100, 65))]
+    assert maps == [(25, 17), (13, 9), (7, 5), (4, 3)]
+    assert maps == [y.shape[2:] for y in padded()(torch.zeros(1, 3, 100, 65))]
+
+
 def groups(sizes, distances, order):
     return Groups((1,) * len(sizes), tuple(sizes), tuple(distances), order)
 

@@ -172,6 +172,14 @@ def groups_of(backbone: MSMLP) -> list[tuple[Groups, int]]:
     ]
 
 
+def reaches(backbone: MSMLP, size: tuple[int, int]) -> list[Tensor]:
+    """:func:`reach` in each stage's padded map of an image (H, W)."""
+    return [
+        reach(groups, (-(-size[0] // 2**k), -(-size[1] // 2**k)), blocks)
+        for k, (groups, blocks) in enumerate(groups_of(backbone), 2)
+    ]
+
+
 def let_blocks_count(backbone: nn.Module) -> int:
     """Set layer scales to 1, for random weights: at 1e-6 no block would be seen.
 
