@@ -10,7 +10,9 @@ token depends on each of the map.
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -62,7 +64,10 @@ def build(name: str, weights: str) -> nn.Module:
     if key in ZOO and size in ZOO[key].sizes:
         if weights != 'none':
             raise BadInput(f'{name} is no config; --weights needs one for {weights}')
-        backbone = ZOO[key].build(size, 'NCHW')
+        try:
+            backbone = ZOO[key].build(size, 'NCHW')
+        except ImportError as error:
+            raise BadInput(f'{name} cannot be built: {error}') from error
     else:
         cfg = load_config(name)
         if not (cfg.get('model') or {}).get('backbone'):
@@ -87,8 +92,11 @@ def images(args: argparse.Namespace) -> list[Tensor]:
         return receptive.noise(args.count, args.size, args.seed)
     height, width = args.size
     paths = sorted(p for p in Path(args.images).rglob('*') if p.is_file())
-    pixels = [imread(str(p), channel_order='rgb') for p in paths[: args.count]]
-    found = [imresize(p, (width, height)) for p in pixels if p is not None]
+    pixels = (p for p in map(imread, map(str, paths)) if p is not None)
+    found = [
+        imresize(p, (width, height))[..., ::-1].copy()  # BGR as RGB
+        for p in islice(pixels, args.count)
+    ]
     if not found:
         raise BadInput(f'--images {args.images} holds no picture that can be read')
     mean, std = torch.tensor(MEAN), torch.tensor(STD)
@@ -107,6 +115,10 @@ def main() -> None:
         raise BadInput(
             f'--labels takes one for each of {len(args.models)} models, got '
             f'{len(labels)}'
+        )
+    if twice := [label for label, n in Counter(labels).items() if n > 1]:
+        raise BadInput(
+            f'two models are called {twice[0]}; tell them apart with --labels'
         )
     pictures = images(args)
     weights = args.weights or ['none'] * len(args.models)

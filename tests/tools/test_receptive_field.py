@@ -2,13 +2,16 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from mmmsmlp import MSMLP
+from mmmsmlp.errors import BadInput
 from mmmsmlp.ops.mixshift.spec import Groups
 from tests.helpers.commands import ROOT, assert_fails
 
@@ -154,6 +157,32 @@ def test_the_field_of_one_block_is_its_reach():
     seen = (after >= 0).repeat_interleave(4, 0).repeat_interleave(4, 1)
     moved = field.values > 1e-6 * field.values.max()
     assert torch.equal(moved, seen)
+
+
+def test_pictures_are_read_past_what_is_none(tmp_path):
+    import receptive_field
+
+    (tmp_path / 'a.txt').write_text('no picture')
+    for name, blue in ('b.png', 0), ('c.png', 255), ('d.png', 9):
+        pixels = np.full((8, 6, 3), (blue, 0, 51), np.uint8)
+        cv2.imwrite(str(tmp_path / name), pixels)
+    args = SimpleNamespace(images=str(tmp_path), size=(4, 4), count=2)
+    found = receptive_field.images(args)
+    mean, std = map(torch.tensor, (receptive_field.MEAN, receptive_field.STD))
+    for image, rgb in zip(found, [(51, 0, 0), (51, 0, 255)], strict=True):
+        assert image.shape == (3, 4, 4)
+        torch.testing.assert_close(image[:, 1, 2], (torch.tensor(rgb) - mean) / std)
+    args.images = str(tmp_path / 'none')
+    with pytest.raises(BadInput, match='none holds no picture'):
+        receptive_field.images(args)
+
+
+def test_a_model_that_is_named_twice_or_cannot_be_built(run_tool, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmdet.models', None)
+    twice = ('receptive_field.py', 'msmlp_t', 'msmlp_t')
+    assert_fails(run_tool(*twice), 'two models are called msmlp_t', '--labels')
+    result = run_tool('receptive_field.py', 'swin_t')
+    assert_fails(result, 'swin_t cannot be built: ', 'mmdet.models')
 
 
 @pytest.mark.full
