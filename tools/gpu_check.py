@@ -25,7 +25,7 @@ from benchmarks import gpu_parts, report
 from benchmarks.gpu_scale import SCALES
 from benchmarks.machine import describe_machine
 from mmmsmlp.errors import BadInput
-from mmmsmlp.run.entry import run_tool
+from mmmsmlp.run.entry import run_tool, writable
 from mmmsmlp.run.mends import to_json
 
 MINUTES = 10
@@ -56,6 +56,7 @@ def main() -> None:
     out = Path(args.out)
     if not out.parent.is_dir():
         raise BadInput(f'--out {out}: there is no folder {out.parent}; make it first')
+    writable('--out', out)
     machine = describe_machine(device)
     print(report.machine_line(machine), flush=True)
     parts, deadline = {}, time.monotonic() + 60 * args.minutes

@@ -26,7 +26,7 @@ from benchmarks.models import ZOO
 from mmmsmlp.errors import BadInput
 from mmmsmlp.models import MSMLP
 from mmmsmlp.run.config import building, load_config
-from mmmsmlp.run.entry import positive, run_tool
+from mmmsmlp.run.entry import positive, run_tool, writable
 from mmmsmlp.run.weights import use_pretrained
 from zoo import receptive
 
@@ -105,6 +105,7 @@ def images(args: argparse.Namespace) -> list[Tensor]:
 
 def main() -> None:
     args = parse_args()
+    writable('--out-dir', args.out_dir, folder=True)
     if len(args.weights) not in (0, len(args.models)):
         raise BadInput(
             f'--weights takes one for each of {len(args.models)} models, got '
@@ -129,7 +130,6 @@ def main() -> None:
         if isinstance(backbone, MSMLP):
             reaches[label] = receptive.reaches(backbone, args.size)
     folder = Path(args.out_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     rows = receptive.fields_table(fields)
     (folder / 'receptive_field.json').write_text(json.dumps(rows, indent=1), 'utf-8')
     draw_fields(fields, folder / 'receptive_field.png')
