@@ -1,14 +1,16 @@
 #!/usr/bin/env python
 """Measure MS-MLP beside its peers: operator, inference, training step, memory.
 
-Everything that is timed is first compared with its oracle. Where a path computes other
-numbers nothing is timed, and the exit code is 1.
+Operators and backbones are first compared with their oracle. Where a path computes
+other numbers nothing is timed, and the exit code is 1. --detectors and --exported are
+timed only, and compared with nothing.
 """
 
 import argparse
 import json
 import logging
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -23,7 +25,7 @@ from benchmarks.machine import use_allocator
 from benchmarks.models import CORE, ZOO
 from benchmarks.run import DEFAULT_SHAPES, DTYPES, SECTIONS, measure
 from mmmsmlp.errors import BadInput
-from mmmsmlp.run.entry import positive, run_tool
+from mmmsmlp.run.entry import positive, run_tool, writable
 
 
 def parse_shape(text: str) -> tuple[int, int, int]:
@@ -81,8 +83,20 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def check_outputs(args: argparse.Namespace) -> None:
+    """Refuse what could not be written or drawn in the end, before any measuring."""
+    if args.chart and args.exported:
+        raise BadInput('--chart draws backbones; --exported needs to go without it')
+    if args.chart and find_spec('matplotlib') is None:
+        raise BadInput('--chart needs matplotlib: python -m pip install matplotlib')
+    for option in 'out', 'chart':
+        if path := getattr(args, option):
+            writable(f'--{option}', path)
+
+
 def main() -> None:
     args = parse_args()
+    check_outputs(args)
     if args.read:
         result = read_result(args.read)
     else:
@@ -93,24 +107,35 @@ def main() -> None:
         finally:
             logging.disable(logging.NOTSET)
     if args.out:  # first: minutes of measuring stand in it
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(result, indent=1) + '\n'
         Path(args.out).write_text(text, encoding='utf-8')
     try:
-        print(report.machine_line(result['machine']))
-        if 'exported' in result:
-            rows = exported_table(result['exported'])
-            print('\n' + '\n'.join(report.align(rows)))
-            return
-        for table in report.tables(result['results']):
-            print(f'\n{table}', flush=True)
-    except KeyError as error:
-        raise BadInput(f'{args.read} is no result: it has no {error}') from error
-    if args.chart:
+        show(result, args.chart)
+    except (AttributeError, KeyError, TypeError) as error:
+        if not args.read:
+            raise
+        reason = f'it has no {error}' if isinstance(error, KeyError) else error
+        raise BadInput(
+            f'{args.read} is no result that --out wrote: {reason}'
+        ) from error
+
+
+def show(result: dict, chart: str | None) -> None:
+    """Print a result's tables, and draw its chart."""
+    print(report.machine_line(result['machine']))
+    if 'exported' in result:
+        rows = exported_table(result['exported'])
+        print('\n' + '\n'.join(report.align(rows)))
+        if chart:
+            raise BadInput('no chart: the result is of --exported, which has none')
+        return
+    for table in report.tables(result['results']):
+        print(f'\n{table}', flush=True)
+    if chart:
         from benchmarks.chart import draw_chart
 
         try:
-            draw_chart(result, args.chart)
+            draw_chart(result, chart)
         except (ValueError, OSError) as error:
             raise BadInput(f'no chart: {error}') from error
 
@@ -118,9 +143,12 @@ def main() -> None:
 def read_result(path: str) -> dict:
     """Read what ``--out`` wrote."""
     try:
-        return json.loads(Path(path).read_text(encoding='utf-8'))
+        found = json.loads(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         raise BadInput(f'{path} is no result that --out wrote: {error}') from error
+    if not isinstance(found, dict):
+        raise BadInput(f'{path} is no result that --out wrote: it holds no object')
+    return found
 
 
 def measured(args: argparse.Namespace) -> dict:

@@ -10,7 +10,7 @@ import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.data.cache import Cache
 from mmmsmlp.data.report import view_of, write_report
 from mmmsmlp.errors import BadInput
-from mmmsmlp.run.entry import run_tool
+from mmmsmlp.run.entry import run_tool, writable
 from mmmsmlp.run.inspection import inspect
 from mmmsmlp.run.vet import Vetted
 
@@ -32,8 +32,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cache = Cache()
-    if args.report and Path(args.report).is_file():
-        raise BadInput(f'--report {args.report} is a file; name a folder to write in')
+    if args.report:
+        writable('--report', args.report, folder=True)
     with tempfile.TemporaryDirectory() as scratch:
         vetted = inspect(args.source, args.images, scratch, cache, args.full)
         check(args, vetted, scratch)

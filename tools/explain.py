@@ -22,7 +22,7 @@ from mmmsmlp.errors import BadInput
 from mmmsmlp.explain import cams
 from mmmsmlp.explain.features import draw_features, feature_maps
 from mmmsmlp.run.console import Console, open_console
-from mmmsmlp.run.entry import add_quiet, device, fraction, run_tool
+from mmmsmlp.run.entry import add_quiet, device, fraction, run_tool, writable
 from mmmsmlp.run.inferencers import batch_of, open_inferencer, read_config
 
 MAPS = {'features': '', 'gradcam': 'Grad-CAM', 'eigencam': 'EigenCAM'}
@@ -116,7 +116,6 @@ def explain(args: argparse.Namespace, console: Console) -> None:
         'mmpretrain': lambda: cams.logit_of(chosen, names),
     }[cfg.default_scope]()
     folder = Path(args.out)
-    folder.mkdir(parents=True, exist_ok=True)
     if 'features' in args.maps:
         draw_features(
             shown, feature_maps(model.backbone, pixels), folder / 'features.png'
@@ -137,6 +136,7 @@ def explain(args: argparse.Namespace, console: Console) -> None:
 
 def main() -> None:
     args = parse_args()
+    writable('--out', args.out, folder=True)
     with open_console(args.quiet) as console:
         explain(args, console)
 

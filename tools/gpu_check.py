@@ -25,7 +25,7 @@ from benchmarks import gpu_parts, report
 from benchmarks.gpu_scale import SCALES
 from benchmarks.machine import describe_machine
 from mmmsmlp.errors import BadInput
-from mmmsmlp.run.entry import run_tool
+from mmmsmlp.run.entry import run_tool, writable
 from mmmsmlp.run.mends import to_json
 
 MINUTES = 10
@@ -56,6 +56,7 @@ def main() -> None:
     out = Path(args.out)
     if not out.parent.is_dir():
         raise BadInput(f'--out {out}: there is no folder {out.parent}; make it first')
+    writable('--out', out)
     machine = describe_machine(device)
     print(report.machine_line(machine), flush=True)
     parts, deadline = {}, time.monotonic() + 60 * args.minutes
@@ -75,7 +76,8 @@ def supervise(name: str, device: str, deadline: float) -> dict:
     start = time.monotonic()
     limit = min(gpu_parts.PARTS[name].seconds, deadline - start)
     if limit <= 0:
-        return dict(status='left out: no time was left', seconds=0.0, rows=[])
+        status = f'left out: {gpu_parts.NO_TIME}'
+        return dict(status=status, seconds=0.0, rows=[])
     with tempfile.TemporaryDirectory() as folder:
         rows, log = Path(folder, 'rows'), Path(folder, 'log')
         rows.touch()
@@ -94,6 +96,8 @@ def supervise(name: str, device: str, deadline: float) -> dict:
                 status = 'ok' if code == 0 else f'failed with exit code {code}'
             except subprocess.TimeoutExpired:
                 status = f'stopped after {limit:.0f} s'
+                if limit < gpu_parts.PARTS[name].seconds:
+                    status += f': {gpu_parts.NO_TIME}'
             finally:
                 stop(process)
         lines = log.read_text(encoding='utf-8', errors='replace').splitlines()

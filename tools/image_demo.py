@@ -30,7 +30,7 @@ from mmmsmlp.deploy.pictures import find_images
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import video
 from mmmsmlp.run.console import Console, open_console
-from mmmsmlp.run.entry import add_quiet, device, fraction, run_tool
+from mmmsmlp.run.entry import add_quiet, device, fraction, run_tool, writable
 from mmmsmlp.run.inferencers import open_inferencer, read_config
 
 
@@ -200,6 +200,7 @@ def draw_picture(path: str, picture: Picture, drawer: Drawer) -> str:
 
 def main() -> None:
     args = parse_args()
+    writable('--out-dir', args.out_dir, folder=True)
     with open_console(args.quiet) as console:
         demo(args, console)
 

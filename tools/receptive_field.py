@@ -10,7 +10,9 @@ token depends on each of the map.
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -24,7 +26,7 @@ from benchmarks.models import ZOO
 from mmmsmlp.errors import BadInput
 from mmmsmlp.models import MSMLP
 from mmmsmlp.run.config import building, load_config
-from mmmsmlp.run.entry import positive, run_tool
+from mmmsmlp.run.entry import positive, run_tool, writable
 from mmmsmlp.run.weights import use_pretrained
 from zoo import receptive
 
@@ -62,7 +64,10 @@ def build(name: str, weights: str) -> nn.Module:
     if key in ZOO and size in ZOO[key].sizes:
         if weights != 'none':
             raise BadInput(f'{name} is no config; --weights needs one for {weights}')
-        backbone = ZOO[key].build(size, 'NCHW')
+        try:
+            backbone = ZOO[key].build(size, 'NCHW')
+        except ImportError as error:
+            raise BadInput(f'{name} cannot be built: {error}') from error
     else:
         cfg = load_config(name)
         if not (cfg.get('model') or {}).get('backbone'):
@@ -87,8 +92,11 @@ def images(args: argparse.Namespace) -> list[Tensor]:
         return receptive.noise(args.count, args.size, args.seed)
     height, width = args.size
     paths = sorted(p for p in Path(args.images).rglob('*') if p.is_file())
-    pixels = [imread(str(p), channel_order='rgb') for p in paths[: args.count]]
-    found = [imresize(p, (width, height)) for p in pixels if p is not None]
+    pixels = (p for p in map(imread, map(str, paths)) if p is not None)
+    found = [
+        imresize(p, (width, height))[..., ::-1].copy()  # BGR as RGB
+        for p in islice(pixels, args.count)
+    ]
     if not found:
         raise BadInput(f'--images {args.images} holds no picture that can be read')
     mean, std = torch.tensor(MEAN), torch.tensor(STD)
@@ -97,6 +105,7 @@ def images(args: argparse.Namespace) -> list[Tensor]:
 
 def main() -> None:
     args = parse_args()
+    writable('--out-dir', args.out_dir, folder=True)
     if len(args.weights) not in (0, len(args.models)):
         raise BadInput(
             f'--weights takes one for each of {len(args.models)} models, got '
@@ -108,6 +117,10 @@ def main() -> None:
             f'--labels takes one for each of {len(args.models)} models, got '
             f'{len(labels)}'
         )
+    if twice := [label for label, n in Counter(labels).items() if n > 1]:
+        raise BadInput(
+            f'two models are called {twice[0]}; tell them apart with --labels'
+        )
     pictures = images(args)
     weights = args.weights or ['none'] * len(args.models)
     fields, reaches = {}, {}
@@ -115,12 +128,8 @@ def main() -> None:
         backbone = build(name, file)
         fields[label] = receptive.effective_fields(backbone, pictures, args.seed)
         if isinstance(backbone, MSMLP):
-            reaches[label] = [
-                receptive.reach(groups, (args.size[0] // 2**k, args.size[1] // 2**k), n)
-                for k, (groups, n) in enumerate(receptive.groups_of(backbone), 2)
-            ]
+            reaches[label] = receptive.reaches(backbone, args.size)
     folder = Path(args.out_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     rows = receptive.fields_table(fields)
     (folder / 'receptive_field.json').write_text(json.dumps(rows, indent=1), 'utf-8')
     draw_fields(fields, folder / 'receptive_field.png')

@@ -55,7 +55,13 @@ def demo(args: argparse.Namespace) -> None:
     images = find_images(args.input)
     model = load(args.model, args.runtime)
     folder = Path(args.out_dir, 'vis')
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f'--out-dir {args.out_dir} cannot be written: {error.strerror}; name a '
+            'folder of yours'
+        ) from error
     odd = []
     threshold = args.score_thr if model.metadata.thresholds else None
     for image in images:

@@ -71,7 +71,11 @@ def pixels_of(chosen: int | None, names: Sequence[str], samples: Sequence) -> Sc
     def score(model: Any, images: Tensor) -> Asked:
         metas = [sample.metainfo for sample in samples]
         (logits,) = model.encode_decode(images, metas)
-        labels = logits.argmax(0) if len(logits) > 1 else (logits[0] > 0).long()
+        if len(logits) == 1:  # of the second class; below its threshold is the first
+            labels = (logits[0].sigmoid() > model.decode_head.threshold).long()
+            logits = torch.cat([-logits, logits])
+        else:
+            labels = logits.argmax(0)
         index = int(labels.flatten().mode().values) if chosen is None else chosen
         region = labels == index
         if not region.any():
@@ -81,7 +85,7 @@ def pixels_of(chosen: int | None, names: Sequence[str], samples: Sequence) -> Sc
             )
         share = 100 * float(region.float().mean())
         said = f'{names[index]} ({share:.1f} % of the pixels)'
-        return Asked(logits[min(index, len(logits) - 1)][region].mean(), said)
+        return Asked(logits[index][region].mean(), said)
 
     return score
 

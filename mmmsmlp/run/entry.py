@@ -66,6 +66,37 @@ def device(text: str) -> str:
     return text
 
 
+def writable(option: str, path: str | Path, folder: bool = False) -> None:
+    """Make the folder for what a tool will write, or refuse it before the work.
+
+    Args:
+        option: What named it, such as '--out'.
+        path: A file, or with ``folder`` a folder.
+        folder: Whether ``path`` itself is to be a folder.
+
+    Raises:
+        BadInput: It cannot be written; names what is in the way.
+    """
+    place = Path(os.path.abspath(path))
+    where = place if folder else place.parent
+    reason = ''
+    try:
+        where.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        odd = [p for p in (where, *where.parents) if os.path.isfile(p)]
+        reason = f'{odd[0]} is a file' if odd else f'{error.strerror}'
+    else:
+        if not folder and place.is_dir():
+            reason = f'{place} is a folder'
+        elif not os.access(place if place.exists() else where, os.W_OK):
+            reason = 'Permission denied'
+    if reason:
+        cure = 'a folder' if folder else 'a file in a folder'
+        raise BadInput(
+            f'{option} {path} cannot be written: {reason}; name {cure} of yours'
+        )
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that training and testing share, the config first."""
     parser.add_argument('config', help='such as configs/retinanet_msmlp_t_1x.py')

@@ -15,6 +15,7 @@ from ..errors import BadInput
 from . import mends
 from .bfloat16 import warn_of_slow_bfloat16
 from .config import tables_in
+from .entry import writable
 from .launch import spans_nodes
 from .preflight import datasets_of
 
@@ -212,17 +213,7 @@ def check_out_files(**paths: str | None) -> None:
         if not path.endswith(SUFFIXES[option]):
             kinds = ' or '.join(SUFFIXES[option])
             raise BadInput(f'{option} takes a name that ends with {kinds}, got {path}')
-        folder = os.path.dirname(os.path.abspath(path))
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError as error:
-            raise BadInput(
-                f'{option} {path} cannot be written: {error.strerror}'
-            ) from error
-        if os.path.isdir(path) or not os.access(folder, os.W_OK):
-            raise BadInput(
-                f'{option} {path} cannot be written; name a file in a folder of yours'
-            )
+        writable(option, path)
 
 
 def use_classwise(cfg: Config) -> None:

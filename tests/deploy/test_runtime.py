@@ -247,18 +247,42 @@ def test_classes_without_a_palette_have_colours_apart():
     assert (np.abs(np.diff(many, axis=0)).sum(1) > 60).all()
 
 
+def test_a_file_in_the_place_of_the_output(tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((24, 32, 3), np.uint8))
+    file = classifier(tmp_path / 'm.onnx')
+    with pytest.raises(SystemExit, match='2'):
+        main([str(tmp_path / 'a.png'), str(file), '--out-dir', str(file)])
+    said = capsys.readouterr().err
+    assert said.startswith(f'error: --out-dir {file} cannot be written: Not a dir')
+
+
 def test_the_benchmark_times_a_file(run_tool, tmp_path, monkeypatch):
     import benchmarks.exported as module
 
+    clocked = []
+
+    def clock(calls, rounds, device, warmups):
+        clocked.append((list(calls), rounds, device, warmups))
+        for call in calls.values():
+            call()
+        return {key: [0.5, 9.0, 0.25] for key in calls}
+
+    monkeypatch.setattr(module, 'interleave', clock)
     # OpenVINO stays out of the process of the tests; see test_formats.
     monkeypatch.setattr(module, 'find_spec', lambda name: name == 'onnxruntime')
     file, out = classifier(tmp_path / 'm.onnx'), tmp_path / 'times.json'
+    (tmp_path / 'b').mkdir()
+    other = classifier(tmp_path / 'b' / 'm.onnx')
     code, said, err = run_tool(
-        'benchmark.py', '--exported', file, '--shapes', '2x24x32', '--rounds', 1,
+        'benchmark.py', '--exported', file, other, '--shapes', '2x24x32',
         '--out', out,
     )  # fmt: skip
     assert code == 0, err
-    assert '| m.onnx | onnxruntime | 2x24x32 |' in said
-    rows = json.loads(out.read_text())['exported']
-    (row,) = (row for row in rows if row['runtime'] == 'onnxruntime')
-    assert row['ms'] > 0 and row['images_per_s'] == pytest.approx(2000 / row['ms'])
+    names = [str(file), str(other)]
+    assert clocked == [([(name, 'onnxruntime') for name in names], 5, 'cpu', 2)]
+    found = json.loads(out.read_text())
+    for row, name in zip(found['exported'], names, strict=True):
+        assert (row['model'], row['ms'], row['images_per_s']) == (name, 500, 4)
+        assert f'{name}' in said
+    versions = found['machine']['versions']
+    assert versions['onnxruntime'] == sys.modules['onnxruntime'].__version__

@@ -125,8 +125,27 @@ def test_the_pixels_of_a_class():
     ]  # fmt: skip
     with pytest.raises(BadInput, match='no pixel is taken for cat; the image has dog'):
         cams.pixels_of(0, NAMES, samples)(Segmentor(), logits[:, :, 1:])
-    binary = cams.pixels_of(1, NAMES, samples)(Segmentor(), logits[:, 1:] - 3)
-    assert (binary.said, float(binary.value)) == ('dog (50.0 % of the pixels)', 2.0)
+
+
+@pytest.mark.parametrize(
+    ('threshold', 'chosen', 'said', 'value'),
+    [
+        (0.5, 1, 'dog (50.0 % of the pixels)', 2.0),  # of 1 and 3
+        (0.5, 0, 'cat (50.0 % of the pixels)', 2.0),  # of -3 and -1, against them
+        (0.2, None, 'dog (75.0 % of the pixels)', 1.0),  # sigmoid(-1) is 0.27
+        (0.2, 0, 'cat (25.0 % of the pixels)', 3.0),
+    ],
+)
+def test_the_pixels_of_a_segmentor_of_one_channel(threshold, chosen, said, value):
+    logits = torch.tensor([[[[-3.0, -1.0], [1.0, 3.0]]]], requires_grad=True)
+    model = Segmentor()
+    model.decode_head = SimpleNamespace(threshold=threshold)
+    samples = [SimpleNamespace(metainfo=dict(size=2))]
+    asked = cams.pixels_of(chosen, NAMES, samples)(model, logits)
+    assert (asked.said, asked.value.item()) == (said, value)
+    asked.value.backward()
+    sign = -1 if chosen == 0 else 1
+    assert logits.grad.sum() == pytest.approx(sign)
 
 
 class Detector(nn.Module):

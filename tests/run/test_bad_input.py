@@ -43,6 +43,53 @@ def test_classification_data_is_checked_for_every_loop(run_tool, tmp_path):
     assert_fails(result, 'test_dataloader.dataset.data_root = nowhere')
 
 
+def test_what_is_in_the_way_of_an_output_is_named(tmp_path, monkeypatch):
+    (tmp_path / 'file').write_text('kept')
+    (tmp_path / 'taken').mkdir()
+    entry.writable('--out', tmp_path / 'a' / 'x.json')
+    entry.writable('--out', tmp_path / 'file')
+    entry.writable('--out-dir', tmp_path / 'b' / 'c', folder=True)
+    made = sorted(path.name for path in tmp_path.rglob('*'))
+    assert made == ['a', 'b', 'c', 'file', 'taken']
+    assert (tmp_path / 'file').read_text() == 'kept'
+    for path, folder, reason in [
+        ('taken', False, 'taken is a folder; name a file in a folder of yours'),
+        ('file/x.json', False, 'file is a file; name a file in a folder of yours'),
+        ('file', True, 'file is a file; name a folder of yours'),
+        ('file/sub/sub', True, 'file is a file; name a folder of yours'),
+    ]:
+        with pytest.raises(BadInput) as refused:
+            entry.writable('--out', tmp_path / path, folder)
+        start = f'--out {tmp_path / path} cannot be written: {tmp_path}/'
+        assert str(refused.value) == start + reason
+    monkeypatch.setattr(os, 'access', lambda path, mode: path != tmp_path / 'taken')
+    entry.writable('--out', tmp_path / 'file')
+    for path, folder in ('taken', True), ('taken/x', False):
+        with pytest.raises(BadInput, match='Permission denied; name a f'):
+            entry.writable('--out', tmp_path / path, folder)
+
+
+@pytest.mark.parametrize(
+    ('command', 'option', 'path'),
+    [
+        ('benchmark.py', '--out', 'adir'),
+        ('benchmark.py', '--out', 'afile/x.json'),
+        ('benchmark.py', '--chart', 'afile/x.png'),
+        ('gpu_check.py', '--out', 'adir'),
+        ('check_data.py nowhere', '--report', 'afile/sub'),
+        ('explain.py no.jpg no.py no.pth', '--out', 'afile'),
+        ('image_demo.py no.jpg no.py no.pth', '--out-dir', 'afile'),
+        ('receptive_field.py none', '--out-dir', 'afile'),
+        ('test.py configs/retinanet_msmlp_t_1x.py no.pth', '--metrics', 'adir'),
+    ],
+)
+def test_outputs_are_checked_first(run_tool, tmp_path, command, option, path):
+    (tmp_path / 'adir').mkdir()
+    (tmp_path / 'afile').write_text('')
+    result = run_tool(*command.split(), option, path)
+    assert_fails(result, f'{option} {path} cannot be written: ', ' of yours')
+
+
 def test_more_processes_than_gpus(monkeypatch):
     from mmmsmlp.run import launch
 

@@ -11,10 +11,16 @@ import torch
 from mmmsmlp import MSMLP
 from mmmsmlp.ops import mlp
 from mmmsmlp.ops.mixshift import eager
-from tests.helpers.commands import TOOLS
+from tests.helpers.commands import TOOLS, assert_fails
 from tests.helpers.table2 import REGIONS
 
 QUICK = ('benchmark.py', '--quick', '--threads', '1', '--device', 'cpu')
+
+
+TIMED = dict(
+    section='inference', size='t', shape='1x8x8', key='msmlp', label='it',
+    layout='NCHW', ms=1.0, images_per_s=1.0, over={},
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -236,6 +242,48 @@ def test_bad_input_ends_with_2(run_tool, arguments, words):
     assert 'Traceback' not in err
     for word in words:
         assert word in err
+
+
+@pytest.mark.parametrize(
+    ('content', 'arguments', 'words'),
+    [
+        ([1], [], 'it holds no object'),
+        (dict(results=[]), [], "it has no 'machine'"),
+        (dict(machine=[]), [], 'is no result that --out wrote: '),
+        (dict(results=[TIMED]), ['--chart', 'c.png'], "it has no 'dtype'"),
+        (dict(exported=[]), ['--chart', 'c.png'], 'no chart: the result is of --expor'),
+    ],
+)
+def test_what_is_no_result_or_has_no_chart(
+    run_tool, tmp_path, content, arguments, words
+):
+    machine = dict(
+        cpu='a CPU', cores=2, threads=1, allocator='default', python='3', versions={}
+    )
+    if 'results' in content and arguments or 'exported' in content:
+        content = dict(machine=machine) | content
+    (tmp_path / 'r.json').write_text(json.dumps(content))
+    assert_fails(run_tool('benchmark.py', '--read', 'r.json', *arguments), words)
+    assert not (tmp_path / 'c.png').exists()
+
+
+def test_what_cannot_be_drawn_is_not_measured(run_tool, monkeypatch):
+    chart = '--chart', 'c.png'
+    result = run_tool('benchmark.py', '--exported', 'none.onnx', *chart)
+    assert_fails(result, '--chart', '--exported needs to go without it')
+    monkeypatch.setitem(sys.modules, 'matplotlib', None)
+    assert_fails(run_tool('benchmark.py', *chart), '--chart needs matplotlib')
+
+
+def test_exported_models_of_one_name_are_told_apart():
+    from benchmarks.exported import names_of
+
+    names = names_of(['a/end2end.onnx', 'b/end2end.onnx', 'c/own.onnx', 'c/own.onnx'])
+    assert names == {
+        'a/end2end.onnx': 'a/end2end.onnx',
+        'b/end2end.onnx': 'b/end2end.onnx',
+        'c/own.onnx': 'own.onnx',
+    }
 
 
 def test_the_allocator_is_named_and_set_by_a_fresh_start(monkeypatch):

@@ -40,15 +40,58 @@ def result(device='cuda', **parts):
     return dict(device=device, parts=found)
 
 
-def row(ok, bar=None):
-    return dict(what='it', result='0.5', ok=ok, value=0.5, bar=bar)
+def row(ok, bar=None, what='it'):
+    return dict(what=what, result='0.5', ok=ok, value=0.5, bar=bar)
+
+
+def every_bar(ok=True):
+    bars = ['auto takes', 'of a copy']
+    for section in 'inference', 'training':
+        bars += [f'{section}, times as fast as {peer}' for peer in ('swin', 'convnext')]
+    return [row(ok, 0.6, bar) for bar in bars]
+
+
+RIGHT = dict(gate=('ok', [row(True)]), backbone=('ok', [row(True)]))
 
 
 @pytest.mark.parametrize(
     ('found', 'starts', 'says'),
     [
-        (result(gate=('ok', [row(True)])), 'green', 'every bar'),
-        (result(speed=('ok', [row(False, 0.6)])), 'green', 'below its bar: it, 0.5'),
+        (
+            result(**RIGHT, speed=('ok', every_bar())),
+            'green',
+            'the numbers are right; every bar of speed is reached',
+        ),
+        (
+            result(**RIGHT, speed=('ok', every_bar()[:-1])),
+            'green',
+            'are right; not measured: training, times as fast as convnext',
+        ),
+        (
+            result(**RIGHT, speed=('ok', every_bar(False))),
+            'green',
+            'are right; below its bar: auto takes, 0.5; of a copy, 0.5; ',
+        ),
+        (
+            result(speed=('ok', [])),
+            'green',
+            'nothing wrong in speed; not run: path, gate, backbone, training, ',
+        ),
+        (
+            result(**RIGHT | dict(gate=('ok', [row(None)]))),
+            'green',
+            'nothing wrong in backbone; not run: path, gate, speed, ',
+        ),
+        (
+            result(**RIGHT, path=('left out: no time was left', [])),
+            'amber',
+            'the numbers are right; did not end: path left out: no time',
+        ),
+        (
+            result(gate=('stopped after 3 s: no time was left', [row(True)])),
+            'amber',
+            'nothing was proved; not run: path, backbone, speed, ',
+        ),
         (result(gate=('ok', [row(True), row(False)])), 'red', 'gate: it, 0.5'),
         (result(compile=('ok', [row(False)])), 'red', 'compile: it, 0.5'),
         (result(gate=('stopped after 9 s', [row(True)])), 'red', 'gate stopped'),
@@ -71,7 +114,7 @@ def test_a_part_at_its_limit_is_stopped_and_the_next_left_out():
     start = time.monotonic()
     part = gpu_check.supervise('backbone', 'cpu', start + 0.5)
     assert time.monotonic() - start < 30
-    assert part['status'] == 'stopped after 0 s' or 'stopped' in part['status']
+    assert part['status'] == 'stopped after 0 s: no time was left'
     assert part['rows'] == [] and isinstance(part['log'], list)
     assert gpu_check.supervise('gate', 'cpu', start)['status'].startswith('left out')
 
@@ -112,6 +155,45 @@ def test_wrong_numbers_make_red_rows(monkeypatch, small):
     rows = list(gpu_correct.gate(small))
     assert [row['ok'] for row in rows] == [False] * 6 + [True]  # twice the same, too
     assert all(row['ok'] is False for row in gpu_correct.backbone(small))
+
+
+def test_a_peer_that_is_missing_is_a_row(monkeypatch, small):
+    from benchmarks import gpu_speed
+
+    def build(keys, *_):
+        if keys == ['convnext']:
+            raise ImportError('no mmpretrain')
+        return []
+
+    monkeypatch.setattr(gpu_speed, 'build_models', build)
+    monkeypatch.setattr(gpu_speed, 'time_operator', lambda *_: [])
+    monkeypatch.setattr(gpu_speed, 'time_backbones', lambda *_: [])
+    monkeypatch.setattr(gpu_speed, 'weigh_backbones', lambda *_: [])
+    for part in gpu_speed.inference, gpu_speed.training:
+        (missing,) = part(small)
+        told = missing['what'], missing['result'], missing['ok']
+        assert told == ('convnext', 'left out: no mmpretrain', None)
+
+
+def test_every_bar_is_known_to_the_verdict(parts, monkeypatch, small):
+    """What the parts say of a bar is what the verdict looks for."""
+    from benchmarks import gpu_correct, gpu_speed
+
+    over = dict(swin=9.0, convnext=9.0)
+    timed = dict(key='msmlp', label='it', shape='', layout='', images_per_s=1.0)
+    copied = dict(key='msmlp', label='it', copy_share=0.9, stage_ms=[1.0])
+    gpu = small._replace(device='cuda')
+    monkeypatch.setattr(gpu_speed, '_subjects', lambda *_: ([], []))
+    monkeypatch.setattr(gpu_speed, 'time_operator', lambda *_: [copied])
+    monkeypatch.setattr(
+        gpu_speed, 'time_backbones', lambda *_: [dict(timed, over=over)]
+    )
+    monkeypatch.setattr(gpu_speed, 'weigh_backbones', lambda *_: [])
+    monkeypatch.setattr(gpu_correct, '_chosen', lambda *_: 'triton')
+    path = [*gpu_correct.path(small)][:1]
+    rows = [dict(path[0], ok=True), *gpu_speed.inference(gpu), *gpu_speed.training(gpu)]
+    verdict = parts.verdict(result(**RIGHT, speed=('ok', rows)))
+    assert verdict == 'green: the numbers are right; every bar of speed is reached'
 
 
 @pytest.mark.full

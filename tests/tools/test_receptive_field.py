@@ -2,13 +2,16 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from mmmsmlp import MSMLP
+from mmmsmlp.errors import BadInput
 from mmmsmlp.ops.mixshift.spec import Groups
 from tests.helpers.commands import ROOT, assert_fails
 
@@ -68,6 +71,43 @@ def test_strides_move_the_middle():
     assert receptive.side_that_holds(field, 0.3) == 4
 
 
+def cut():
+    """A backbone that does not pad, as ConvNeXt."""
+    return Maps(*(nn.Conv2d(3, 3, s, stride=s, bias=False) for s in (4, 2, 2, 2)))
+
+
+def padded():
+    arch = dict(embed_dims=20, depths=[1, 1, 1, 1], mix_sizes=[[1] * 5] * 4)
+    return MSMLP(arch).eval()
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'side', 'centres'),
+    [
+        (padded, 100, [49.5, 51.5, 55.5, 79.5]),  # maps of 25, 13, 7 and 4
+        (cut, 100, [49.5, 51.5, 55.5, 47.5]),  # of 25, 12, 6 and 3
+        (padded, 65, [33.5, 35.5, 39.5, 47.5]),  # of 17, 9, 5 and 3
+    ],
+)
+def test_the_middle_of_maps_that_do_not_divide(backbone, side, centres):
+    """Where the gradient of a patch without neighbours lies, there is the token."""
+    torch.manual_seed(0)
+    net = backbone()
+    fields = receptive.effective_fields(net, receptive.noise(1, (side, side)))
+    assert [field.centre for field in fields] == [(c, c) for c in centres]
+    for field, step in zip(fields, (4, 8, 16, 32), strict=True):
+        seen = (field.values > 1e-6 * field.values.max()).nonzero()
+        first = int(field.centre[0] - step / 2 + 0.5)
+        assert seen.amin(0).tolist() == [first] * 2
+        assert seen.amax(0).tolist() == [min(first + step, side) - 1] * 2
+
+
+def test_the_reach_is_of_the_padded_maps():
+    maps = [tuple(after.shape) for after in receptive.reaches(padded(), (100, 65))]
+    assert maps == [(25, 17), (13, 9), (7, 5), (4, 3)]
+    assert maps == [y.shape[2:] for y in padded()(torch.zeros(1, 3, 100, 65))]
+
+
 def groups(sizes, distances, order):
     return Groups((1,) * len(sizes), tuple(sizes), tuple(distances), order)
 
@@ -117,6 +157,32 @@ def test_the_field_of_one_block_is_its_reach():
     seen = (after >= 0).repeat_interleave(4, 0).repeat_interleave(4, 1)
     moved = field.values > 1e-6 * field.values.max()
     assert torch.equal(moved, seen)
+
+
+def test_pictures_are_read_past_what_is_none(tmp_path):
+    import receptive_field
+
+    (tmp_path / 'a.txt').write_text('no picture')
+    for name, blue in ('b.png', 0), ('c.png', 255), ('d.png', 9):
+        pixels = np.full((8, 6, 3), (blue, 0, 51), np.uint8)
+        cv2.imwrite(str(tmp_path / name), pixels)
+    args = SimpleNamespace(images=str(tmp_path), size=(4, 4), count=2)
+    found = receptive_field.images(args)
+    mean, std = map(torch.tensor, (receptive_field.MEAN, receptive_field.STD))
+    for image, rgb in zip(found, [(51, 0, 0), (51, 0, 255)], strict=True):
+        assert image.shape == (3, 4, 4)
+        torch.testing.assert_close(image[:, 1, 2], (torch.tensor(rgb) - mean) / std)
+    args.images = str(tmp_path / 'none')
+    with pytest.raises(BadInput, match='none holds no picture'):
+        receptive_field.images(args)
+
+
+def test_a_model_that_is_named_twice_or_cannot_be_built(run_tool, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmdet.models', None)
+    twice = ('receptive_field.py', 'msmlp_t', 'msmlp_t')
+    assert_fails(run_tool(*twice), 'two models are called msmlp_t', '--labels')
+    result = run_tool('receptive_field.py', 'swin_t')
+    assert_fails(result, 'swin_t cannot be built: ', 'mmdet.models')
 
 
 @pytest.mark.full

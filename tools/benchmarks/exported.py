@@ -1,9 +1,9 @@
 """Whole models, exported or not: the time of a picture by each runtime."""
 
-import time
 import warnings
 from argparse import Namespace
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -19,6 +19,7 @@ from mmmsmlp.run.config import building, load_config
 from mmmsmlp.run.launch import replace_sync_bn
 
 from .machine import describe_machine
+from .timing import interleave
 
 Call = Callable[[], object]
 SHAPE = (1, 480, 640)
@@ -40,14 +41,16 @@ def measure_exported(args: Namespace) -> dict:
     rows = []
     for shape in args.shapes or [SHAPE]:
         calls: dict[tuple[str, str], Call] = {}
-        for name in args.exported:
+        for name, called in names_of(args.exported).items():
             if is_exported(name):
                 made = of_file(name, shape)
             else:
                 made = of_config(name, shape, args.compiled)
             for runtime, call in made.items():
-                calls[Path(name).name, runtime] = call
-        for key, seconds in time_calls(calls, args.rounds or 5).items():
+                calls[called, runtime] = call
+        times = interleave(calls, args.rounds or 5, 'cpu', warmups=2)
+        for key, samples in times.items():
+            seconds = median(samples)
             rows.append(
                 dict(
                     model=key[0],
@@ -60,19 +63,11 @@ def measure_exported(args: Namespace) -> dict:
     return dict(machine=describe_machine('cpu'), exported=rows)
 
 
-def time_calls(calls: dict[tuple[str, str], Call], rounds: int) -> dict:
-    """Median seconds of each call; its first two runs are not counted."""
-    times: dict[tuple[str, str], list[float]] = {key: [] for key in calls}
-    for call in calls.values():
-        call()
-        call()
-    for i in range(rounds):
-        order = list(calls.items())
-        for key, call in order if i % 2 else reversed(order):
-            start = time.perf_counter()
-            call()
-            times[key].append(time.perf_counter() - start)
-    return {key: median(values) for key, values in times.items()}
+def names_of(models: Sequence[str]) -> dict[str, str]:
+    """What each is called in the table: its file, or all of it where two share that."""
+    files = Counter(Path(model).name for model in dict.fromkeys(models))
+    names = {model: Path(model).name for model in models}
+    return {model: name if files[name] == 1 else model for model, name in names.items()}
 
 
 def pictures(shape: tuple[int, int, int]) -> np.ndarray:

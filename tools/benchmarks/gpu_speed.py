@@ -34,12 +34,15 @@ def inference(scale: Scale) -> Iterator[dict]:
             yield finding(row['label'], result, share >= COPY_BAR, share, COPY_BAR)
         else:
             yield finding(row['label'], f'{ms} ms by stage')
-    yield from _beside_peers('inference', _subjects(scale), scale)
+    subjects, left_out = _subjects(scale)
+    yield from left_out
+    yield from _beside_peers('inference', subjects, scale)
 
 
 def training(scale: Scale) -> Iterator[dict]:
     """A training step under autocast beside the peers, and its peak memory."""
-    subjects = _subjects(scale)
+    subjects, left_out = _subjects(scale)
+    yield from left_out
     yield from _beside_peers('training', subjects, scale)
     for row in weigh_backbones(subjects, scale.settings()):
         what = f'{row["label"]}, peak memory of a step'
@@ -125,17 +128,17 @@ def _step(net: nn.Module, x: Tensor, scale: Scale) -> list[Tensor]:
     return [y.detach() for y in outputs] + [found[0]]
 
 
-def _subjects(scale: Scale) -> list[Subject]:
-    """The models of the comparison that can be imported here."""
+def _subjects(scale: Scale) -> tuple[list[Subject], list[dict]]:
+    """The models of the comparison that can be imported here; rows on the others."""
     if scale.device == 'cuda':
         torch.backends.cudnn.benchmark = True
-    subjects = []
+    subjects, left_out = [], []
     for key in MODELS:
         try:
             subjects += build_models([key], 't', scale.device)
         except ImportError as error:
-            print(f'{key} is left out: {error}')
-    return subjects
+            left_out.append(finding(key, f'left out: {error}'))
+    return subjects, left_out
 
 
 def _beside_peers(

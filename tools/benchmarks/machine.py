@@ -17,6 +17,7 @@ TUNED = {'MALLOC_MMAP_MAX_': '0', 'MALLOC_TRIM_THRESHOLD_': '68719476736'}
 PACKAGES = (
     'torch', 'torchvision', 'triton', 'mmengine', 'onedl-mmengine', 'mmcv',
     'onedl-mmcv', 'mmdet', 'onedl-mmdetection', 'mmpretrain', 'onedl-mmpretrain',
+    'onnxruntime', 'onnxruntime-gpu', 'openvino',
 )  # fmt: skip
 
 

@@ -46,6 +46,7 @@ def effective_fields(
         One field an output.
     """
     signs = torch.Generator().manual_seed(seed)
+    steps = strides(backbone, images[0])
     squares: list[Tensor] = []
     centres: list[tuple[float, float]] = []
     for image in images:
@@ -53,7 +54,10 @@ def effective_fields(
         outputs = backbone(x)
         if not squares:
             squares = [torch.zeros_like(image[0]) for _ in outputs]
-            centres = [_middle(image.shape, output.shape) for output in outputs]
+            centres = [
+                _middle(output.shape, step)
+                for output, step in zip(outputs, steps, strict=True)
+            ]
         for square, output in zip(squares, outputs, strict=True):
             token = output[0, :, output.shape[2] // 2, output.shape[3] // 2]
             sign = torch.randint(2, token.shape, generator=signs) * 2 - 1
@@ -66,12 +70,21 @@ def effective_fields(
     ]
 
 
-def _middle(image: Sequence[int], output: Sequence[int]) -> tuple[float, float]:
-    """Where the pixels of the middle token have their centre."""
-    row, column = (
-        (tokens // 2 + 0.5) * pixels / tokens - 0.5
-        for pixels, tokens in zip(image[-2:], output[-2:], strict=True)
-    )
+def strides(backbone: nn.Module, image: Tensor) -> list[int]:
+    """Pixels a token of each output.
+
+    Counted where the sides divide: elsewhere some backbones pad, others cut, and a map
+    of two tokens may be either.
+    """
+    sides = [-(-side // 64) * 64 for side in image.shape[1:]]
+    with torch.no_grad():
+        outputs = backbone(image.new_zeros(1, len(image), *sides))
+    return [sides[0] // output.shape[2] for output in outputs]
+
+
+def _middle(output: Sequence[int], step: int) -> tuple[float, float]:
+    """Where the pixels of the middle token have their centre; padding lies behind."""
+    row, column = ((tokens // 2 + 0.5) * step - 0.5 for tokens in output[-2:])
     return row, column
 
 
@@ -156,6 +169,14 @@ def groups_of(backbone: MSMLP) -> list[tuple[Groups, int]]:
     """Each stage's groups, and its number of blocks."""
     return [
         (stage.blocks[0].mix.groups, len(stage.blocks)) for stage in backbone.stages
+    ]
+
+
+def reaches(backbone: MSMLP, size: tuple[int, int]) -> list[Tensor]:
+    """:func:`reach` in each stage's padded map of an image (H, W)."""
+    return [
+        reach(groups, (-(-size[0] // 2**k), -(-size[1] // 2**k)), blocks)
+        for k, (groups, blocks) in enumerate(groups_of(backbone), 2)
     ]
 
 
