@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.derivatives import layer_norm
-from ..ops.torch_private import are_plain, is_compiling, is_eager_cpu, is_transformed
+from ..ops.patches import project_patches
+from ..ops.torch_private import are_plain, is_compiling, is_transformed
 
 
 class LayerNorm(nn.LayerNorm):
@@ -54,29 +55,9 @@ class PatchEmbed(nn.Module):
         # long at patch size 2 on a CPU, and gives a map that the blocks must reorder.
         if not is_transformed():  # vmap knows no memory format
             x = x.contiguous(memory_format=torch.channels_last)
-        # The gradient of a map takes half as long as a product on a CPU.
-        by_rows = x.requires_grad and torch.is_grad_enabled() and is_eager_cpu(x)
-        if by_rows and are_plain(nn.Conv2d, self.proj):
-            return self.norm(project_patches(x, self.proj))
+        if are_plain(nn.Conv2d, self.proj):
+            return self.norm(project_patches(x, self.proj.weight, self.proj.bias))
         return self.norm(self.proj(x))
-
-
-def project_patches(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """``conv(x)`` as a linear layer, for a kernel that is the stride.
-
-    Args:
-        x: Map (N, C, H, W) whose sides are multiples of the stride p.
-        conv: Of C channels to D.
-
-    Returns:
-        Tensor (N, D, H / p, W / p), channels_last.
-    """
-    n, channels, height, width = x.shape
-    p = conv.stride[0]
-    rows = x.permute(0, 2, 3, 1).reshape(n, height // p, p, width // p, p * channels)
-    rows = rows.transpose(2, 3).flatten(3)
-    weight = conv.weight.permute(0, 2, 3, 1).flatten(1)
-    return F.linear(rows, weight, conv.bias).permute(0, 3, 1, 2)
 
 
 def pad_to_multiple(x: Tensor, divisor: int) -> Tensor:

@@ -13,7 +13,6 @@ from torch.nn.modules import module as for_all
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from mmmsmlp import MSMLP, FocalTransformer, SwinTransformer
-from mmmsmlp.models import layers
 from mmmsmlp.models.layers import LayerNorm2d, PatchEmbed
 from tests.helpers.small_nets import (
     assert_near,
@@ -418,27 +417,52 @@ def test_functional_call_takes_the_weights_it_is_given(backbone, grad, x):
 
 
 @pytest.mark.parametrize(('patch', 'size'), [(2, (9, 12)), (4, (13, 8))])
-def test_a_patch_embedding_by_rows_is_the_convolution(monkeypatch, patch, size):
-    """In training on a CPU; in inference and with a hook the convolution runs."""
-    called, by_rows = [], layers.project_patches
-    monkeypatch.setattr(
-        layers, 'project_patches', lambda *args: called.append(1) or by_rows(*args)
-    )
+def test_the_gradients_of_a_patch_embedding_are_those_of_the_convolution(patch, size):
+    """With a hook PyTorch's own convolution runs."""
     torch.manual_seed(0)
     embed = PatchEmbed(5, 6, patch).double()
     x = torch.randn(2, 5, *size, dtype=torch.float64, requires_grad=True)
     results = {}
-    for way in 'rows', 'hooked':
+    for way in 'product', 'convolution':
         y = embed(x)
-        loss = (y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum()
-        grads = torch.autograd.grad(loss, [x, *embed.parameters()], create_graph=True)
+        ramp = torch.linspace(-1, 1, y.numel(), dtype=torch.float64).view(y.shape)
+        inputs = [x, *embed.parameters()]
+        plain = torch.autograd.grad((y * ramp).sum(), inputs, retain_graph=True)
+        grads = torch.autograd.grad((y * ramp).sum(), inputs, create_graph=True)
         second = torch.autograd.grad(sum(g.square().sum() for g in grads), x)
-        results[way] = [y, *grads, *second]
+        results[way] = [y, *plain, *grads, *second]
         assert y.shape == (2, 6, *(-(-side // patch) for side in size))
         assert y.is_contiguous(memory_format=torch.channels_last)
+        assert 'ProjectPatches' in names_of(y) or way == 'convolution'
         embed.proj.register_forward_hook(lambda *_: None)
-    for rows, conv in zip(*results.values(), strict=True):
-        torch.testing.assert_close(rows, conv, rtol=1e-10, atol=1e-10)
-    with torch.no_grad():
-        PatchEmbed(5, 6, patch).double()(x)
-    assert len(called) == 1
+    assert 'ProjectPatches' not in names_of(y)
+    for product, convolution in zip(*results.values(), strict=True):
+        torch.testing.assert_close(product, convolution, rtol=1e-10, atol=1e-10)
+
+
+def names_of(y):
+    """The operations of a graph, in one text."""
+    todo, seen = [y.grad_fn], []
+    while todo:
+        node = todo.pop()
+        if node is not None:
+            seen.append(node.name())
+            todo += [after for after, _ in node.next_functions]
+    return ' '.join(seen)
+
+
+@pytest.mark.parametrize('frozen', [True, False])
+def test_a_patch_embedding_keeps_its_map_alone(frozen):
+    """No copy of the patches is kept for the backward pass."""
+    embed, kept = PatchEmbed(8, 16, 2), []
+    embed.proj.requires_grad_(not frozen)
+    x = torch.randn(1, 8, 32, 32).contiguous(memory_format=torch.channels_last)
+    x.requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: kept.append(t) or t, lambda t: t
+    ):
+        y = embed(x)
+    maps = {t.data_ptr() for t in kept if t.numel() == x.numel()}
+    assert maps == {x.data_ptr()}
+    y.sum().backward()
+    assert (embed.proj.weight.grad is None) == frozen
