@@ -55,9 +55,12 @@ class PatchEmbed(nn.Module):
         # long at patch size 2 on a CPU, and gives a map that the blocks must reorder.
         if not is_transformed():  # vmap knows no memory format
             x = x.contiguous(memory_format=torch.channels_last)
-        if are_plain(nn.Conv2d, self.proj):
-            return self.norm(project_patches(x, self.proj.weight, self.proj.bias))
-        return self.norm(self.proj(x))
+        proj = self.proj
+        if are_plain(nn.Conv2d, proj):
+            x = project_patches(x, proj.weight, proj.bias)  # type: ignore[arg-type]
+        else:
+            x = proj(x)
+        return self.norm(x)
 
 
 def pad_to_multiple(x: Tensor, divisor: int) -> Tensor:
