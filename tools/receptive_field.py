@@ -64,6 +64,8 @@ def build(name: str, weights: str) -> nn.Module:
     if key in ZOO and size in ZOO[key].sizes:
         if weights != 'none':
             raise BadInput(f'{name} is no config; --weights needs one for {weights}')
+        if key == 'swin-torchvision':
+            raise BadInput(f'{name} has one map, channels last; take swin_{size}')
         try:
             backbone = ZOO[key].build(size, 'NCHW')
         except ImportError as error:

@@ -48,13 +48,13 @@ class _ProjectPatches(torch.autograd.Function):
         # Two tokens of a row of a patch lie side by side: its parts are moved whole.
         cut = n, height // size, size, width // size, size * channels
         flat = weight.permute(0, 2, 3, 1).flatten(1)
-        grads = grad.permute(0, 2, 3, 1).reshape(-1, len(flat))
+        grads = grad.permute(0, 2, 3, 1).flatten(0, 2)
         grad_rows = (grads @ flat).view(*cut[:2], cut[3], size, cut[4])
         grad_x = grad_rows.transpose(2, 3).reshape(n, height, width, channels)
         grad_weight = grad_bias = None
         if any(ctx.needs_input_grad[1:]):
             rows = x.permute(0, 2, 3, 1).reshape(cut).transpose(2, 3)
-            grad_flat = grads.t() @ rows.reshape(len(grads), -1)
+            grad_flat = grads.t() @ rows.flatten(3).flatten(0, 2)
             grad_weight = grad_flat.view(-1, size, size, channels).permute(0, 3, 1, 2)
             grad_weight = grad_weight.contiguous()  # DDP copies other strides
             grad_bias = grads.sum(0)

@@ -183,6 +183,8 @@ def test_a_model_that_is_named_twice_or_cannot_be_built(run_tool, monkeypatch):
     assert_fails(run_tool(*twice), 'two models are called msmlp_t', '--labels')
     result = run_tool('receptive_field.py', 'swin_t')
     assert_fails(result, 'swin_t cannot be built: ', 'mmdet.models')
+    result = run_tool('receptive_field.py', 'swin-torchvision_t')
+    assert_fails(result, 'swin-torchvision_t has one map', 'take swin_t')
 
 
 @pytest.mark.full
