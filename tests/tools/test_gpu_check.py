@@ -119,8 +119,6 @@ def test_a_part_at_its_limit_is_stopped_and_the_next_left_out():
     assert gpu_check.supervise('gate', 'cpu', start)['status'].startswith('left out')
 
 
-@pytest.mark.full
-@needs('half')
 def test_the_file_is_json_where_a_number_is_none(monkeypatch, tmp_path):
     import gpu_check
 
@@ -137,6 +135,8 @@ def test_the_file_is_json_where_a_number_is_none(monkeypatch, tmp_path):
     assert 'NaN' not in text and json.loads(text)['verdict'].startswith('red')
 
 
+@pytest.mark.full
+@needs('half')
 def test_wrong_numbers_make_red_rows(monkeypatch, small):
     """By the eager path in the kernels' place, which is right, and then is not."""
     from benchmarks import gpu_correct
