@@ -60,8 +60,8 @@ python tools/make_demo_data.py work_dirs/demo_16 --train 16 --val 1 --semantic
 python tools/learn_heads.py work_dirs/heads.jsonl mmdet::atss/atss_r50_fpn_1x_coco.py
 ```
 
-Rows of 400 steps are of `--steps 400`. RTMDet's loss starts near zero and rises while its
-AP does. DINO and Mask2Former
+Rows of 400 steps are of `--steps 400`. RTMDet's loss starts near zero and rises
+while its AP does. DINO and Mask2Former
 train on two gloo processes, too, where `find_unused_parameters=False` allows no idle
 parameter (not with `TORCH_DISTRIBUTED_DEBUG=DETAIL`, under which torch 2.11 ends in
 signal 11).
