@@ -82,7 +82,6 @@ def summary() -> str:
                 for row in cpu(run)['results']
                 if (row['section'], row['shape'], row['key'])
                 == (section, shape, 'msmlp')
-                and peer in (row.get('over') or row['of'])
             ]
             cells.append(', '.join(found))
         lines.append([f'{TITLES[section].lower()}, {shape}', *cells])
