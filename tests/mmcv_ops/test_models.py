@@ -14,8 +14,8 @@ def test_losses_of_a_training_and_the_detections_behind_it(name, compiled, golde
     losses, found = trained(name, ext)
     assert losses[-1, 0] < losses[0, 0] and len(found) > 100
     if compiled is None:
-        # Another torch or CPU rounds otherwise (AVX2 by 1.7e-4 of AVX-512's losses in the
-        # fourth step), by which Mask R-CNN soon samples other boxes.
+        # Another torch or CPU rounds otherwise (AVX2 by 1.7e-4 of AVX-512's losses in
+        # the fourth step), by which Mask R-CNN soon samples other boxes.
         steps = 1 if name == 'mask-rcnn' else None
         expected = golden[f'losses {name}/0'][:steps]
         for step, (own, kept) in enumerate(zip(losses[:steps], expected, strict=True)):
