@@ -96,6 +96,16 @@ RIGHT = dict(gate=('ok', [row(True)]), backbone=('ok', [row(True)]))
         (result(compile=('ok', [row(False)])), 'red', 'compile: it, 0.5'),
         (result(gate=('stopped after 9 s', [row(True)])), 'red', 'gate stopped'),
         (result(compile=('stopped after 9 s', [])), 'amber', 'compile'),
+        (
+            result(speed=('ok', every_bar(False)), compile=('stopped after 9 s', [])),
+            'amber',
+            'did not end: compile stopped after 9 s; below its bar: auto takes, 0.5; ',
+        ),
+        (
+            result('cpu', gate=('stopped after 9 s: no time was left', [])),
+            'amber',
+            'no time was left; it says nothing about a GPU',
+        ),
         (result('cpu', gate=('ok', [row(True)])), 'green', 'nothing about a GPU'),
     ],
 )

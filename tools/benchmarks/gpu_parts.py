@@ -64,11 +64,12 @@ def verdict(result: dict) -> str:
             f'red: this machine computes wrong numbers, or none ({"; ".join(causes)}). '
             'MMMSMLP_BACKEND=eager runs without the kernels; please report the file'
         )
+    on_gpu = result['device'] != 'cpu'
+    speeds = _speeds(parts) if on_gpu else 'it says nothing about a GPU'
     if broken:
-        return f'amber: {_numbers(parts)}; did not end: {", ".join(broken)}'
-    if result['device'] == 'cpu':
-        return 'green: the check works, in small; it says nothing about a GPU'
-    return f'green: {_numbers(parts)}; {_speeds(parts)}'
+        return f'amber: {_numbers(parts)}; did not end: {", ".join(broken)}; {speeds}'
+    found = _numbers(parts) if on_gpu else 'the check works, in small'
+    return f'green: {found}; {speeds}'
 
 
 def _numbers(parts: dict[str, dict]) -> str:
