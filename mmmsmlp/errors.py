@@ -1,5 +1,7 @@
 """What can go wrong with what a user gave, and how its names are listed."""
 
+import difflib
+import os
 import traceback
 from collections.abc import Iterable
 
@@ -35,6 +37,18 @@ def one_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else traceback.extract_tb(error.__traceback__)[-1].line
     return f'{type(error).__name__}: {text}'
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence: the known name that is nearest; empty where none is."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f'; did you mean {near[0]!r}?' if near else ''
+
+
+def is_there_another(path: str) -> str:
+    """The end of a sentence: what lies beside a missing path under a similar name."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return did_you_mean(name, os.listdir(folder)) if os.path.isdir(folder) else ''
 
 
 def join_some(names: Iterable[object], count: int = 5) -> str:

@@ -13,9 +13,10 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import _checkout  # noqa: F401  before the package is imported
+
 import torch
 
-import _checkout  # noqa: F401  before the package is imported
 from benchmarks import report
 from benchmarks.end_to_end import CONFIGS, measure_detectors
 from benchmarks.exported import measure_exported

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
+
 from mmmsmlp.data.cache import Cache
 from mmmsmlp.data.report import view_of, write_report
 from mmmsmlp.errors import BadInput

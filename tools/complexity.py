@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
+
 from mmmsmlp.run.config import building, check_is_experiment, load_config
 from mmmsmlp.run.entry import run_tool
 

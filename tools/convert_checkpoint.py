@@ -4,6 +4,7 @@
 import argparse
 
 import _checkout  # noqa: F401  before the package is imported
+
 from mmmsmlp.checkpoints.convert import LAYOUTS
 from mmmsmlp.run.convert import TASKS, convert_file
 from mmmsmlp.run.entry import run_tool

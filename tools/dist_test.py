@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
+
 from mmmsmlp.run.entry import EXIT_BAD_INPUT, run_tool
 from mmmsmlp.run.launch import launch
 

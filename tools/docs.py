@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
+
 from mmmsmlp.run.entry import run_tool
 from zoo import api, notes
 

@@ -11,11 +11,12 @@ import argparse
 import difflib
 from pathlib import Path
 
+import _checkout  # noqa: F401  before the package is imported
+
 import numpy as np
 from mmengine.device import get_device
 from torch import Tensor
 
-import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.data.cache import Cache
 from mmmsmlp.data.pictures import by_range, is_deep, look, refused
 from mmmsmlp.errors import BadInput

@@ -5,6 +5,7 @@ import argparse
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
+
 from mmmsmlp.deploy.export import SUFFIXES, check_packages
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import mends

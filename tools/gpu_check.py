@@ -18,9 +18,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import _checkout  # noqa: F401  before the package is imported
+
 import torch
 
-import _checkout  # noqa: F401  before the package is imported
 from benchmarks import gpu_parts, report
 from benchmarks.gpu_scale import SCALES
 from benchmarks.machine import describe_machine

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import _checkout  # noqa: F401  before the package is imported
+
 from mmmsmlp.deploy import __main__ as exported
 
 if __name__ == '__main__' and exported.names_a_model(sys.argv[1:]):
@@ -69,8 +70,12 @@ def detector(inferencer, args) -> Drawer:
 
     def draw(image: str) -> str:
         found = inferencer(image, out_dir=args.out_dir, **options)['predictions'][0]
-        count = sum(score >= args.score_thr for score in found['scores'])
-        return f'{count} boxes'
+        least = args.score_thr
+        count = sum(score >= least for score in found['scores'])
+        if count:
+            return f'{count} boxes'
+        best = max(found['scores'], default=0)
+        return f'0 boxes of {least:g} or more (--score-thr), at best {best:.2f}'
 
     def frame(pixels: np.ndarray) -> np.ndarray:
         found = inferencer(pixels, return_datasamples=True)['predictions'][0]

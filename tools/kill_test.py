@@ -17,9 +17,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import _checkout  # noqa: F401  before the package is imported
+
 import torch
 
-import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.run.entry import positive
 from mmmsmlp.run.mends import latest_checkpoint
 

@@ -17,6 +17,7 @@ from statistics import fmean
 from typing import Any
 
 import _checkout  # noqa: F401  before the package is imported
+
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run.config import tables_in
 from mmmsmlp.run.entry import run_tool

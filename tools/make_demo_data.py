@@ -5,6 +5,7 @@ import argparse
 import sys
 
 import _checkout  # noqa: F401  before the package is imported
+
 from mmmsmlp.demo import DemoDataError, make_demo_data
 
 

@@ -5,6 +5,7 @@ import argparse
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
+
 from mmmsmlp.run.entry import run_tool
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import _checkout  # noqa: F401  before the package is imported
+
 from mmmsmlp.run.entry import run_tool
 
 TOOLBOXES = 'mmdet', 'mmseg', 'mmpretrain'

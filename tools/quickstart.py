@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
+
 from mmmsmlp.configs import config_path
 
 CONFIG = str(config_path('demo/retinanet_msmlp_demo'))

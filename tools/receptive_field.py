@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+import _checkout  # noqa: F401  before the package is imported
+
 import torch
 from mmcv import imread, imresize
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 from torch import Tensor, nn
 
-import _checkout  # noqa: F401  before the package is imported
 from benchmarks.models import ZOO
 from mmmsmlp.errors import BadInput
 from mmmsmlp.models import MSMLP

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
+
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run.config import find_config
 from mmmsmlp.run.entry import DictOptions, run_tool

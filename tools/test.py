@@ -4,6 +4,7 @@
 import argparse
 
 import _checkout  # noqa: F401  before the package is imported
+
 from mmmsmlp.checkpoints import peek_checkpoint
 from mmmsmlp.deploy.sessions import is_exported
 from mmmsmlp.run import mends, switches

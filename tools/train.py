@@ -4,9 +4,10 @@
 import argparse
 from pathlib import Path
 
+import _checkout  # noqa: F401  before the package is imported
+
 from mmengine.runner import Runner
 
-import _checkout  # noqa: F401  before the package is imported
 from mmmsmlp.checkpoints import peek_checkpoint
 from mmmsmlp.run import (
     curves,

@@ -7,15 +7,17 @@ metainfo = dict(
     classes=('circle', 'square', 'triangle', 'star'),
     palette=[(230, 80, 60), (60, 150, 230), (250, 190, 40), (120, 200, 90)],
 )
+size = (160, 160)  # that of the shapes; photos want more (retinanet_msmlp_photos.py)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='Resize', scale=size, keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(160, 160), keep_ratio=True),
+    dict(type='Resize', scale=size, keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import BadInput, join_some
+from ..errors import BadInput, is_there_another, join_some
 from .cache import Cache
 from .coco import parse
 from .findings import Findings
@@ -119,7 +119,10 @@ def recognise(path: str, task: str, cache: Cache) -> Layout:
     """
     path = os.path.expanduser(path)
     if not os.path.exists(path):
-        raise BadInput(f'--data {path} does not exist; name a folder or a COCO JSON')
+        raise BadInput(
+            f'--data {path} does not exist; name a folder or a COCO JSON'
+            + is_there_another(path)
+        )
     if layout := _find(path, task, cache):
         if not layout.parts:
             raise BadInput(f'--data {path} has no images: {"; ".join(layout.notes)}')
@@ -205,7 +208,7 @@ def _split(layout: Layout, wish: Wish) -> dict[str, tuple[str, Part]]:
     ):
         parts['train'], parts['val'] = _divide(layout, source, share or SHARE)
         parts.pop('all', None)
-        if 'train' not in wish.loops:
+        if 'train' not in wish.loops and share != 1:
             layout.notes.append('--val-split 1 evaluates all images')
     if 'train' in wish.loops and not (parts.get('train') and parts['train'].names):
         raise BadInput(
@@ -233,9 +236,10 @@ def _divide(layout: Layout, part: Part, share: float) -> tuple[Part, Part]:
             'too few images to split: it is evaluated on what it trains'
         )
     else:
+        always = f': always the same (--val-split {share:g})' if rest else ''
         layout.notes.append(
             f'{len(val)} of {len(part.names)} images are for evaluation, for there is '
-            f'no val: always the same (--val-split {share:g})'
+            f'no val{always}'
         )
     chosen = [name for name in part.names if name in val]
     train, other = (

@@ -38,10 +38,11 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def said(result: Result, model: Deployed) -> str:
+def said(result: Result, model: Deployed, threshold: float | None) -> str:
     """A result in a few words."""
     if isinstance(result, Detections):
-        return f'{len(result)} boxes'
+        least = '' if len(result) else f' of {threshold:g} or more (--score-thr)'
+        return f'{len(result)} boxes{least}'
     if isinstance(result, Classes):
         score = result.scores[result.label]
         return f'{name_of(model.metadata, result.label)} ({score:.3f})'
@@ -77,7 +78,7 @@ def demo(args: argparse.Namespace) -> None:
             kind = '.png'
         coded = cv2.imencode(kind, drawn[..., ::-1])[1]
         (folder / Path(image).name).with_suffix(kind).write_bytes(coded.tobytes())
-        print(f'{image}: {said(result, model)}', flush=True)
+        print(f'{image}: {said(result, model, threshold)}', flush=True)
     if len(odd) == len(images):
         raise BadInput('nothing was drawn: ' + '; '.join(odd))
     print(f'drawn into {folder} by {model.runtime}')

@@ -1,10 +1,9 @@
 """Reading a config, checking what a command line changes in it, building from it."""
 
-import difflib
 import inspect
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from mmengine.config import Config
 
 from .. import configs
-from ..errors import BadInput, one_line
+from ..errors import BadInput, did_you_mean, one_line
 
 if TYPE_CHECKING:
     from mmengine.runner import FlexibleRunner, Runner
@@ -93,7 +92,7 @@ def _check_names(cfg: Config, options: dict) -> None:
         if name not in cfg:
             raise BadInput(
                 f'--cfg-options {option}: neither {cfg.filename} nor the Runner knows '
-                f'{name!r}' + _did_you_mean(name, {*cfg, *read})
+                f'{name!r}' + did_you_mean(name, {*cfg, *read})
             )
         kept = {key: cfg[key] for key in cfg if key in read}
         made = [path for path, _ in _places(kept) if path.endswith(f'.{name}')]
@@ -103,11 +102,6 @@ def _check_names(cfg: Config, options: dict) -> None:
                 'which nothing reads any more; change what was made from it: '
                 + ', '.join(made)
             )
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f'; did you mean {near[0]!r}?' if near else ''
 
 
 def _places(node: object, prefix: str = '') -> Iterator[tuple[str, object]]:
@@ -180,7 +174,7 @@ def _build_optimizer(runner: 'Runner') -> None:
         if isinstance(kind, str) and registry.get(kind) is None:
             raise BadInput(
                 f'optim_wrapper.optimizer.type={kind!r} names no optimizer'
-                + _did_you_mean(kind, {*OPTIMIZERS.module_dict, *registry.module_dict})
+                + did_you_mean(kind, {*OPTIMIZERS.module_dict, *registry.module_dict})
             )
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
@@ -209,4 +203,4 @@ def _near_argument(error: Exception) -> str:
     kinds = [f.f_locals['obj_cls'] for f in frames if 'obj_cls' in f.f_locals]
     if not wrong or not kinds:
         return ''
-    return _did_you_mean(wrong[1], inspect.signature(kinds[-1]).parameters)
+    return did_you_mean(wrong[1], inspect.signature(kinds[-1]).parameters)

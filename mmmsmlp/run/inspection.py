@@ -10,7 +10,7 @@ from ..data.coco_set import check_set
 from ..data.findings import Findings
 from ..data.layout_coco import glance
 from ..data.own import recognise, task_of
-from ..errors import BadInput
+from ..errors import BadInput, is_there_another
 from .config import load_config
 from .own_data import use_data
 from .preflight import check_data_paths, check_dataset_classes
@@ -44,11 +44,20 @@ def inspect(
     if images:
         raise BadInput(f'--images is for a COCO file (a .json), and {path} is none')
     if path.is_dir() or path.suffix in ('.yaml', '.yml'):
-        cfg = load_config(_reader_of(str(path), cache))
-        cfg.work_dir, cfg.launcher = scratch, 'none'
-        use_data(cfg, str(path), None, ('train', 'val'), lambda line: None)
+        try:
+            cfg = load_config(_reader_of(str(path), cache))
+            cfg.work_dir, cfg.launcher = scratch, 'none'
+            use_data(cfg, str(path), None, ('train', 'val'), lambda line: None)
+        except BadInput as error:  # which names an option of train.py
+            raise BadInput(str(error).removeprefix('--data').lstrip(': ')) from error
         return vet(cfg, ('train', 'val'), cache, full)
-    cfg = load_config(source)
+    try:
+        cfg = load_config(source)
+    except BadInput as error:
+        near = '' if path.exists() else is_there_another(str(path))
+        if not near:
+            raise
+        raise BadInput(f'{source} does not exist{near}') from error
     cfg.work_dir = scratch
     loops = tuple(loop for loop in LOOPS if cfg.get(f'{loop}_dataloader'))
     if cfg.get('test_dataloader') == cfg.get('val_dataloader'):

@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def look_ahead(runner: Runner) -> list[str]:
     check_data_sets(runner)
     check_last_batch(runner)
     check_shared_memory(runner)
-    return [line for line in (check_space(runner), judge_rate(runner.cfg)) if line]
+    said = check_space(runner), judge_rate(runner.cfg), compare_sizes(runner)
+    return [line for line in said if line]
 
 
 def check_lengths(cfg: Config) -> None:
@@ -277,16 +279,79 @@ def check_shared_memory(runner: Runner, folder: str = '/dev/shm') -> None:
 
 
 def _size_of_sample(dataset: Any) -> int:
-    """Bytes of the first one's tensors; nothing is drawn that a run would draw."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    """Bytes of the first one's tensors."""
     sizes: list[int] = []
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
         sizes.append(tensor.numel() * tensor.element_size())
         return tensor
 
-    apply_to(dataset[0], torch.is_tensor, note)
-    random.setstate(states[0])
-    np.random.set_state(states[1])
-    torch.set_rng_state(states[2])
+    with drawing_nothing():
+        apply_to(dataset[0], torch.is_tensor, note)
     return sum(sizes)
+
+
+def compare_sizes(runner: Runner) -> str | None:
+    """Say where objects are evaluated at another size than they are trained at.
+
+    As where one pipeline resizes and the other does not, or a scale was changed in one
+    alone: the AP of such a run tells nothing. Random sizes overlap, and are no fault.
+    """
+    if runner.val_loop is None or runner.cfg.get('default_scope') == 'mmpretrain':
+        return None
+    sides = []
+    for loop, loader in (
+        ('train', runner.train_dataloader),
+        ('val', runner.val_loop.dataloader),
+    ):
+        if not _keeps_one_size(runner.cfg[f'{loop}_dataloader']['dataset']):
+            return None
+        with drawing_nothing():
+            sides.append(_long_sides(loader.dataset))
+    train, val = sides
+    if max(train) * 2 > min(val) and max(val) * 2 > min(train):
+        return None
+    told = ' and '.join(
+        f'{min(some):.0f} to {max(some):.0f} pixels in {what}'
+        for some, what in ((train, 'training'), (val, 'evaluation'))
+    )
+    return (
+        f'the long side of a picture has {told}, so that objects have other sizes: '
+        "give 'Resize' of both pipelines one scale"
+    )
+
+
+def _keeps_one_size(dataset: dict) -> bool:
+    """Whether a sample says how large it made the picture.
+
+    Of several resizes it tells the last one alone, and pictures that are put together
+    have no size of their own.
+    """
+    kinds = [str(table.get('type')) for table in tables_in(dataset)]
+    others = ('Mosaic', 'Mix', 'CopyPaste', 'Affine', 'Albu', 'Zoom')
+    return sum('Resize' in kind for kind in kinds) < 2 and not any(
+        other in kind for kind in kinds for other in others
+    )
+
+
+def _long_sides(dataset: Any, count: int = 5) -> list[float]:
+    """Pixels of some pictures, whole, at the scale in which the model gets them."""
+    sides = []
+    for number in sorted({i * len(dataset) // count for i in range(count)}):
+        known = dataset[number]['data_samples'].metainfo
+        height, width = known['ori_shape'][:2]
+        across, down = known.get('scale_factor', (1.0, 1.0))[:2]
+        sides.append(max(width * across, height * down))
+    return sides
+
+
+@contextmanager
+def drawing_nothing() -> Iterator[None]:
+    """Leave the states of the generators as a run would find them."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

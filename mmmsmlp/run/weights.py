@@ -8,7 +8,7 @@ from mmengine.registry import MODELS, init_default_scope
 from ..checkpoints import peek_checkpoint
 from ..checkpoints.keys import SWIN, Found, find_state, is_backbone, to_own_names
 from ..checkpoints.load import fill_backbone, vet_toolbox_backbone
-from ..errors import BadInput
+from ..errors import BadInput, CheckpointError
 from ..geometry import Geometry
 from ..swap.places import at, backbone_places
 from ..swap.settings import is_ours
@@ -47,7 +47,10 @@ def use_pretrained(cfg: Config, file: str) -> str:
             'one of them (--cfg-options load_from=None drops it)'
         )
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    content = peek_checkpoint(file)
+    try:
+        content = peek_checkpoint(file)
+    except CheckpointError as error:
+        raise CheckpointError(f'--pretrained {error}') from error
     return '\n'.join(_start_from(table, content, file) for table in tables)
 
 

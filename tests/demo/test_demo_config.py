@@ -11,21 +11,23 @@ from mmmsmlp.demo import CLASSES, PALETTE, make_demo_data
 
 pytestmark = pytest.mark.full
 
-CONFIG = Path(__file__).parents[2] / 'configs' / 'demo' / 'retinanet_msmlp_demo.py'
+DEMO = Path(__file__).parents[2] / 'configs' / 'demo'
 
 
-@pytest.fixture(scope='module')
-def cfg():
-    config = Config.fromfile(CONFIG)
+@pytest.fixture(scope='module', params=['demo', 'photos'])
+def cfg(request):
+    config = Config.fromfile(DEMO / f'retinanet_msmlp_{request.param}.py')
     init_default_scope(config.default_scope)
     return config
 
 
+@pytest.mark.parametrize('pixels', [160, 96])
 @pytest.mark.parametrize('split', ['train', 'val'])
-def test_every_image_and_class_arrives(cfg, split, tmp_path):
+def test_every_image_and_class_arrives_in_one_size(cfg, split, pixels, tmp_path):
     from mmdet.registry import DATASETS
 
-    make_demo_data(tmp_path / 'demo', train=3, val=3)
+    side = 160 if 'demo' in cfg.filename.rpartition('_')[2] else 320
+    make_demo_data(tmp_path / 'demo', train=3, val=3, size=pixels)
     settings = deepcopy(cfg[f'{split}_dataloader'].dataset)
     settings.data_root = str(tmp_path / 'demo')
     dataset = DATASETS.build(settings)
@@ -33,12 +35,14 @@ def test_every_image_and_class_arrives(cfg, split, tmp_path):
     assert [tuple(colour) for colour in dataset.metainfo['palette']] == list(PALETTE)
     assert len(dataset) == 3
     for item in dataset:
-        assert item['inputs'].shape == (3, 160, 160)
+        assert item['inputs'].shape == (3, side, side)
         found = item['data_samples'].gt_instances
         assert len(found) > 0
         assert found.labels.max() < cfg.model.bbox_head.num_classes == len(CLASSES)
         boxes = found.bboxes.numpy()
-        assert boxes.min() >= 0 and boxes.max() <= 160
+        # Evaluation compares with boxes of the picture as it is.
+        limit = side if split == 'train' else pixels
+        assert boxes.min() >= 0 and limit / 2 < boxes.max() <= limit
 
 
 def test_evaluates_what_it_validates_on(cfg):

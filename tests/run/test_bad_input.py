@@ -287,6 +287,11 @@ def test_checkpoint_that_does_not_fill_the_model(
     assert_fails(run_tool(tool, *arguments), fragment)
 
 
+def test_a_pretrained_file_that_is_not_there(run_tool, tiny_config):
+    result = run_tool('train.py', tiny_config, '--pretrained', 'no.pth')
+    assert_fails(result, '--pretrained no.pth does not exist')
+
+
 @pytest.mark.parametrize('way', ['load_from', 'resume'])
 def test_training_refuses_another_geometry(run_tool, tiny_config, files, way):
     state, file = torch.load(files['other']), 'other_run.pth'

@@ -1,8 +1,11 @@
 """Is what would end a run in its middle said before the first step?"""
 
+import copy
+import random
 from collections import namedtuple
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -182,6 +185,63 @@ def test_shared_memory_that_is_too_small(tmp_path, monkeypatch):
 
 
 COCO = dict(type='CocoMetric', metric=['bbox', 'segm'])
+
+
+def resized(sides, scale=True):
+    """Samples of 200x100 pixels, as a pipeline makes them."""
+    known = [
+        dict(ori_shape=(100, 200), scale_factor=(side / 200,) * 2) for side in sides
+    ]
+    if not scale:
+        known = [dict(ori_shape=(100, 200)) for _ in sides]
+    return [dict(data_samples=SimpleNamespace(metainfo=info)) for info in known]
+
+
+@pytest.mark.parametrize(
+    ('train', 'val', 'told'),
+    [
+        (resized([200] * 7, scale=False), resized([50] * 7), '200 to 200'),
+        (resized([320] * 3), resized([1333] * 9), '1333 to 1333 pixels in evaluation'),
+        (resized([640, 400, 900]), resized([200] * 2), '400 to 900 pixels in training'),
+        (resized([480, 800]), resized([800]), None),
+        (resized([130, 2600]), resized([1333]), None),  # random, about the same
+        (resized([200], scale=False), resized([200], scale=False), None),
+    ],
+)
+def test_pictures_evaluated_at_another_size_are_told(train, val, told):
+    table = dict(dataset=dict(pipeline=[dict(type='Resize')]))
+    cfg = Config(
+        dict(
+            default_scope='mmdet',
+            train_dataloader=copy.deepcopy(table),
+            val_dataloader=table,
+        )
+    )
+    runner = SimpleNamespace(
+        cfg=cfg,
+        train_dataloader=SimpleNamespace(dataset=train),
+        val_loop=SimpleNamespace(dataloader=SimpleNamespace(dataset=val)),
+    )
+    line = training_checks.compare_sizes(runner)
+    assert line is None if told is None else told in line and "'Resize'" in line
+    # Of pictures in mosaics, or resized twice, no sample says the size.
+    for kind in 'Mosaic', 'RandomResize':
+        cfg.train_dataloader.dataset.pipeline = [dict(type='Resize'), dict(type=kind)]
+        assert training_checks.compare_sizes(runner) is None
+
+
+def test_looking_at_samples_draws_nothing():
+    def drawn():
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    expected = drawn()
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
+    with training_checks.drawing_nothing():
+        drawn()
+    assert drawn() == expected
 
 
 def test_the_names_of_metrics():

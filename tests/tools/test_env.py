@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from mmmsmlp.__main__ import OF_THE_CHECKOUT
+
 pytestmark = pytest.mark.full
 
 REPO = Path(__file__).parents[2]
@@ -32,6 +34,30 @@ case "$*" in
     *'-m pip'*) sleep {pip_seconds} ;;
 esac
 """
+
+
+@pytest.mark.parametrize(
+    'tool',
+    sorted(
+        path.stem
+        for path in (REPO / 'tools').glob('*.py')
+        if '\nimport _checkout' in path.read_text(encoding='utf-8')
+    ),
+)
+def test_a_tool_that_lacks_its_environment_says_so(tool):
+    # Without site there are no packages but Python's own.
+    for command in ([f'tools/{tool}.py'], ['-m', 'mmmsmlp', tool]):
+        if tool in OF_THE_CHECKOUT and '-m' in command:
+            continue
+        result = subprocess.run(
+            [sys.executable, '-S', *command],
+            cwd=REPO,
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 2 and not result.stdout
+        assert 'has no torch, mmengine, mmcv; activate the env' in result.stderr
+        assert result.stderr.count('\n') == 1
 
 
 class Machine:

@@ -69,6 +69,17 @@ def test_a_folder_is_drawn(run_tool, tiny_config, tiny_data, trained, tmp_path):
     assert len(found['bboxes']) == len(found['scores']) == 20
 
 
+def test_no_box_tells_the_best_score(run_tool, tiny_config, tiny_data, trained):
+    code, out, err = run_tool(
+        'image_demo.py', tiny_data / 'images/1.png', tiny_config,
+        trained / 'epoch_1.pth', '--score-thr', '1',
+    )  # fmt: skip
+    assert code == 0, err
+    found = json.loads(Path('outputs/preds/1.json').read_text())
+    best = max(found['scores'])
+    assert f': 0 boxes of 1 or more (--score-thr), at best {best:.2f}\n' in out
+
+
 def test_a_glob_without_predictions(
     run_tool, tiny_config, tiny_data, trained, tmp_path
 ):
@@ -78,9 +89,8 @@ def test_a_glob_without_predictions(
         '--score-thr', '1', '--device', 'cpu',
     )  # fmt: skip
     assert code == 0, err
-    assert [line.split()[-2] for line in out.splitlines() if 'boxes' in line] == [
-        '0'
-    ] * 2
+    lines = [line for line in out.splitlines() if 'boxes' in line]
+    assert [line.partition(' boxes')[0][-3:] for line in lines] == [': 0'] * 2
     assert drawn(tmp_path / 'out/vis') == ['1.png', '2.png']
     assert not (tmp_path / 'out/preds').exists()
 
