@@ -4,6 +4,7 @@ import difflib
 import os
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 
 
 class CheckpointError(RuntimeError):
@@ -48,7 +49,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def is_there_another(path: str) -> str:
     """The end of a sentence: what lies beside a missing path under a similar name."""
     folder, name = os.path.split(os.path.abspath(path))
-    return did_you_mean(name, os.listdir(folder)) if os.path.isdir(folder) else ''
+    with suppress(OSError):
+        return did_you_mean(name, os.listdir(folder) if path else ())
+    return ''
 
 
 def join_some(names: Iterable[object], count: int = 5) -> str:

@@ -75,7 +75,7 @@ def detector(inferencer, args) -> Drawer:
         if count:
             return f'{count} boxes'
         best = max(found['scores'], default=0)
-        return f'0 boxes of {least:g} or more (--score-thr), at best {best:.2f}'
+        return f'0 boxes of {least:g} or more (--score-thr), at best {best:.3g}'
 
     def frame(pixels: np.ndarray) -> np.ndarray:
         found = inferencer(pixels, return_datasamples=True)['predictions'][0]

@@ -1,7 +1,6 @@
 """Reading a checkpoint file once, without running anything that stands in it."""
 
 import copy
-import difflib
 import errno
 import hashlib
 import os
@@ -19,7 +18,7 @@ from urllib.request import url2pathname
 
 import torch
 
-from ..errors import CheckpointError, join_some
+from ..errors import CheckpointError, is_there_another, join_some
 from .unpickle import unpickle
 
 FileName = str | os.PathLike[str]
@@ -174,9 +173,7 @@ def _existing_file(file: Path) -> Path:
         raise CheckpointError(
             f'{file} does not exist, and neither does its folder {file.parent}'
         )
-    near = difflib.get_close_matches(file.name, (f.name for f in file.parent.iterdir()))
-    hint = f'; near it there is {join_some(near)}' if near else ''
-    raise CheckpointError(f'{file} does not exist{hint}')
+    raise CheckpointError(f'{file} does not exist{is_there_another(str(file))}')
 
 
 def _read(file: Path) -> dict[str, Any]:

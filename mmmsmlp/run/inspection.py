@@ -11,7 +11,7 @@ from ..data.findings import Findings
 from ..data.layout_coco import glance
 from ..data.own import recognise, task_of
 from ..errors import BadInput, is_there_another
-from .config import load_config
+from .config import find_config, load_config
 from .own_data import use_data
 from .preflight import check_data_paths, check_dataset_classes
 from .vet import Vetted, vet
@@ -52,12 +52,10 @@ def inspect(
             raise BadInput(str(error).removeprefix('--data').lstrip(': ')) from error
         return vet(cfg, ('train', 'val'), cache, full)
     try:
-        cfg = load_config(source)
+        find_config(source)
     except BadInput as error:
-        near = '' if path.exists() else is_there_another(str(path))
-        if not near:
-            raise
-        raise BadInput(f'{source} does not exist{near}') from error
+        raise BadInput(f'{error}{is_there_another(source)}') from error
+    cfg = load_config(source)
     cfg.work_dir = scratch
     loops = tuple(loop for loop in LOOPS if cfg.get(f'{loop}_dataloader'))
     if cfg.get('test_dataloader') == cfg.get('val_dataloader'):

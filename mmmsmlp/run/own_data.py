@@ -303,7 +303,7 @@ def _fit_weights(loss: dict, old: int, count: int) -> list[str]:
 
 
 def _fit_to_few(cfg: Config, own: Own) -> list[str]:
-    """What a set smaller than a batch, or that ends in the warm-up, changes."""
+    """What a set smaller than a batch, or than the warm-up, changes."""
     source = own.sources.get('train')
     if source is None:
         return []
@@ -322,10 +322,11 @@ def _fit_to_few(cfg: Config, own: Own) -> list[str]:
     tables = [schedule] if isinstance(schedule, dict) else schedule
     for number, table in enumerate(tables):
         warms = table.get('type') == 'LinearLR' and table.get('by_epoch') is False
-        if steps and warms and (end := table.get('end', 0)) > steps / 2:
-            table['end'] = max(1, steps // 5)
+        if steps and warms and (end := table.get('end', 0)) > steps:
             notices.append(
-                f'param_scheduler.{number}.end became {table["end"]}, for the training '
-                f'takes {steps} steps; the config warms up for {end}'
+                f'data warning: the warm-up takes {end} steps and the training '
+                f'{steps}: the learning rate stays low. Train longer '
+                f'(train_cfg.max_epochs), or take --cfg-options '
+                f'param_scheduler.{number}.end={max(1, steps // 5)}'
             )
     return notices

@@ -3,10 +3,11 @@
 import os
 import random
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -292,57 +293,62 @@ def _size_of_sample(dataset: Any) -> int:
 
 
 def compare_sizes(runner: Runner) -> str | None:
-    """Say where objects are evaluated at another size than they are trained at.
+    """Say where pictures are evaluated at another scale than they are trained at.
 
     As where one pipeline resizes and the other does not, or a scale was changed in one
-    alone: the AP of such a run tells nothing. Random sizes overlap, and are no fault.
+    alone: the metrics of such a run tell nothing. Random scales overlap, and sets whose
+    pictures differ are made alike, or left as they are: neither is a fault.
     """
-    if runner.val_loop is None or runner.cfg.get('default_scope') == 'mmpretrain':
+    if runner.val_loop is None:
         return None
-    sides = []
-    for loop, loader in (
-        ('train', runner.train_dataloader),
-        ('val', runner.val_loop.dataloader),
-    ):
-        if not _keeps_one_size(runner.cfg[f'{loop}_dataloader']['dataset']):
-            return None
-        with drawing_nothing():
-            sides.append(_long_sides(loader.dataset))
-    train, val = sides
-    if max(train) * 2 > min(val) and max(val) * 2 > min(train):
+    train = _seen(runner.cfg.train_dataloader, runner.train_dataloader.dataset)
+    val = train and _seen(runner.cfg.val_dataloader, runner.val_loop.dataloader.dataset)
+    if not val or not (_dwarfs(train, val) or _dwarfs(val, train)):
         return None
-    told = ' and '.join(
-        f'{min(some):.0f} to {max(some):.0f} pixels in {what}'
-        for some, what in ((train, 'training'), (val, 'evaluation'))
+    lengths = (sorted({round(side) for side, _ in some}) for some in (train, val))
+    trained, evaluated = (
+        f'{few[0]}' + (f' to {few[-1]}' if few[1:] else '') for few in lengths
     )
     return (
-        f'the long side of a picture has {told}, so that objects have other sizes: '
-        "give 'Resize' of both pipelines one scale"
+        f'pictures are {trained} pixels long in training and {evaluated} in '
+        "evaluation: give 'Resize' of both pipelines one scale"
     )
 
 
-def _keeps_one_size(dataset: dict) -> bool:
-    """Whether a sample says how large it made the picture.
+def _dwarfs(one: list[tuple], other: list[tuple]) -> bool:
+    """Whether sides and scales of one are at least twice all those of the other."""
+    return all(min(s[i] for s in one) >= 2 * max(s[i] for s in other) for i in (0, 1))
 
-    Of several resizes it tells the last one alone, and pictures that are put together
-    have no size of their own.
+
+def _seen(loader: dict, dataset: Any, count: int = 5) -> list[tuple[float, float]]:
+    """Long sides at which the model sees some pictures, whole, and their scales.
+
+    Empty where samples do not tell: of several resizes they know the last one alone,
+    and pictures that are put together have no size of their own.
     """
-    kinds = [str(table.get('type')) for table in tables_in(dataset)]
+    kinds = [str(table.get('type')) for table in tables_in(loader.get('dataset'))]
+    resizes = sum('Resize' in kind for kind in kinds)
     others = ('Mosaic', 'Mix', 'CopyPaste', 'Affine', 'Albu', 'Zoom')
-    return sum('Resize' in kind for kind in kinds) < 2 and not any(
-        other in kind for kind in kinds for other in others
-    )
+    if resizes > 1 or any(other in kind for kind in kinds for other in others):
+        return []
+    seen = []
+    with drawing_nothing():
+        for number in sorted({i * len(dataset) // count for i in range(count)}):
+            sample = dataset[number]
+            told = sample.get('data_samples') if isinstance(sample, dict) else None
+            known = getattr(told, 'metainfo', {})
+            shape = known.get('ori_shape')
+            scale = known.get('scale_factor', None if resizes else (1.0, 1.0))
+            if not (_is_pair(shape) and _is_pair(scale)):
+                return []
+            side = max(shape[1] * scale[0], shape[0] * scale[1])
+            seen.append((side, max(scale[:2])))
+    return seen
 
 
-def _long_sides(dataset: Any, count: int = 5) -> list[float]:
-    """Pixels of some pictures, whole, at the scale in which the model gets them."""
-    sides = []
-    for number in sorted({i * len(dataset) // count for i in range(count)}):
-        known = dataset[number]['data_samples'].metainfo
-        height, width = known['ori_shape'][:2]
-        across, down = known.get('scale_factor', (1.0, 1.0))[:2]
-        sides.append(max(width * across, height * down))
-    return sides
+def _is_pair(value: Any) -> TypeGuard[Sequence[float]]:
+    listed = isinstance(value, (tuple, list)) and len(value) > 1
+    return listed and all(isinstance(number, Real) for number in value)
 
 
 @contextmanager

@@ -155,7 +155,7 @@ def test_whole_module_is_refused(tiny):
 
 def test_missing(tiny):
     tiny.save({'w': torch.ones(1)}, 'epoch_12.pth')
-    with pytest.raises(CheckpointError, match='does not exist; near it there is epoch'):
+    with pytest.raises(CheckpointError, match="does not exist; did you mean 'epoch"):
         read_checkpoint(tiny.folder / 'epoch_11.pth')
     with pytest.raises(CheckpointError, match='neither does its folder'):
         read_checkpoint(tiny.folder / 'nowhere' / 'epoch_12.pth')

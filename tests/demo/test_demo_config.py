@@ -1,5 +1,6 @@
 """Does the quickstart's config read what the generator writes?"""
 
+import re
 from copy import deepcopy
 from pathlib import Path
 
@@ -49,3 +50,14 @@ def test_evaluates_what_it_validates_on(cfg):
     validated = cfg.val_dataloader.dataset
     assert cfg.val_evaluator.ann_file == validated.data_root + validated.ann_file
     assert cfg.randomness.seed is not None
+
+
+@pytest.mark.slow
+def test_the_config_for_photos_trains_on_data_of_ones_own(run_tool):
+    make_demo_data('own', train=8, val=4, size=96)
+    config = DEMO / 'retinanet_msmlp_photos.py'
+    code, out, err = run_tool('train.py', config, '--data', 'own', '--try', '--quiet')
+    assert code == 0, err
+    assert 'param_scheduler.0.end=9' in out  # of 48 steps, which 100 would warm up
+    assert 'pixels long in training' not in out
+    assert re.search(r'training +[\d.]+ s a step +48 steps', out), out

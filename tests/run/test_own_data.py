@@ -175,9 +175,8 @@ def test_few_images(sets, tmp_path):
     batch, warm = use_data(cfg, str(sets / 'boxes'), None, LOOPS, str)
     assert cfg.train_dataloader.batch_size == 5
     assert 'batch_size became 5' in batch and 'the config has 16' in batch
-    assert cfg.param_scheduler[0].end == 2  # a fifth of 12 steps
-    assert 'scheduler.0.end became 2, for the training takes 12 steps' in warm
-    assert 'warms up for 500' in warm
+    assert 'takes 500 steps and the training 12' in warm
+    assert '--cfg-options param_scheduler.0.end=2' in warm  # a fifth of 12
     cfg = load('upernet_msmlp_t_160k.py', tmp_path)
     cfg.train_dataloader.batch_size = 16
     assert use_data(cfg, str(sets / 'maps'), None, LOOPS, str) == []

@@ -1,6 +1,5 @@
 """Is what would end a run in its middle said before the first step?"""
 
-import copy
 import random
 from collections import namedtuple
 from types import SimpleNamespace
@@ -187,47 +186,79 @@ def test_shared_memory_that_is_too_small(tmp_path, monkeypatch):
 COCO = dict(type='CocoMetric', metric=['bbox', 'segm'])
 
 
-def resized(sides, scale=True):
-    """Samples of 200x100 pixels, as a pipeline makes them."""
-    known = [
-        dict(ori_shape=(100, 200), scale_factor=(side / 200,) * 2) for side in sides
-    ]
-    if not scale:
-        known = [dict(ori_shape=(100, 200)) for _ in sides]
-    return [dict(data_samples=SimpleNamespace(metainfo=info)) for info in known]
-
-
-@pytest.mark.parametrize(
-    ('train', 'val', 'told'),
-    [
-        (resized([200] * 7, scale=False), resized([50] * 7), '200 to 200'),
-        (resized([320] * 3), resized([1333] * 9), '1333 to 1333 pixels in evaluation'),
-        (resized([640, 400, 900]), resized([200] * 2), '400 to 900 pixels in training'),
-        (resized([480, 800]), resized([800]), None),
-        (resized([130, 2600]), resized([1333]), None),  # random, about the same
-        (resized([200], scale=False), resized([200], scale=False), None),
-    ],
-)
-def test_pictures_evaluated_at_another_size_are_told(train, val, told):
-    table = dict(dataset=dict(pipeline=[dict(type='Resize')]))
-    cfg = Config(
+def samples(*sides, long=200, **known):
+    """As a pipeline makes them of pictures twice as long as high."""
+    shape = (long // 2, long)
+    return [
         dict(
-            default_scope='mmdet',
-            train_dataloader=copy.deepcopy(table),
-            val_dataloader=table,
+            data_samples=SimpleNamespace(
+                metainfo=dict(ori_shape=shape, scale_factor=(side / long,) * 2) | known
+            )
         )
-    )
+        for side in sides
+    ]
+
+
+def compared(train, val, *steps):
+    """What is said of these samples, by pipelines of these steps."""
+    pipeline = [dict(type=step) for step in steps]
+    table = dict(dataset=dict(pipeline=pipeline))
     runner = SimpleNamespace(
-        cfg=cfg,
+        cfg=Config(dict(train_dataloader=table, val_dataloader=table)),
         train_dataloader=SimpleNamespace(dataset=train),
         val_loop=SimpleNamespace(dataloader=SimpleNamespace(dataset=val)),
     )
-    line = training_checks.compare_sizes(runner)
-    assert line is None if told is None else told in line and "'Resize'" in line
-    # Of pictures in mosaics, or resized twice, no sample says the size.
-    for kind in 'Mosaic', 'RandomResize':
-        cfg.train_dataloader.dataset.pipeline = [dict(type='Resize'), dict(type=kind)]
-        assert training_checks.compare_sizes(runner) is None
+    return training_checks.compare_sizes(runner)
+
+
+@pytest.mark.parametrize(
+    ('train', 'val', 'words'),
+    [
+        (samples(320, 320), samples(1333), '320 pixels long in training and 1333 in'),
+        (samples(640, 400, 900), samples(200, 200), '400 to 900 pixels long in tr'),
+        (samples(480, 800), samples(800), None),
+        (samples(130, 2600), samples(1333), None),  # random, about the same
+        (samples(512, long=512), samples(4000, long=4000), None),  # tiles of the whole
+        (samples(320, long=4000), samples(320, long=400), None),  # made alike
+    ],
+)
+def test_pictures_evaluated_at_another_size_are_told(train, val, words):
+    for one, other in (train, val), (val, train):
+        line = compared(one, other, 'Resize')
+        assert (line is None) == (words is None)
+    if words:
+        line = compared(train, val, 'Resize')
+        assert words in line and "give 'Resize' of both pipelines one scale" in line
+
+
+def test_sizes_that_samples_do_not_tell_are_not_compared():
+    train, val = samples(320), samples(1333)
+    assert compared(train, val, 'Resize')
+    assert compared(train, val, 'Resize', 'Mosaic') is None
+    assert compared(train, val, 'RandomResize', 'Resize') is None
+    for odd in (
+        samples(320, scale_factor=1.6),
+        samples(320, scale_factor=None),
+        samples(320, ori_shape=[(100, 200), (100, 200)]),  # of several images
+        [dict(data_samples=SimpleNamespace(metainfo={}))],  # a video's
+        [dict(data_samples=dict(sup=[]))],  # of branches
+        [dict(inputs=1)],
+        [(1, 2)],
+    ):
+        assert compared(odd, val, 'Resize') is None
+        assert compared(train, odd, 'Resize') is None
+    plain = samples(200, scale_factor=None)
+    for sample in plain:
+        del sample['data_samples'].metainfo['scale_factor']
+    assert compared(plain, samples(50), 'RandomFlip')  # 1, where nothing resizes
+    assert compared(plain, samples(50), 'RandomResizedCrop') is None
+
+
+def test_a_run_says_that_its_pictures_have_two_sizes(run_tool, tiny_config):
+    option = 'val_dataloader.dataset.pipeline.2.scale=(256,256)'
+    code, out, err = run_tool('train.py', tiny_config, '--cfg-options', option)
+    assert code == 0, err
+    assert 'pictures are 64 pixels long in training and 256 in evaluation' in out + err
 
 
 def test_looking_at_samples_draws_nothing():

@@ -73,7 +73,7 @@ def test_what_it_does_not_take(run_tool, folder, tmp_path):
     assert_fails(run_tool('check_data.py', folder, '--images', folder), 'is for a')
     assert_fails(run_tool('check_data.py', 'no.json'), 'no.json')
     failed = run_tool('check_data.py', 'emtpy')
-    assert_fails(failed, "emtpy does not exist; did you mean 'empty'?")
+    assert_fails(failed, 'config emtpy does not exist; ', "; did you mean 'empty'?")
     make_demo_data('demo', train=2, val=1, size=64)
     layouts.coco(tmp_path / 'demo', tmp_path / 'bare')
     for picture in (tmp_path / 'bare').rglob('*.jpg'):

@@ -77,7 +77,7 @@ def test_no_box_tells_the_best_score(run_tool, tiny_config, tiny_data, trained):
     assert code == 0, err
     found = json.loads(Path('outputs/preds/1.json').read_text())
     best = max(found['scores'])
-    assert f': 0 boxes of 1 or more (--score-thr), at best {best:.2f}\n' in out
+    assert f': 0 boxes of 1 or more (--score-thr), at best {best:.3g}\n' in out
 
 
 def test_a_glob_without_predictions(
