@@ -3,7 +3,7 @@
     python tools/train.py configs/demo/retinanet_msmlp_photos.py --data FOLDER --try
 
 Pictures are 320 pixels long in training and evaluation alike. It starts from random
-weights: what it learns in minutes is whether the data are right, not a good detector.
+weights: a falling loss shows that the data arrive, a good detector wants other weights.
 """
 
 _base_ = './retinanet_msmlp_demo.py'
