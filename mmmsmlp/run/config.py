@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mmengine.config import Config
 
 from .. import configs
-from ..errors import BadInput, did_you_mean, one_line
+from ..errors import BadInput, did_you_mean, is_there_another, one_line
 
 if TYPE_CHECKING:
     from mmengine.runner import FlexibleRunner, Runner
@@ -31,7 +31,8 @@ def find_config(name: str) -> Path:
         return configs.config_path(short)
     except KeyError as error:
         raise BadInput(
-            f'config {name} does not exist; {configs.advice(short)}'
+            f'config {name} does not exist'
+            + (is_there_another(name) or f'; {configs.advice(short)}')
         ) from error
 
 

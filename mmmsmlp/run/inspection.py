@@ -10,8 +10,8 @@ from ..data.coco_set import check_set
 from ..data.findings import Findings
 from ..data.layout_coco import glance
 from ..data.own import recognise, task_of
-from ..errors import BadInput, is_there_another
-from .config import find_config, load_config
+from ..errors import BadInput
+from .config import load_config
 from .own_data import use_data
 from .preflight import check_data_paths, check_dataset_classes
 from .vet import Vetted, vet
@@ -51,10 +51,6 @@ def inspect(
         except BadInput as error:  # which names an option of train.py
             raise BadInput(str(error).removeprefix('--data').lstrip(': ')) from error
         return vet(cfg, ('train', 'val'), cache, full)
-    try:
-        find_config(source)
-    except BadInput as error:
-        raise BadInput(f'{error}{is_there_another(source)}') from error
     cfg = load_config(source)
     cfg.work_dir = scratch
     loops = tuple(loop for loop in LOOPS if cfg.get(f'{loop}_dataloader'))
