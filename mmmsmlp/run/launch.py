@@ -292,7 +292,7 @@ def _join_gloo(cfg: Config) -> None:
         dist_cfg = cfg.get('env_cfg', {}).get('dist_cfg', {})
         timeout = timedelta(seconds=dist_cfg.get('timeout', 1800))
         distributed.init_process_group('gloo', timeout=timeout)
-        atexit.register(_leave_gloo)
+        atexit.register(leave_gloo)
     wrapper = cfg.get('model_wrapper_cfg') or dict(
         type='MMDistributedDataParallel',
         broadcast_buffers=False,
@@ -302,14 +302,21 @@ def _join_gloo(cfg: Config) -> None:
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
 
 
-def _leave_gloo() -> None:
-    """Join gloo's threads while Python still runs.
+def leave_gloo() -> None:
+    """Join gloo's threads while Python still runs, and without its lock.
 
     A thread that lets go of the last collective's tensors during the interpreter's end
-    would abort a run that has finished.
+    would abort a run that has finished. To let go it takes Python's lock, which a group
+    keeps while it joins its threads (torch 2.1); their backend, freed last, does not.
     """
+    group = distributed.group.WORLD
+    if group is None:
+        return  # the run has left by itself
+    backend = group._get_backend(torch.device('cpu'))
     distributed.destroy_process_group()
-    gc.collect()  # models refer to the group, and a group joins its threads when freed
+    del group
+    gc.collect()  # models refer to the group
+    del backend
 
 
 def interface_to(address: str) -> str:

@@ -7,6 +7,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 import mmmsmlp
+from mmmsmlp.run.launch import leave_gloo
 from tests.helpers.table2 import REGIONS
 
 ARCH = dict(embed_dims=24, depths=[1, 1, 2, 1], mix_sizes=REGIONS)
@@ -37,7 +38,7 @@ def main(with_cp: bool, out_indices: tuple[int, ...]) -> None:
             gradient, parameter.grad, rtol=1e-4, atol=1e-6, msg=name
         )
     print(f'rank {rank}: {len(gradients)} gradients agree')
-    dist.destroy_process_group()
+    leave_gloo()
 
 
 def loss_of(outputs: tuple[torch.Tensor, ...]) -> torch.Tensor:

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import mmmsmlp
 from mmmsmlp.configs import get_config
+from mmmsmlp.run.launch import leave_gloo
 
 IMAGES, SIZE = 4, 64
 REGIONS = [[1, 3]] * 4
@@ -174,7 +175,7 @@ def main():
             model, batch = model.double(), batch.double()
         with DefaultScope.overwrite_default_scope(scope):
             check(name, model, loss, batch)
-    dist.destroy_process_group()
+    leave_gloo()
 
 
 if __name__ == '__main__':

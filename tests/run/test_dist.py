@@ -88,6 +88,24 @@ def test_nodes_meet_at_the_master():
         rendezvous_arguments(8, {'PORT': 'x'})
 
 
+GATHER = """
+from torch import distributed, empty, ones
+from mmmsmlp.run.launch import leave_gloo
+for _ in range(20):
+    distributed.init_process_group(
+        'gloo', store=distributed.HashStore(), rank=0, world_size=1
+    )
+    distributed.all_gather([empty(3)], ones(3), async_op=True)
+    leave_gloo()
+"""
+
+
+@pytest.mark.full
+def test_a_run_ends_while_gloo_lets_go_of_its_tensors():
+    """torch 2.1 would wait for its thread, and the thread for Python's lock."""
+    subprocess.run([sys.executable, '-c', GATHER], check=True, timeout=120)
+
+
 @pytest.mark.full
 def test_two_processes_train_and_evaluate_as_one(
     run_shell, run_tool, tiny_config, tmp_path

@@ -12,6 +12,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn.parallel import DistributedDataParallel
 
 from mmmsmlp.engine.fsdp import wrap_blocks
+from mmmsmlp.run.launch import leave_gloo
 
 from .gate import without_tf32
 from .gpu_correct import BACKBONE
@@ -76,7 +77,10 @@ def _work(rank: int, device: str, count: int, folder: str) -> None:
             found[name] = _train(wrap(scale.net().to(place)), images)
     if rank == 0:
         torch.save(found, Path(folder, 'found'))
-    distributed.destroy_process_group()
+    if device == 'cuda':
+        distributed.destroy_process_group()
+    else:
+        leave_gloo()
 
 
 def _train(net: nn.Module, x: Tensor) -> tuple[list[float], float]:
