@@ -3,6 +3,7 @@
 _base_ = [
     '../_base_/retinanet.py',
     '../_base_/demo_shapes.py',
+    '../_base_/small-arch.py',
     'mmdet::_base_/default_runtime.py',
 ]
 
@@ -13,16 +14,7 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmmsmlp.MSMLP',
-        arch=dict(
-            embed_dims=40,
-            depths=[2, 2, 4, 2],
-            mix_sizes=[
-                [1, 1, 3, 5, 7],
-                [1, 3, 3, 5, 7],
-                [1, 5, 5, 5, 7],
-                [1, 7, 7, 7, 7],
-            ],
-        ),
+        arch=_base_.small_arch,
         layer_scale_init_value=1.0,
         out_indices=(1, 2, 3),
     ),

@@ -3,23 +3,17 @@
 The data: python tools/make_demo_data.py work_dirs/demo_semantic --semantic
 """
 
-_base_ = ['../_base_/upernet.py', '../_base_/ade20k_160k.py']
+_base_ = [
+    '../_base_/upernet.py',
+    '../_base_/ade20k_160k.py',
+    '../_base_/small-arch.py',
+]
 
 iterations = 600
 model = dict(
     data_preprocessor=dict(size=(160, 160)),
     backbone=dict(
-        arch=dict(
-            _delete_=True,
-            embed_dims=40,
-            depths=[2, 2, 4, 2],
-            mix_sizes=[
-                [1, 1, 3, 5, 7],
-                [1, 3, 3, 5, 7],
-                [1, 5, 5, 5, 7],
-                [1, 7, 7, 7, 7],
-            ],
-        ),
+        arch=dict(_delete_=True, **_base_.small_arch),
         layer_scale_init_value=1e-2,
         drop_path_rate=0.0,
     ),
