@@ -49,7 +49,7 @@ def find_coco(path: str, cache: Cache) -> Layout | None:
         parts[split] = Part(folder, table['names'], file, None, boxes, masks)
         tables[split] = table
     if not parts:
-        raise BadInput(f'--data {path}: {"; ".join(notes)}; there is nothing to read')
+        raise BadInput(f'{path}: {"; ".join(notes)}; there is nothing to read')
     classes = _classes(tables, notes)
     first = next(iter(files.values()))
     return Layout(_kind(first, root), 'boxes', root, parts, classes, notes=notes)
@@ -117,7 +117,7 @@ def _by_split(files: list[str], folder: str, notes: list[str]) -> dict[str, str]
     if 'all' in groups and len(groups) == 1 and len(files) > 1:
         names = join_some(os.path.basename(file) for file in files)
         raise BadInput(
-            f'--data: {folder} has several COCO files and none says in its name which '
+            f'{folder} has several COCO files and none says in its name which '
             f'is for training ({names}); name one of them, or call them train.json and '
             'val.json'
         )
@@ -222,7 +222,7 @@ def _image_folder(file: str, split: str, root: str, names: list[str]) -> str:
         if max(counts):
             return places[counts.index(max(counts))]
     raise BadInput(
-        f'--data: none of the images that {file} names was found, the first is '
+        f'none of the images that {file} names was found, the first is '
         f'{names[0]!r}; looked in {join_some(places, 8)}'
     )
 

@@ -39,7 +39,7 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
     folders = sorted(seen)
     if len(folders) < 2:
         raise BadInput(
-            f'--data {path}: there is one class folder ({join_some(folders)}); a '
+            f'{path}: there is one class folder ({join_some(folders)}); a '
             'classifier needs two or more'
         )
     named = _names_of(path, folders)

@@ -55,7 +55,7 @@ def find_maps(path: str, cache: Cache) -> Layout | None:
             continue
         if other := [n for n in names[split] if not n.endswith(image_suffix)]:
             raise BadInput(
-                f'--data: {images} has {len(names[split]) - len(other)} images that '
+                f'{images} has {len(names[split]) - len(other)} images that '
                 f'end with {image_suffix!r} and {len(other)} that do not, such as '
                 f'{other[0]}; mmsegmentation reads one suffix: convert or move them'
             )
@@ -145,13 +145,13 @@ def _same_suffixes(
     if lost := [split for split, pair in suffixes.items() if pair is None]:
         images, maps = pairs[lost[0]]
         raise BadInput(
-            f'--data {path}: no label map in {maps} begins with the name of an image '
+            f'{path}: no label map in {maps} begins with the name of an image '
             f'in {images}; a map has its name, such as 1.jpg and 1.png'
         )
     if len(known) > 1:
         shown = ', '.join(f'{split}: {pair}' for split, pair in suffixes.items())
         raise BadInput(
-            f'--data {path}: the splits end their names differently ({shown}); '
+            f'{path}: the splits end their names differently ({shown}); '
             'name images and label maps alike in all of them'
         )
     return next(iter(known))
@@ -211,7 +211,7 @@ def number_from_maps(layout: Layout) -> None:
     first, count = values[0], values[-1] + 1
     if count > 2 * len(values) + 1 and count > 3:
         raise BadInput(
-            f'--data {layout.root}: the label maps hold {join_some(values, 10)}: '
+            f'{layout.root}: the label maps hold {join_some(values, 10)}: '
             'number the classes from 0 without gaps, or name them all in a file '
             'classes.txt there, one a line'
         )

@@ -120,12 +120,12 @@ def recognise(path: str, task: str, cache: Cache) -> Layout:
     path = os.path.expanduser(path)
     if not os.path.exists(path):
         raise BadInput(
-            f'--data {path} does not exist; name a folder or a COCO JSON'
+            f'{path} does not exist; name a folder or a COCO JSON'
             + is_there_another(path)
         )
     if layout := _find(path, task, cache):
         if not layout.parts:
-            raise BadInput(f'--data {path} has no images: {"; ".join(layout.notes)}')
+            raise BadInput(f'{path} has no images: {"; ".join(layout.notes)}')
         return layout
     inner = _only_folder(path)
     if inner and _find(inner, task, cache):
@@ -137,12 +137,12 @@ def recognise(path: str, task: str, cache: Cache) -> Layout:
             continue  # that something is wrong with it is another matter
         if found:
             raise BadInput(
-                f'--data {path} holds {found.kind}, for {READERS[other]}, and the '
+                f'{path} holds {found.kind}, for {READERS[other]}, and the '
                 f'config trains {READERS[task]}: take a config of that kind, or data '
                 f'as {READERS[task]} needs them: {_FORMS[task]}'
             )
     raise BadInput(
-        f'--data {path} is no layout that is known for {READERS[task]}: there is '
+        f'{path} is no layout that is known for {READERS[task]}: there is '
         f'{_there(path)}; looked for {_FORMS[task]} (docs/data.md)'
     )
 
@@ -212,7 +212,7 @@ def _split(layout: Layout, wish: Wish) -> dict[str, tuple[str, Part]]:
             layout.notes.append('--val-split 1 evaluates all images')
     if 'train' in wish.loops and not (parts.get('train') and parts['train'].names):
         raise BadInput(
-            f'--data {layout.root} has no images to train on, only {join_some(parts)}'
+            f'{layout.root} has no images to train on, only {join_some(parts)}'
         )
     if 'val' not in parts:
         parts['val'] = parts['test']
@@ -282,7 +282,7 @@ def _settle_classes(layout: Layout, wish: Wish) -> None:
         return
     if unknown := [name for name in layout.classes if name not in wish.learned]:
         raise BadInput(
-            f'--data {layout.root} has classes that the checkpoint does not know: '
+            f'{layout.root} has classes that the checkpoint does not know: '
             f'{join_some(unknown, 8)}; it knows {join_some(wish.learned, 8)}'
         )
     layout.classes = list(wish.learned)

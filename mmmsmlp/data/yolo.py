@@ -50,7 +50,7 @@ def find_yolo(path: str, cache: Cache) -> Layout | None:
     if any(places.values()) and not any(part.boxes for part in parts.values()):
         first = next(filter(None, places.values()))[0]
         raise BadInput(
-            f'--data {path}: no picture has an object in its label file; that of '
+            f'{path}: no picture has an object in its label file; that of '
             f'{first} would be {_label_file(first)}'
         )
     return Layout(kind, 'boxes', root, parts, names, notes=notes)

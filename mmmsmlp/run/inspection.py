@@ -44,12 +44,9 @@ def inspect(
     if images:
         raise BadInput(f'--images is for a COCO file (a .json), and {path} is none')
     if path.is_dir() or path.suffix in ('.yaml', '.yml'):
-        try:
-            cfg = load_config(_reader_of(str(path), cache))
-            cfg.work_dir, cfg.launcher = scratch, 'none'
-            use_data(cfg, str(path), None, ('train', 'val'), lambda line: None)
-        except BadInput as error:  # which names an option of train.py
-            raise BadInput(str(error).removeprefix('--data').lstrip(': ')) from error
+        cfg = load_config(_reader_of(str(path), cache))
+        cfg.work_dir, cfg.launcher = scratch, 'none'
+        use_data(cfg, str(path), None, ('train', 'val'), lambda line: None)
         return vet(cfg, ('train', 'val'), cache, full)
     cfg = load_config(source)
     cfg.work_dir = scratch

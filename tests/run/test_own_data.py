@@ -224,7 +224,7 @@ def test_evaluation_leaves_the_trainings_record(sets, tmp_path):
 @pytest.mark.full
 def test_what_is_refused(sets, tiny_config, run_tool, tmp_path):
     run = ('train.py', tiny_config, '--work-dir', 'run')
-    assert_fails(run_tool(*run, '--data', 'lost'), '--data lost does not exist')
+    assert_fails(run_tool(*run, '--data', 'lost'), 'lost does not exist')
     result = run_tool(*run, '--data', sets / 'maps')
     assert_fails(result, 'for a segmentor, and the config trains a detector')
     assert_fails(run_tool(*run, '--val-split', '0.2'), 'that --data PATH names')
