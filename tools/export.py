@@ -11,7 +11,7 @@ from mmmsmlp.errors import BadInput
 from mmmsmlp.run import mends
 from mmmsmlp.run.config import check_is_experiment, load_config
 from mmmsmlp.run.console import Console, open_console
-from mmmsmlp.run.entry import DictOptions, add_quiet, positive, run_tool
+from mmmsmlp.run.entry import DictOptions, add_quiet, positive, run_tool, writable
 from mmmsmlp.run.exported import export_checkpoint
 from mmmsmlp.run.launch import replace_sync_bn
 
@@ -51,6 +51,7 @@ def suffix_of(args: argparse.Namespace) -> str:
         )
     if not out.parent.is_dir():
         raise BadInput(f'--out {args.out}: the folder {out.parent} does not exist')
+    writable('--out', args.out)
     if out.suffix == '.pt2' and (args.half or args.int8):
         raise BadInput('--half and --int8 are for .onnx and .xml, not for a .pt2')
     if args.half and args.int8:

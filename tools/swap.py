@@ -13,7 +13,7 @@ import _checkout  # noqa: F401  before the package is imported
 
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run.config import find_config
-from mmmsmlp.run.entry import DictOptions, run_tool
+from mmmsmlp.run.entry import DictOptions, run_tool, writable
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,6 +45,8 @@ def main() -> None:
     options = dict(args.backbone_options)
     if args.pretrained:
         options['init_cfg'] = dict(type='Pretrained', checkpoint=args.pretrained)
+    if args.out:
+        writable('--out', args.out)
     before = read_config(name)
     after, notes = swap(
         read_config(name), args.backbone, args.arch, args.recipe, **options
@@ -55,7 +57,6 @@ def main() -> None:
     for note in notes:
         print(f'note: {note}')
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         after.dump(str(args.out))
         print(args.out)
 

@@ -7,10 +7,11 @@ import _checkout  # noqa: F401  before the package is imported
 
 from mmmsmlp.checkpoints import peek_checkpoint
 from mmmsmlp.deploy.sessions import is_exported
+from mmmsmlp.errors import BadInput
 from mmmsmlp.run import mends, switches
 from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.console import Console, open_console
-from mmmsmlp.run.entry import add_common_arguments, positive, run_tool
+from mmmsmlp.run.entry import add_common_arguments, positive, run_tool, writable
 from mmmsmlp.run.exported import use_exported
 from mmmsmlp.run.launch import set_up_processes
 from mmmsmlp.run.mistakes import add_mistakes
@@ -71,7 +72,14 @@ def test(args: argparse.Namespace, console: Console) -> None:
     switches.check_out_files(
         out=args.out, metrics=args.metrics, json=args.json, confusion=args.confusion
     )
+    if args.mistakes:
+        writable('--mistakes', args.mistakes, folder=True)
     if args.tta:
+        if is_exported(args.checkpoint):
+            raise BadInput(
+                f'--tta is for a checkpoint, and {args.checkpoint} is an exported '
+                'model; leave it out, or name the .pth file'
+            )
         switches.use_tta(cfg)
     if args.show or args.show_dir:
         switches.use_visualization(cfg, args.show, args.show_dir)

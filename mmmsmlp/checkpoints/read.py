@@ -280,8 +280,11 @@ def _why_no_checkpoint(head: bytes, file: Path) -> str | None:
 def _why_no_torch_zip(file: Path) -> str | None:
     if not zipfile.is_zipfile(file):
         return 'is truncated (its end is missing); copy or download it again'
-    with zipfile.ZipFile(file) as archive:
-        names = [name.rsplit('/', 1)[-1] for name in archive.namelist()]
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = [name.rsplit('/', 1)[-1] for name in archive.namelist()]
+    except zipfile.BadZipFile:
+        return 'is damaged; copy or download it again'
     if 'constants.pkl' in names:
         return (
             'is a TorchScript program, not a state dict; export the weights with '

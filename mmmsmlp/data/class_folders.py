@@ -1,6 +1,7 @@
 """Classification data: a folder of pictures for each class, or a list of files."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -30,6 +31,7 @@ class FolderSet:
     summary: Summary
     folders: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)  # of the files
     pictures: list[Picture] = field(default_factory=list)
 
 
@@ -39,7 +41,7 @@ def check_folders(
     """Check the folders, or the list, and the pictures of a dataset."""
     result = FolderSet(use.root, Summary())
     if use.list_file:
-        names = _from_list(use, result.summary, found)
+        names = _from_list(use, result, found)
     else:
         names = _from_folders(use, result, found)
     result.summary.images = len(names)
@@ -58,9 +60,10 @@ def _from_folders(use: FolderUse, result: FolderSet, found: Findings) -> list[st
     hidden = [name for name in inner if name.startswith('.')]
     folders = [name for name in inner if name not in hidden]
     names, counts = [], {}
-    for folder in folders:
+    for label, folder in enumerate(folders):
         pictures, others = _pictures_in(use, folder)
         names += pictures
+        result.labels += [label] * len(pictures)
         stray += [(name, '') for name in others]
         counts[folder] = len(pictures)
     result.folders = folders
@@ -94,12 +97,11 @@ def _pictures_in(use: FolderUse, folder: str) -> tuple[list[str], list[str]]:
     return sorted(pictures), [name for name in others if '/.' not in name]
 
 
-def _from_list(use: FolderUse, summary: Summary, found: Findings) -> list[str]:
+def _from_list(use: FolderUse, result: FolderSet, found: Findings) -> list[str]:
     count = len(use.classes) if use.classes else use.count
     names, broken, outside = [], [], []
     with open(use.list_file, encoding='utf-8-sig') as file:
         lines = [(i, line.strip()) for i, line in enumerate(file, 1) if line.strip()]
-    labels: dict[int, int] = {}
     for number, line in lines:
         name, _, label = line.rpartition(' ')
         if not name or not label.isdecimal():
@@ -107,13 +109,14 @@ def _from_list(use: FolderUse, summary: Summary, found: Findings) -> list[str]:
             continue
         if count is not None and int(label) >= count:
             outside.append((f'line {number}', f'{label}; 0-{count - 1} are allowed'))
-        labels[int(label)] = labels.get(int(label), 0) + 1
+        result.labels.append(int(label))
         names.append(name)
     found.add_many('list-broken', use.list_file, len(broken), broken)
     found.add_many('list-label', use.list_file, len(outside), outside)
-    named = dict(enumerate(use.classes or ())) or {n: str(n) for n in sorted(labels)}
-    summary.classes = {name: labels.get(n, 0) for n, name in named.items()}
-    empty = [(repr(label), '') for label, n in summary.classes.items() if not n]
+    counts = Counter(result.labels)
+    named = dict(enumerate(use.classes or ())) or {n: str(n) for n in sorted(counts)}
+    result.summary.classes = {name: counts[n] for n, name in named.items()}
+    empty = [(repr(name), '') for name, n in result.summary.classes.items() if not n]
     found.add_many('folder-empty', use.list_file, len(empty), empty)
     return names
 

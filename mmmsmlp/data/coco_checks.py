@@ -132,9 +132,9 @@ def _check_ids(file: CocoFile, columns: Columns, plan: Plan, found: Findings) ->
 def _check_boxes(file: CocoFile, columns: Columns, plan: Plan, found: Findings) -> None:
     known = columns.image >= 0
     index = np.where(known, columns.image, 0)
-    # Where a size is not known yet, nothing is outside.
-    wide = np.nan_to_num(columns.width, nan=np.inf)[index]
-    high = np.nan_to_num(columns.height, nan=np.inf)[index]
+    # Where a size is not known yet (NaN, 0), nothing is outside.
+    wide = np.where(columns.width > 0, columns.width, np.inf)[index]
+    high = np.where(columns.height > 0, columns.height, np.inf)[index]
     x, y, w, h = columns.box.T
     bbox = _of('bbox')
     finite = np.isfinite(columns.box).all(1)

@@ -174,10 +174,12 @@ def _tables(data: Any) -> dict[str, Any]:
         [row for row in data.get(name) or () if isinstance(row, dict)]
         for name in ('images', 'annotations', 'categories')
     )
+    if unnamed := sum(not image.get('file_name') for image in images):
+        return dict(lacks=f"{unnamed} of its images have no 'file_name'")
     counts = Counter(str(row.get('category_id')) for row in rows)
     masks = (getattr(row.get('segmentation'), 'form', 'none') for row in rows)
     return dict(
-        names=[str(image.get('file_name')) for image in images],
+        names=[str(image['file_name']) for image in images],
         boxes=len(rows),
         masks=sum(form != 'none' for form in masks),
         categories=[

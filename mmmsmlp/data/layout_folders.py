@@ -6,7 +6,14 @@ from collections import Counter
 from ..errors import BadInput, join_some
 from .cache import Cache
 from .layout_maps import IMAGE_FOLDERS, MAP_FOLDERS
-from .layouts import Layout, Part, folders_in, pictures_below, read_names, split_folders
+from .layouts import (
+    Layout,
+    Part,
+    folder_names,
+    pictures_below,
+    read_names,
+    split_folders,
+)
 
 
 def find_folders(path: str, cache: Cache) -> Layout | None:
@@ -18,14 +25,13 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
     parts: dict[str, Part] = {}
     seen: dict[str, None] = {}
     for split, folder in places.items():
-        inner = folders_in(folder)
-        if inner.keys() & {*IMAGE_FOLDERS, *MAP_FOLDERS}:
+        classes = folder_names(folder)
+        if {name.lower() for name in classes} & {*IMAGE_FOLDERS, *MAP_FOLDERS}:
             return None  # pictures beside what tells of them
-        classes = {os.path.basename(place): place for place in inner.values()}
         names = [
-            os.path.join(name, inner)
-            for name, place in classes.items()
-            for inner in pictures_below(place)
+            os.path.join(name, picture)
+            for name in classes
+            for picture in pictures_below(os.path.join(folder, name))
         ]
         if not names:
             if split == 'all':
@@ -33,7 +39,7 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
             notes.append(f'{split} has no class folders with pictures and is left out')
             continue
         parts[split] = Part(folder, sorted(names), folder)
-        seen.update(dict.fromkeys(sorted(classes)))
+        seen.update(dict.fromkeys(classes))
     if not parts:
         return None
     folders = sorted(seen)

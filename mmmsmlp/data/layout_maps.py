@@ -121,10 +121,16 @@ def _suffixes(pictures: list[str], labels: list[str]) -> tuple[str, str] | None:
                 for label in labels
                 if (stem := _stem_in(label, stems)) is not None
             )
-            for rest, count in rests.most_common(1):
+            for rest, count in sorted(rests.items(), key=_prefer):
                 if count > best[0]:
                     best = count, (end, rest)
     return best[1]
+
+
+def _prefer(rest: tuple[str, int]) -> tuple[int, bool, bool]:
+    """The commonest end; of Cityscapes' four maps an image, the training labels."""
+    end, count = rest
+    return -count, 'labelTrainIds' not in end, 'labelIds' not in end
 
 
 def _stem_in(label: str, stems: set[str]) -> str | None:

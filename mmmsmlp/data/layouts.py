@@ -64,6 +64,11 @@ def folders_in(folder: str) -> dict[str, str]:
     return {e.name.lower(): e.path for e in _entries(folder) if e.is_dir()}
 
 
+def folder_names(folder: str) -> list[str]:
+    """Names of the visible folders in a folder, in order and as they are written."""
+    return sorted(e.name for e in _entries(folder) if e.is_dir())
+
+
 def files_in(folder: str, *suffixes: str) -> list[str]:
     """Paths of the visible files in a folder that end so, in order."""
     found = [e.path for e in _entries(folder) if e.is_file()]

@@ -50,6 +50,7 @@ class Wish:
     classes: list[str] = field(default_factory=list)  # of the config
     palette: list[list[int]] = field(default_factory=list)
     learned: list[str] = field(default_factory=list)  # what a checkpoint knows
+    reduces: bool | None = None  # whether its labels were the maps' numbers less one
 
 
 @dataclass
@@ -212,7 +213,12 @@ def _split(layout: Layout, wish: Wish) -> dict[str, tuple[str, Part]]:
             layout.notes.append('--val-split 1 evaluates all images')
     if 'train' in wish.loops and not (parts.get('train') and parts['train'].names):
         raise BadInput(
-            f'{layout.root} has no images to train on, only {join_some(parts)}'
+            '; '.join(
+                [
+                    f'{layout.root} has no images to train on, only {join_some(parts)}',
+                    *layout.notes,
+                ]
+            )
         )
     if 'val' not in parts:
         parts['val'] = parts['test']
@@ -267,7 +273,7 @@ def _settle_classes(layout: Layout, wish: Wish) -> None:
     Raises:
         BadInput: There are classes that the checkpoint does not know.
     """
-    if layout.classes == [ADE]:
+    if layout.classes == [ADE] or _number_as_learned(layout, wish):
         return
     if layout.task == 'maps' and not layout.classes:
         high = layout.values[-1] + 1 if layout.values else 0
@@ -286,6 +292,24 @@ def _settle_classes(layout: Layout, wish: Wish) -> None:
             f'{join_some(unknown, 8)}; it knows {join_some(wish.learned, 8)}'
         )
     layout.classes = list(wish.learned)
+
+
+def _number_as_learned(layout: Layout, wish: Wish) -> bool:
+    """Read maps as a checkpoint's were, which numbers in a few maps may not show."""
+    learned, named = wish.learned, layout.classes
+    if layout.task != 'maps' or not learned or wish.reduces is None:
+        return False
+    high = max(layout.values, default=0) - wish.reduces
+    if high >= len(learned) or named not in ([], learned, learned[1:]):
+        return False
+    if layout.palette and len(named) < len(learned):
+        layout.palette = [[0, 0, 0], *layout.palette]
+    layout.classes, layout.reduce_zero = list(learned), wish.reduces
+    layout.notes.append(
+        'the maps are numbered as the checkpoint learned them'
+        + (': one is subtracted from each' if wish.reduces else '')
+    )
+    return True
 
 
 def _coco_source(layout: Layout, part: Part, target: str, cache: Cache) -> Source:

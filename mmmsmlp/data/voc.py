@@ -5,6 +5,7 @@ It lies in ``Annotations`` with the images in ``JPEGImages`` and the splits in
 """
 
 import os
+import re
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
@@ -89,7 +90,7 @@ def _places(root: str) -> dict[str, tuple[str, list[str]]]:
         for split in ('train', 'val', 'test'):
             if not os.path.isfile(listed := os.path.join(lists, f'{split}.txt')):
                 continue
-            lines = [line.split() for line in read_text(listed).splitlines()]
+            lines = [line.strip() for line in read_text(listed).splitlines()]
             stems = dict.fromkeys(_listed(line) for line in lines if line)
             if missing := [stem for stem in stems if stem not in by_stem]:
                 raise BadInput(
@@ -112,9 +113,9 @@ def _places(root: str) -> dict[str, tuple[str, list[str]]]:
     )
 
 
-def _listed(line: list[str]) -> str:
+def _listed(line: str) -> str:
     """The image of a list's line, which may end with 1, 0 or -1."""
-    name = line[0]
+    name = re.sub(r'\s+(-1|0|1)$', '', line)
     return _stem(name) if name.lower().endswith(IMAGES) else os.path.basename(name)
 
 

@@ -1,10 +1,11 @@
 """The guard against NaN: a run stops where its loss or its weights are no numbers."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from itertools import chain, count
-from math import inf, isfinite
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -254,8 +255,8 @@ def _last_sound(runner: Runner) -> str:
     if not note.is_file():
         return 'No checkpoint was written before.'
     return (
-        f'The last sound checkpoint is {note.read_text().strip()}, from which the same '
-        'command with --resume and a cure goes on.'
+        f'The last sound checkpoint is {os.fsdecode(note.read_bytes()).strip()}, from '
+        'which the same command with --resume and a cure goes on.'
     )
 
 
@@ -275,7 +276,7 @@ def _cures(runner: Runner, first: BadStep | None) -> list[str]:
     """What helps, those first that fit what was seen."""
     wrapper: Any = runner.optim_wrapper
     rate, before = _rate(runner), first.norm if first else None
-    exploded = before is not None and before > LARGE or before == inf
+    exploded = before is not None and before > LARGE
     too_high, lower = _judge_rate(runner, rate)
     fp16 = isinstance(wrapper, AmpOptimWrapper) and wrapper.cast_dtype in (
         None,

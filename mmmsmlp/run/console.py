@@ -216,8 +216,8 @@ class Terminal:
         self._due = time.monotonic() + (0 if self._in_place else SPARSE)
 
     def say(self, text: str) -> None:
-        """Print a line above the one in place; a terminal gets it folded."""
-        if self._in_place:
+        """Print text above the line in place; a terminal gets a long line folded."""
+        if self._in_place and '\n' not in text:  # tables keep their lines
             text = textwrap.fill(
                 text, self._width(), subsequent_indent='    ',
                 break_long_words=False, break_on_hyphens=False,

@@ -78,7 +78,7 @@ def inspect_coco(path: Path, images: str | None, cache: Cache, full: bool) -> Ve
     file = read_coco(str(path), Findings())
     masks = False
     if file is not None:
-        names = [str(i.get('file_name', '')) for i in file.images[:50]]
+        names = [str(i['file_name']) for i in file.images[:50] if i.get('file_name')]
         table = glance(str(path), cache) or dict(masks=0, boxes=0)
         masks = 2 * table['masks'] > table['boxes']
     folder = images or guess_images(path, names)

@@ -21,7 +21,7 @@ from ..errors import BadInput
 from .config import tables_in
 from .launch import one_for_all
 from .preflight import count_in, datasets_of
-from .vet import classes_learned
+from .vet import dataset_meta
 
 TASKS = dict(mmdet='boxes', mmseg='maps', mmpretrain='folders')
 # What a dataset of a config keeps: the rest says where and what its data were.
@@ -139,8 +139,9 @@ def _wish(
     classes = info.get('classes')
     named = classes if isinstance(classes, (list, tuple)) else ()
     palette = [list(colour) for colour in info.get('palette') or ()]
-    learned = list(classes_learned(checkpoint)) if checkpoint else []
-    return Wish(task, loops, share, list(named), palette, learned)
+    meta = dataset_meta(checkpoint) if checkpoint else {}
+    learned, reduces = meta.get('classes') or (), meta.get('reduce_zero_label')
+    return Wish(task, loops, share, list(named), palette, list(learned), reduces)
 
 
 def apply(cfg: Config, own: Own) -> list[str]:
@@ -149,7 +150,7 @@ def apply(cfg: Config, own: Own) -> list[str]:
     make = dict(boxes=_coco, maps=_maps, folders=_folders)[own.task]
     for loop, source in own.sources.items():
         loader = cfg.get(f'{loop}_dataloader') or cfg.get('val_dataloader')
-        if not loader:
+        if not loader or cfg.get(f'{loop}_cfg') is None:  # this loop never runs
             continue
         # val's and test's may be one object.
         loader = cfg[f'{loop}_dataloader'] = copy.deepcopy(loader)

@@ -139,11 +139,15 @@ def follow_checkpoint(cfg: Config, checkpoint: str) -> list[str]:
 
 def classes_learned(checkpoint: str) -> tuple[str, ...]:
     """The classes that a checkpoint names, in the order of its labels."""
+    return tuple(dataset_meta(checkpoint).get('classes') or ())
+
+
+def dataset_meta(checkpoint: str) -> dict[str, Any]:
+    """What a checkpoint, or an exported model, says of the data it was trained on."""
     if is_exported(checkpoint):
-        return tuple(load(checkpoint).classes)
+        return dict(classes=load(checkpoint).classes)
     meta = peek_checkpoint(checkpoint).get('meta')
-    known = (meta.get('dataset_meta') or {}) if isinstance(meta, dict) else {}
-    return tuple(known.get('classes') or ())
+    return (meta.get('dataset_meta') or {}) if isinstance(meta, dict) else {}
 
 
 def _joined(errors: list[str]) -> str:

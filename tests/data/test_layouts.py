@@ -181,6 +181,68 @@ def test_a_checkpoint_numbers_the_classes(demo, own, tmp_path):
         own(tmp_path / 'set', loops=('test',), learned=SHAPES[1:])
 
 
+def test_a_checkpoint_says_whether_one_is_subtracted(own, tmp_path):
+    """The last class is in no map, so the numbers alone would not say it."""
+    for folder in ('images', 'masks'):
+        (tmp_path / 'set' / folder).mkdir(parents=True)
+    for name in 'abc':
+        pixels = np.array([[1, 2], [2, 1]], np.uint8)
+        Image.fromarray(np.stack([pixels] * 3, 2)).save(
+            tmp_path / 'set' / 'images' / f'{name}.jpg'
+        )
+        Image.fromarray(pixels).save(tmp_path / 'set' / 'masks' / f'{name}.png')
+    wish = dict(task='maps', loops=('test',), share=1, learned=['road', 'sky', 'tree'])
+    for reduces in (True, False):
+        result = own(tmp_path / 'set', reduces=reduces, **wish)
+        assert (result.classes, result.reduce_zero) == (wish['learned'], reduces)
+    (tmp_path / 'set' / 'classes.txt').write_text('road\nsky\ntree\n')
+    assert own(tmp_path / 'set', reduces=True, **wish).reduce_zero
+    (tmp_path / 'set' / 'classes.txt').write_text('sky\ntree\n')
+    wish['learned'] = ['background', 'sky', 'tree']
+    result = own(tmp_path / 'set', reduces=False, **wish)
+    assert (result.classes, result.reduce_zero) == (wish['learned'], False)
+    assert len(result.palette) == 3
+
+
+def test_of_cityscapes_maps_the_training_labels_are_read(own, tmp_path):
+    for folder, ends in (
+        ('leftImg8bit', ['leftImg8bit']),
+        ('gtFine', ['gtFine_color', 'gtFine_instanceIds', 'gtFine_labelIds']),
+    ):
+        place = tmp_path / 'set' / folder / 'train' / 'ulm'
+        place.mkdir(parents=True)
+        for end in ends:
+            for i in range(3):
+                pixels = np.full((4, 4), i, np.uint8)
+                Image.fromarray(pixels).save(place / f'ulm_{i}_{end}.png')
+    assert own(tmp_path / 'set', 'maps').map_suffix == '_gtFine_labelIds.png'
+    for i in range(3):
+        Image.fromarray(pixels).save(place / f'ulm_{i}_gtFine_labelTrainIds.png')
+    assert own(tmp_path / 'set', 'maps').map_suffix == '_gtFine_labelTrainIds.png'
+
+
+@pytest.mark.posix
+def test_class_folders_that_differ_in_case_alone_are_two(own, tmp_path):
+    for name in ('Cat', 'cat', 'dog'):
+        (tmp_path / 'set' / name).mkdir(parents=True)
+        for i in range(3):
+            pixels = np.zeros((4, 4, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / 'set' / name / f'{i}.jpg')
+    result = own(tmp_path / 'set', 'folders', share=0.34)
+    assert result.classes == ['Cat', 'cat', 'dog']
+    assert sum(result.sources[split].count for split in ('train', 'val')) == 9
+
+
+def test_images_without_a_name(demo, own, tmp_path):
+    layouts.coco(demo, tmp_path / 'set')
+    file = tmp_path / 'set' / 'annotations' / 'instances_train2017.json'
+    data = json.loads(file.read_text())
+    del data['images'][1]['file_name']
+    file.write_text(json.dumps(data))
+    with pytest.raises(BadInput, match="1 of its images have no 'file_name'"):
+        own(tmp_path / 'set')
+
+
 def test_images_that_are_not_there(demo, own, tmp_path):
     layouts.cvat(demo, tmp_path / 'set')
     shutil.rmtree(tmp_path / 'set' / 'images')

@@ -256,28 +256,29 @@ class FolderView(View):
 
     root: str = ''
     files: list[str] = field(default_factory=list)
-    by_folder: dict[str, list[str]] = field(default_factory=dict)
+    by_class: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, split: str, one: FolderSet) -> 'FolderView':
-        """The folders are in the order of the classes."""
-        groups: dict[str, list[str]] = {name: [] for name in one.folders}
-        for file in one.files:
-            inner = os.path.relpath(file, one.root).split(os.sep)[0]
-            groups.setdefault(inner, []).append(file)
+        """The classes are in the order of their labels."""
+        groups: dict[int, list[str]] = {label: [] for label in sorted({*one.labels})}
+        for file, label in zip(one.files, one.labels, strict=True):
+            groups[label].append(file)
+        every = one.summary.classes
+        if groups.keys() <= {*range(len(every))}:  # as one without pictures has it
+            groups = {label: groups.get(label, []) for label in range(len(every))}
         facts = [('folder', one.root), ('images', f'{one.summary.images:,}'),
                  ('classes', f'{len(one.summary.classes):,}')]  # fmt: skip
         return cls(
             split, 'images', facts, one.summary.classes, _sizes(one),
             places={one.root}, root=one.root, files=one.files,
-            by_folder={name: groups[name] for name in one.folders},
+            by_class=dict(zip(every, groups.values(), strict=False)),
         )  # fmt: skip
 
     def samples(self, name: str, many: int) -> list[Shot]:
         """Pictures of a class."""
-        number = list(self.classes).index(name)
-        found = list(self.by_folder.values())[number : number + 1]
-        return [Shot(f, os.path.basename(f)) for f in _spread(sum(found, []), many)]
+        found = self.by_class[name]
+        return [Shot(f, os.path.basename(f)) for f in _spread(found, many)]
 
     def shot(self, entry: str) -> Shot | None:
         """A picture by its name from the root."""
