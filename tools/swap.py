@@ -38,6 +38,8 @@ def main() -> None:
     args = parse_args()
     if args.out and args.out.suffix != '.py':
         raise BadInput(f'--out {args.out} is to be a config: a name that ends with .py')
+    if args.out:
+        writable('--out', args.out)
     from mmmsmlp.run.weights import use_pretrained
     from mmmsmlp.swap import diff, read_config, swap
 
@@ -45,8 +47,6 @@ def main() -> None:
     options = dict(args.backbone_options)
     if args.pretrained:
         options['init_cfg'] = dict(type='Pretrained', checkpoint=args.pretrained)
-    if args.out:
-        writable('--out', args.out)
     before = read_config(name)
     after, notes = swap(
         read_config(name), args.backbone, args.arch, args.recipe, **options

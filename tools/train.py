@@ -88,8 +88,8 @@ def train(args: argparse.Namespace, console: Console) -> None:
         cfg.work_dir = str(Path(cfg.work_dir, 'try'))
     console.log_to(cfg.work_dir)
     notices = [mends.keep_two(cfg)]
-    if cfg.get('resume') and not cfg.get('load_from') and not args.resume:
-        args.resume = 'auto'  # as mmengine means resume=True alone
+    if cfg.get('resume') and not (cfg.get('load_from') or args.trial):
+        args.resume = args.resume or 'auto'  # as mmengine means resume=True alone
     if args.amp:
         switches.use_amp(cfg, args.amp)
     if args.auto_scale_lr or (cfg.get('auto_scale_lr') or {}).get('enable'):

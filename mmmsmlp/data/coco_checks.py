@@ -274,7 +274,8 @@ def _check_masks(file: CocoFile, columns: Columns, plan: Plan, found: Findings) 
     for i in np.flatnonzero(used & (forms == 'rle')):
         image = columns.image[i]
         size = columns.height[image], columns.width[image]
-        other[i] = np.isfinite(size).all() and rows[i]['segmentation'].size != size
+        known = min(size) > 0  # neither NaN nor 0
+        other[i] = known and rows[i]['segmentation'].size != size
     _note(
         'mask-size',
         file,

@@ -107,6 +107,16 @@ def test_truncated(tiny, zipped, share):
     assert str(file) in str(error.value) and 'again' in str(error.value)
 
 
+def test_a_damaged_list_of_contents(tiny):
+    file = Path(tiny.save({'model': tiny.build().state_dict()}))
+    whole = bytearray(file.read_bytes())
+    start = whole.rindex(b'PK\x01\x02')  # of the last entry in the zip's directory
+    whole[start : start + 4] = b'\0\0\0\0'
+    file.write_bytes(whole)
+    with pytest.raises(CheckpointError, match='is damaged; copy or download it again'):
+        read_checkpoint(file)
+
+
 FOREIGN = {
     'is empty': b'',
     'web page': b'<!DOCTYPE html><html>404</html>',

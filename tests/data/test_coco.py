@@ -145,6 +145,7 @@ BENT = {
     'short piece': (one('segmentation', [[1, 2, 9, 2, 9, 9], [1, 2, 3, 4]]), 'mask-pieces', ['annotation 5']),
     'flat': (one('segmentation', [1, 2, 9, 2, 9, 9]), 'mask-flat', ['annotation 5']),
     'no width': (one('width', ..., 'images'), 'size-missing', ['4.jpg: 94 x 64']),
+    'size of 0': (lambda c: c.data['images'][4].update(width=0, height=0), 'size-missing', ['4.jpg: 94 x 64']),
     'another size': (one('width', 940, 'images'), 'size-differs', ['4.jpg: 940 x 64 in the file, 94 x 64']),
     'backslashes': (one('file_name', 'a\\..\\4.jpg', 'images'), 'path-moved', ["now '4.jpg'"]),
     'another place': (one('file_name', '/home/me/4.jpg', 'images'), 'path-moved', ["now '4.jpg'"]),

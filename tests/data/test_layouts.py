@@ -424,6 +424,19 @@ def test_voc_beside_its_pictures(own, tmp_path):
     assert read(result.sources['train'])['annotations'][1]['bbox'] == [1, 2, 10, 5]
 
 
+def test_voc_lists_names_with_spaces(own, demo, tmp_path):
+    layouts.voc(demo, tmp_path / 'set')
+    root = tmp_path / 'set'
+    listed = root / 'ImageSets' / 'Main' / 'val.txt'
+    old = listed.read_text().split()[0]
+    for file in [*root.rglob(f'{old}.xml'), *root.rglob(f'{old}.jpg')]:
+        file.rename(file.with_stem('photo 1 of 2'))
+    for end in '', ' -1':
+        listed.write_text(f'photo 1 of 2{end}\n')
+        (image,) = read(own(root).sources['val'])['images']
+        assert image['file_name'] == 'photo 1 of 2.jpg'
+
+
 def test_voc_that_is_wrong(own, demo, tmp_path):
     layouts.voc(demo, tmp_path / 'set')
     listed = tmp_path / 'set' / 'ImageSets' / 'Main' / 'val.txt'

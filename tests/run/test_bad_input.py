@@ -80,7 +80,9 @@ def test_what_is_in_the_way_of_an_output_is_named(tmp_path, monkeypatch):
         ('explain.py no.jpg no.py no.pth', '--out', 'afile'),
         ('image_demo.py no.jpg no.py no.pth', '--out-dir', 'afile'),
         ('receptive_field.py none', '--out-dir', 'afile'),
+        ('swap.py configs/retinanet_msmlp_t_1x.py', '--out', 'afile/x.py'),
         ('test.py configs/retinanet_msmlp_t_1x.py no.pth', '--metrics', 'adir'),
+        ('test.py configs/retinanet_msmlp_t_1x.py no.pth', '--mistakes', 'afile'),
     ],
 )
 def test_outputs_are_checked_first(run_tool, tmp_path, command, option, path):

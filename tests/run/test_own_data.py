@@ -94,6 +94,15 @@ def test_the_configs_of_the_package_follow_the_data(name, sets, tmp_path):
         assert cfg.get('data_preprocessor', dict(num_classes=4))['num_classes'] == 4
 
 
+def test_a_config_without_a_test_stays_without(sets, tmp_path):
+    cfg = load('retinanet_msmlp_t_1x.py', tmp_path)
+    for part in ('cfg', 'dataloader', 'evaluator'):
+        cfg[f'test_{part}'] = None
+    use_data(cfg, str(sets / 'boxes'), None, LOOPS, str)
+    assert cfg.test_dataloader is cfg.test_evaluator is cfg.test_cfg is None
+    assert cfg.val_dataloader.dataset.metainfo.classes == tuple(SHAPES)
+
+
 @pytest.mark.parametrize(
     ('name', 'task', 'key', 'count'),
     [

@@ -281,6 +281,22 @@ def test_a_narrow_terminal_gets_no_second_line():
     os.close(file)
 
 
+def test_a_terminal_gets_a_table_as_it_is():
+    screen, file = open_terminal(columns=20)
+    terminal = Terminal(file, 'utf-8')
+    terminal.say('one  two\n  3    4')
+    terminal.say('words that are longer than that')
+    terminal.close()
+    written = ''
+    while written.count('\n') < 5:
+        written += os.read(screen, 4096).decode()
+    table = 'one  two\r\n  3    4\r\n'
+    folded = 'words that are\r\n    longer than\r\n    that\r\n'
+    assert written == table + folded
+    os.close(screen)
+    os.close(file)
+
+
 def test_a_run_goes_on_where_the_terminal_has_gone():
     screen, file = open_terminal()
     terminal = Terminal(file, 'utf-8')

@@ -58,7 +58,8 @@ def test_it_ends_with_the_same_weights(
     stopped.mkdir()
     shutil.copy(whole / f'{middle}.pth', stopped)
     assert latest_checkpoint(stopped) == str(stopped / f'{middle}.pth')
-    code, _, err = run_tool('train.py', config, '--work-dir', stopped, '--resume')
+    again = ['--resume'] if workers else ['--cfg-options', 'resume=True']
+    code, _, err = run_tool('train.py', config, '--work-dir', stopped, *again)
     assert code == 0, err
     once, twice = weights(whole / f'{end}.pth'), weights(stopped / f'{end}.pth')
     assert once.keys() == twice.keys()

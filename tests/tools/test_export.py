@@ -53,3 +53,5 @@ def test_bad_input_is_named_before_the_work(run_tool, trained, tmp_path):
     (tmp_path / 'other.onnx').write_bytes(b'')
     code, _, err = run_tool('test.py', config, tmp_path / 'other.onnx')
     assert code == 2 and 'cannot open' in err and 'other.onnx' in err
+    code, _, err = run_tool('test.py', config, tmp_path / 'other.onnx', '--tta')
+    assert code == 2 and '--tta is for a checkpoint' in err
