@@ -24,6 +24,7 @@ _RULES = {
     'paper': 'mix, then roll by -d, d = {}',
     'released': 'roll by +s, then mix, s = {}',
 }
+_STAGE = re.compile(r'(?:^|\.)(stage0|stages)\.')  # where a backbone's own names begin
 _MIX_WEIGHT = re.compile(r'(^|\.)mix\.(horizontal|vertical)\.\d+\.')
 
 
@@ -155,7 +156,7 @@ def mark_geometry(
 
     Args:
         state_dict: Weights under MSMLP's own key names, of a backbone alone or of a
-            whole model (``backbone.``-prefixed).
+            whole model (with a prefix such as ``backbone.``).
         geometry: 'paper' or 'released': how they were trained.
         shift_dist: Their distances, if not the geometry's default.
 
@@ -164,10 +165,13 @@ def mark_geometry(
 
     Raises:
         GeometryError: There are no mix-shift weights, or they carry a different mark.
+        ValueError: There is no such geometry, or the distances are no whole numbers.
     """
-    prefix = 'backbone.' if holds_mix_weights(state_dict, 'backbone.') else ''
-    if not holds_mix_weights(state_dict, prefix):
+    key = next(filter(_MIX_WEIGHT.search, state_dict), None)
+    if key is None:
         raise GeometryError('there are no mix-shift weights here to mark')
+    inside = _STAGE.search(key)
+    prefix = key[: inside.start(1)] if inside else ''
     stated = Geometry.of(geometry, shift_dist)
     if prefix + MARK in state_dict:
         check_geometry(stated, state_dict, prefix)

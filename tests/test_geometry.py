@@ -62,6 +62,15 @@ def test_wrong_order_names_both_and_the_cure():
         assert part in str(error.value)
 
 
+@pytest.mark.parametrize('name', [*WEIGHTS, 'stage0.blocks.0.mix.vertical.0.weight'])
+@pytest.mark.parametrize('prefix', ['', 'backbone.', 'module.backbone.'])
+def test_the_mark_stands_beside_the_weights(prefix, name):
+    weights = {'head.weight': torch.ones(1), prefix + name: torch.ones(1)}
+    given = mark_geometry(weights, 'released')
+    assert given.keys() - weights.keys() == {prefix + 'geometry'}
+    check_geometry(Geometry.of('released'), given, prefix)
+
+
 def test_wrong_distances():
     given = mark_geometry(WEIGHTS, 'paper', (0, 2, 5))
     with pytest.raises(GeometryError, match=r'shift_dist=\(0, 2, 5\)'):

@@ -47,7 +47,7 @@ class Use:
 
 @dataclass
 class Summary:
-    """What a set holds, for a report: counts by class, sizes, boxes an image."""
+    """How much a set holds, for a report."""
 
     images: int = 0
     boxes: int = 0

@@ -13,19 +13,6 @@ from .kinds import KINDS
 KEPT = 5  # examples of a kind
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One example: in ``file``, ``entry`` is ``value``."""
-
-    kind: str
-    outcome: str  # 'error', 'repair' or 'warning'
-    file: str
-    entry: str
-    value: str
-    consequence: str
-    cure: str
-
-
 @dataclass
 class Group:
     """Every finding of one kind in one file or folder."""
@@ -37,14 +24,6 @@ class Group:
     cure: str
     count: int = 0
     examples: list[tuple[str, str]] = field(default_factory=list)  # entry, value
-
-    def findings(self) -> list[Finding]:
-        """The kept examples, one by one."""
-        shared = (self.consequence, self.cure)
-        return [
-            Finding(self.kind, self.outcome, self.file, entry, value, *shared)
-            for entry, value in self.examples
-        ]
 
     def line(self) -> str:
         """What, how often, the first, what would happen and the cure, in one line."""

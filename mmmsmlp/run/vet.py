@@ -266,20 +266,20 @@ def _metrics(cfg: Config, loop: str) -> list[dict]:
         table
         for table in tables_in(cfg.get(f'{loop}_evaluator'))
         if str(table.get('type')).endswith('CocoMetric')
+        and not table.get('format_only')
     ]
 
 
 def _use(cfg: Config, loop: str, dataset: dict) -> Use:
     metrics = [] if loop == 'train' else _metrics(cfg, loop)
-    scoring = [m for m in metrics if not m.get('format_only')]
-    kinds = [kind for m in scoring for kind in _as_list(m.get('metric', 'bbox'))]
+    kinds = [kind for m in metrics for kind in _as_list(m.get('metric', 'bbox'))]
     masks = bool(_loader(dataset, 'LoadAnnotations').get('with_mask'))
     return Use(
         classes=_classes(cfg, dataset),
         place=f'{loop}_dataloader.dataset.metainfo.classes',
         masks=masks if loop == 'train' else 'segm' in kinds,
         trains=loop == 'train',
-        scores=bool(scoring),
+        scores=bool(metrics),
     )
 
 

@@ -12,6 +12,12 @@ from mmmsmlp.checkpoints.read import lent_checkpoint
 from mmmsmlp.errors import CheckpointError
 
 
+@pytest.fixture(autouse=True)
+def kept(monkeypatch):
+    """Other tests may have left some."""
+    monkeypatch.setattr(read, '_kept', {})
+
+
 @pytest.fixture
 def file(tiny):
     content = {'state_dict': {'w': torch.ones(3)}, 'meta': {'seed': 5}}

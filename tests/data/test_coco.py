@@ -228,8 +228,8 @@ def test_examples_are_few_and_the_count_is_whole(coco):
     each('bbox', [5, 5, 0, 0])(coco)
     found, _ = coco.check()
     (group,) = (group for group in found if group.kind == 'box-empty')
-    assert group.count == 18 and len(group.findings()) == KEPT == 5
-    assert group.findings()[4].entry == 'annotation 5'
+    assert group.count == 18 and len(group.examples) == KEPT == 5
+    assert group.examples[4][0] == 'annotation 5'
 
 
 def bent_everywhere(coco):

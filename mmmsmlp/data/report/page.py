@@ -155,9 +155,11 @@ def _sizes(views: Sequence[View]) -> str:
     if any(len(values) for _, values in boxes):
         most = max(float(values.max()) for _, values in boxes if len(values))
         edges = powers(4, max(128, most))
-        ticks = edges[::2][: len(edges)]
         charts.append(histogram(
-            'Boxes: side of a square of the same area, pixels', boxes, edges, ticks
+            'Boxes: side of a square of the same area, pixels',
+            boxes,
+            edges,
+            edges[::2],
         ))  # fmt: skip
         shapes = [
             (v.split, np.log2(v.boxes[:, 0] / v.boxes[:, 1]))
