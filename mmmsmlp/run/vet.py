@@ -101,7 +101,7 @@ def follow_checkpoint(cfg: Config, checkpoint: str) -> list[str]:
         BadInput: The same classes in another order, where the data hold numbers; or
             some of them at other places beside others.
     """
-    names = classes_learned(checkpoint)
+    names = tuple(dataset_meta(checkpoint).get('classes') or ())
     notices = []
     for _, dataset in datasets_of(cfg, ('test',)):
         own = _classes(cfg, dataset) if _class_of(cfg, dataset) else None
@@ -137,13 +137,11 @@ def follow_checkpoint(cfg: Config, checkpoint: str) -> list[str]:
     return notices
 
 
-def classes_learned(checkpoint: str) -> tuple[str, ...]:
-    """The classes that a checkpoint names, in the order of its labels."""
-    return tuple(dataset_meta(checkpoint).get('classes') or ())
-
-
 def dataset_meta(checkpoint: str) -> dict[str, Any]:
-    """What a checkpoint, or an exported model, says of the data it was trained on."""
+    """What a checkpoint, or an exported model, says of the data it was trained on.
+
+    Its ``classes`` are in the order of its labels.
+    """
     if is_exported(checkpoint):
         return dict(classes=load(checkpoint).classes)
     meta = peek_checkpoint(checkpoint).get('meta')
