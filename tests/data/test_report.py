@@ -178,6 +178,23 @@ def test_class_folders(tmp_path, cache):
     assert len(pictures(samples)) == 4 and 'No example' in samples
 
 
+def test_a_list_has_pictures_of_its_classes(tmp_path, cache):
+    for name in 'abc':
+        Image.new('RGB', (8, 8)).save(tmp_path / f'{name}.png')
+    (tmp_path / 'list.txt').write_text('a.png 0\nb.png 2\nc.png 2\n')
+    for classes, shown in (
+        (('cat', 'dog', 'eel'), dict(cat=['a.png'], dog=[], eel=['b.png', 'c.png'])),
+        (None, {'0': ['a.png'], '2': ['b.png', 'c.png']}),
+    ):
+        use = FolderUse(
+            str(tmp_path), ('.png',), classes, list_file=str(tmp_path / 'list.txt')
+        )
+        view = view_of('train', check_folders(use, Findings(), cache))
+        assert {
+            name: [shot.caption for shot in view.samples(name, 5)] for name in shown
+        } == shown
+
+
 def test_histograms_count_every_value():
     chart = histogram('x', [('a', [0, 1, 1.5, 99]), ('b', [])], [0, 1, 2], [0, 2])
     assert 'a: 1 from 0 to 1' in chart and 'a: 3 from 1 to 2' in chart
