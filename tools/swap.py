@@ -36,9 +36,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    if args.out and args.out.suffix != '.py':
-        raise BadInput(f'--out {args.out} is to be a config: a name that ends with .py')
     if args.out:
+        if args.out.suffix != '.py':
+            raise BadInput(
+                f'--out {args.out} is to be a config: a name that ends with .py'
+            )
         writable('--out', args.out)
     from mmmsmlp.run.weights import use_pretrained
     from mmmsmlp.swap import diff, read_config, swap

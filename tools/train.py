@@ -88,16 +88,17 @@ def train(args: argparse.Namespace, console: Console) -> None:
         cfg.work_dir = str(Path(cfg.work_dir, 'try'))
     console.log_to(cfg.work_dir)
     notices = [mends.keep_two(cfg)]
-    if cfg.get('resume') and not (cfg.get('load_from') or args.trial):
-        args.resume = args.resume or 'auto'  # as mmengine means resume=True alone
     if args.amp:
         switches.use_amp(cfg, args.amp)
     if args.auto_scale_lr or (cfg.get('auto_scale_lr') or {}).get('enable'):
         notices.append(switches.use_auto_scale_lr(cfg))
     if args.tensorboard:
         curves.use_tensorboard(cfg)
-    if args.resume:
-        notices.append(switches.use_resume(cfg, args.resume))
+    alone = cfg.get('resume') and not cfg.get('load_from')  # mmengine's word for auto
+    if args.trial and alone:
+        cfg.resume = False  # it starts anew
+    elif args.resume or alone:
+        notices.append(switches.use_resume(cfg, args.resume or 'auto'))
     mends.install(resumed=cfg.load_from if cfg.get('resume') else None)
     switches.collate_for_scope(cfg)
     switches.use_our_hooks(cfg)

@@ -2,7 +2,6 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..errors import join_some
@@ -32,6 +31,7 @@ class FolderSet:
     folders: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)  # of the files
+    names: dict[int, str] = field(default_factory=dict)  # of the labels
     pictures: list[Picture] = field(default_factory=list)
 
 
@@ -80,8 +80,10 @@ def _from_folders(use: FolderUse, result: FolderSet, found: Findings) -> list[st
         if hidden:
             value += f'; hidden ones count: remove {join_some(hidden)}'
         found.add('folder-count', use.root, join_some(folders), value)
-    labels: Sequence[str] = use.classes or folders
-    result.summary.classes = dict(zip(labels, counts.values(), strict=False))
+    result.names = dict(enumerate(use.classes or folders))
+    result.summary.classes = dict(
+        zip(result.names.values(), counts.values(), strict=False)
+    )
     return names
 
 
@@ -114,8 +116,10 @@ def _from_list(use: FolderUse, result: FolderSet, found: Findings) -> list[str]:
     found.add_many('list-broken', use.list_file, len(broken), broken)
     found.add_many('list-label', use.list_file, len(outside), outside)
     counts = Counter(result.labels)
-    named = dict(enumerate(use.classes or ())) or {n: str(n) for n in sorted(counts)}
-    result.summary.classes = {name: counts[n] for n, name in named.items()}
+    result.names = dict(enumerate(use.classes or ())) or {
+        label: str(label) for label in sorted(counts)
+    }
+    result.summary.classes = {name: counts[n] for n, name in result.names.items()}
     empty = [(repr(name), '') for name, n in result.summary.classes.items() if not n]
     found.add_many('folder-empty', use.list_file, len(empty), empty)
     return names

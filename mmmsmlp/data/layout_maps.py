@@ -121,7 +121,7 @@ def _suffixes(pictures: list[str], labels: list[str]) -> tuple[str, str] | None:
                 for label in labels
                 if (stem := _stem_in(label, stems)) is not None
             )
-            for rest, count in sorted(rests.items(), key=_prefer):
+            for rest, count in sorted(rests.items(), key=_prefer)[:1]:
                 if count > best[0]:
                     best = count, (end, rest)
     return best[1]

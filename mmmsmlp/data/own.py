@@ -212,14 +212,8 @@ def _split(layout: Layout, wish: Wish) -> dict[str, tuple[str, Part]]:
         if 'train' not in wish.loops and share != 1:
             layout.notes.append('--val-split 1 evaluates all images')
     if 'train' in wish.loops and not (parts.get('train') and parts['train'].names):
-        raise BadInput(
-            '; '.join(
-                [
-                    f'{layout.root} has no images to train on, only {join_some(parts)}',
-                    *layout.notes,
-                ]
-            )
-        )
+        there = '; '.join([f'only {join_some(parts)}', *layout.notes])
+        raise BadInput(f'{layout.root} has no images to train on, {there}')
     if 'val' not in parts:
         parts['val'] = parts['test']
     if 'test' not in parts:
@@ -277,9 +271,7 @@ def _settle_classes(layout: Layout, wish: Wish) -> None:
         return
     if layout.task == 'maps' and not layout.classes:
         high = layout.values[-1] + 1 if layout.values else 0
-        if wish.learned and high <= len(wish.learned):
-            layout.classes = list(wish.learned)
-        elif high == len(wish.classes):
+        if high == len(wish.classes):
             layout.classes = list(wish.classes)
             layout.notes.append('classes are called as in the config')
         else:
@@ -297,17 +289,18 @@ def _settle_classes(layout: Layout, wish: Wish) -> None:
 def _number_as_learned(layout: Layout, wish: Wish) -> bool:
     """Read maps as a checkpoint's were, which numbers in a few maps may not show."""
     learned, named = wish.learned, layout.classes
-    if layout.task != 'maps' or not learned or wish.reduces is None:
+    if layout.task != 'maps' or not learned or (named and wish.reduces is None):
         return False
-    high = max(layout.values, default=0) - wish.reduces
+    reduces = bool(wish.reduces)
+    high = max(layout.values, default=0) - reduces
     if high >= len(learned) or named not in ([], learned, learned[1:]):
         return False
     if layout.palette and len(named) < len(learned):
         layout.palette = [[0, 0, 0], *layout.palette]
-    layout.classes, layout.reduce_zero = list(learned), wish.reduces
+    layout.classes, layout.reduce_zero = list(learned), reduces
     layout.notes.append(
         'the maps are numbered as the checkpoint learned them'
-        + (': one is subtracted from each' if wish.reduces else '')
+        + (': one is subtracted from each' if reduces else '')
     )
     return True
 

@@ -103,7 +103,8 @@ for _ in range(20):
 @pytest.mark.full
 def test_a_run_ends_while_gloo_lets_go_of_its_tensors():
     """torch 2.1 would wait for its thread, and the thread for Python's lock."""
-    subprocess.run([sys.executable, '-c', GATHER], check=True, timeout=120)
+    done = subprocess.run([sys.executable, '-c', GATHER], timeout=120)
+    assert done.returncode == 0
 
 
 @pytest.mark.full

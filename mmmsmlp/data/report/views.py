@@ -261,18 +261,15 @@ class FolderView(View):
     @classmethod
     def read(cls, split: str, one: FolderSet) -> 'FolderView':
         """The classes are in the order of their labels."""
-        groups: dict[int, list[str]] = {label: [] for label in sorted({*one.labels})}
+        groups: dict[int, list[str]] = {}
         for file, label in zip(one.files, one.labels, strict=True):
-            groups[label].append(file)
-        every = one.summary.classes
-        if groups.keys() <= {*range(len(every))}:  # as one without pictures has it
-            groups = {label: groups.get(label, []) for label in range(len(every))}
+            groups.setdefault(label, []).append(file)
         facts = [('folder', one.root), ('images', f'{one.summary.images:,}'),
                  ('classes', f'{len(one.summary.classes):,}')]  # fmt: skip
         return cls(
             split, 'images', facts, one.summary.classes, _sizes(one),
             places={one.root}, root=one.root, files=one.files,
-            by_class=dict(zip(every, groups.values(), strict=False)),
+            by_class={name: groups.get(n, []) for n, name in one.names.items()},
         )  # fmt: skip
 
     def samples(self, name: str, many: int) -> list[Shot]:
