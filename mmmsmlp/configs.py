@@ -2,9 +2,10 @@
 
 import fnmatch
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .errors import did_you_mean
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -82,16 +83,14 @@ def config_path(name: str) -> Path:
     """
     name = name.removesuffix('.py')
     if name not in list_configs():
-        raise KeyError(f'there is no config {name!r}; {advice(name)}')
+        raise KeyError(f'there is no config {name!r}{advice(name)}')
     return root() / 'configs' / f'{name}.py'
 
 
 def advice(name: str) -> str:
-    """What to write instead of a name that no config has."""
-    near = get_close_matches(name, list_configs(), n=3, cutoff=0.5)
-    if near:
-        return f'did you mean {" or ".join(near)}?'
-    return f'mmmsmlp.list_configs() names all, they lie in {root() / "configs"}'
+    """The end of a sentence: what to write for a name that no config has."""
+    everywhere = f'; mmmsmlp.list_configs() names all, in {root() / "configs"}'
+    return did_you_mean(name, list_configs(), 3, 0.5) or everywhere
 
 
 def get_config(name: str) -> 'Config':

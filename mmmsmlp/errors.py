@@ -40,10 +40,19 @@ def one_line(error: Exception) -> str:
     return f'{type(error).__name__}: {text}'
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence: the known name that is nearest; empty where none is."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f'; did you mean {near[0]!r}?' if near else ''
+def did_you_mean(
+    name: str, known: Iterable[str], most: int = 1, likeness: float = 0.6
+) -> str:
+    """The end of a sentence: known names near this one, or nothing.
+
+    Args:
+        name: What was given.
+        known: What was allowed.
+        most: How many to name at most.
+        likeness: Of those named, from 0 (any) to 1 (the same).
+    """
+    near = difflib.get_close_matches(name, known, most, likeness)
+    return f'; did you mean {" or ".join(map(repr, near))}?' if near else ''
 
 
 def is_there_another(path: str) -> str:

@@ -52,6 +52,8 @@ def check(args: argparse.Namespace, vetted: Vetted, scratch: str) -> None:
         view.facts = [(title, named(fact)) for title, fact in view.facts]
     for group in vetted.found:
         group.file = named(group.file)
+    for line in vetted.told:
+        print(line)
     for split, one in vetted.sets:
         kinds = f'{len(one.summary.classes)} classes'
         print(f'{split}: {one.summary.images:,} images, {kinds}')

@@ -8,7 +8,6 @@ the activation maps by pytorch-grad-cam (pip install grad-cam), by stage too.
 """
 
 import argparse
-import difflib
 from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from mmmsmlp.data.cache import Cache
 from mmmsmlp.data.pictures import by_range, is_deep, look, refused
-from mmmsmlp.errors import BadInput
+from mmmsmlp.errors import BadInput, did_you_mean
 from mmmsmlp.explain import cams
 from mmmsmlp.explain.features import draw_features, feature_maps
 from mmmsmlp.run.console import Console, open_console
@@ -69,10 +68,9 @@ def class_index(name: str | None, names: list[str]) -> int | None:
     """
     if name is None or name in names:
         return None if name is None else names.index(name)
-    near = difflib.get_close_matches(name, names, n=5, cutoff=0) or names[:5]
     raise BadInput(
-        f'--class {name} is none of the {len(names)} classes of the model; near ones '
-        f'are {", ".join(near)}'
+        f'--class {name} is none of the {len(names)} classes of the model'
+        + did_you_mean(name, names, most=5, likeness=0)
     )
 
 

@@ -44,7 +44,7 @@ def find_coco(path: str, cache: Cache) -> Layout | None:
         if not table['boxes'] and split in ('val', 'test'):
             notes.append(f'{_called(file, root)} has no annotations and is left out')
             continue
-        folder = _image_folder(file, split, root, table['names'])
+        folder = image_folder(file, table['names'], root, split)
         boxes, masks = table['boxes'], table['masks']
         parts[split] = Part(folder, table['names'], file, None, boxes, masks)
         tables[split] = table
@@ -207,15 +207,23 @@ def _classes(tables: dict[str, dict], notes: list[str]) -> list[str]:
     return [name for name in counts if name not in roots]
 
 
-def _image_folder(file: str, split: str, root: str, names: list[str]) -> str:
-    """Where the images of a file lie: the folder where most of their names exist.
+def image_folder(file: str, names: list[str], root: str = '', split: str = '') -> str:
+    """Where the images of a COCO file lie: the folder where most of their names exist.
+
+    Args:
+        file: Its path.
+        names: What it calls its images; where it names none, its own folder is given.
+        root: Folder of the whole set, if it is known.
+        split: Such as 'train', if it is known.
 
     Raises:
         BadInput: None of them is found.
     """
+    if not names:
+        return os.path.dirname(file) or '.'
     step = max(1, len(names) // LOOKED_AT)
-    some = [name.replace('\\', '/') for name in names[::step]]
-    places = _places(file, split, root)
+    some = [name.replace('\\', '/').lstrip('/') for name in names[::step]]
+    places = _places(file, root, split)
     for shorten in (str, os.path.basename):
         counts = [
             sum(os.path.isfile(os.path.join(place, shorten(n))) for n in some)
@@ -229,17 +237,18 @@ def _image_folder(file: str, split: str, root: str, names: list[str]) -> str:
     )
 
 
-def _places(file: str, split: str, root: str) -> list[str]:
+def _places(file: str, root: str, split: str) -> list[str]:
     """Folders where the images of a file may lie, the likeliest first."""
     here = os.path.dirname(file) or '.'
     above = os.path.dirname(os.path.abspath(here))
-    stem = os.path.splitext(os.path.basename(file))[0].partition('_')[2]
-    names = ['images', 'JPEGImages', 'data', 'imgs', 'img', stem, split]
-    near = [
-        os.path.join(base, name) for base in (here, above) for name in names if name
-    ]
-    inner = [os.path.join(above, 'images', name) for name in (stem, split) if name]
-    places = [here, *near, *inner, root]
+    stem = os.path.splitext(os.path.basename(file))[0]
+    first, _, rest = stem.partition('_')
+    own = dict.fromkeys((rest, split, stem, first, stem.rpartition('_')[2]))
+    own.pop('', None)
+    names = ['images', 'JPEGImages', 'data', 'imgs', 'img', *own]
+    near = [os.path.join(base, name) for base in (here, above) for name in names]
+    inner = [os.path.join(above, 'images', name) for name in own]
+    places = [here, *near, *inner, *filter(None, [root])]
     if os.path.dirname(file) != root:
         places.append(above)
     for folder in folders_in(root).values():

@@ -3,6 +3,7 @@
 import inspect
 import re
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from mmengine.config import Config
 
 from .. import configs
-from ..errors import BadInput, did_you_mean, is_there_another, one_line
+from ..errors import BadInput, did_you_mean, is_there_another, join_some, one_line
 
 if TYPE_CHECKING:
     from mmengine.runner import FlexibleRunner, Runner
@@ -32,7 +33,7 @@ def find_config(name: str) -> Path:
     except KeyError as error:
         raise BadInput(
             f'config {name} does not exist'
-            + (is_there_another(name) or f'; {configs.advice(short)}')
+            + (is_there_another(name) or configs.advice(short))
         ) from error
 
 
@@ -81,7 +82,8 @@ def _check_names(cfg: Config, options: dict) -> None:
     """Refuse an option whose first name nothing would read.
 
     That is ``trian_cfg.max_epochs=1``, and ``data_root=DIR`` where ``data_root`` is a
-    variable of the config's file: what was made from it stays as it was.
+    variable of the config's file: what was made from it stays as it was. A variable
+    under whose name nothing was made is warned of alone: a hook may look it up.
     """
     from mmengine.runner import Runner
 
@@ -103,6 +105,13 @@ def _check_names(cfg: Config, options: dict) -> None:
                 'which nothing reads any more; change what was made from it: '
                 + ', '.join(made)
             )
+        same = [path for path, value in _places(kept) if value == cfg[name]]
+        warnings.warn(
+            f'--cfg-options {option}: {name} is a variable of {cfg.filename}; what was '
+            'made from it stays as it was'
+            + (f'. What it held is also at {join_some(same)}' if same else ''),
+            stacklevel=2,
+        )
 
 
 def _places(node: object, prefix: str = '') -> Iterator[tuple[str, object]]:

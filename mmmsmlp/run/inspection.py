@@ -1,6 +1,5 @@
 """Vetting data on its own, of a config or of a path: tools/check_data.py."""
 
-import os
 from pathlib import Path
 
 from ..data.cache import Cache
@@ -8,7 +7,7 @@ from ..data.coco import read_coco
 from ..data.coco_checks import Use
 from ..data.coco_set import check_set
 from ..data.findings import Findings
-from ..data.layout_coco import glance
+from ..data.layout_coco import glance, image_folder
 from ..data.own import recognise, task_of
 from ..errors import BadInput
 from .config import load_config
@@ -39,6 +38,7 @@ def inspect(
         BadInput: It is none of these, or its images are not to be found.
     """
     path = Path(source).expanduser()
+    told: list[str] = []
     if path.suffix == '.json' and path.is_file():
         return inspect_coco(path, images, cache, full)
     if images:
@@ -46,10 +46,11 @@ def inspect(
     if path.is_dir() or path.suffix in ('.yaml', '.yml'):
         cfg = load_config(_reader_of(str(path), cache))
         cfg.work_dir, cfg.launcher = scratch, 'none'
-        use_data(cfg, str(path), None, ('train', 'val'), lambda line: None)
-        return vet(cfg, ('train', 'val'), cache, full)
-    cfg = load_config(source)
-    cfg.work_dir = scratch
+        use_data(cfg, str(path), None, LOOPS, told.append)
+        told.pop()  # names the config of a run, and there is none
+    else:
+        cfg = load_config(source)
+        cfg.work_dir = scratch
     loops = tuple(loop for loop in LOOPS if cfg.get(f'{loop}_dataloader'))
     if cfg.get('test_dataloader') == cfg.get('val_dataloader'):
         loops = tuple(loop for loop in loops if loop != 'test')
@@ -57,7 +58,9 @@ def inspect(
         raise BadInput(f'config {cfg.filename} names no data')
     check_data_paths(cfg, loops)
     check_dataset_classes(cfg, loops)
-    return vet(cfg, loops, cache, full)
+    vetted = vet(cfg, loops, cache, full)
+    vetted.told = told
+    return vetted
 
 
 def _reader_of(path: str, cache: Cache) -> str:
@@ -78,39 +81,14 @@ def inspect_coco(path: Path, images: str | None, cache: Cache, full: bool) -> Ve
     file = read_coco(str(path), Findings())
     masks = False
     if file is not None:
-        names = [str(i['file_name']) for i in file.images[:50] if i.get('file_name')]
+        names = [str(i['file_name']) for i in file.images if i.get('file_name')]
         table = glance(str(path), cache) or dict(masks=0, boxes=0)
         masks = 2 * table['masks'] > table['boxes']
-    folder = images or guess_images(path, names)
+    try:
+        folder = images or image_folder(str(path), names)
+    except BadInput as error:
+        raise BadInput(f'{error}; name their folder with --images DIR') from error
     use = Use(classes=None, masks=masks, trains=True, scores=True)
     one = check_set(str(path), folder, use, vetted.found, cache, full)
     vetted.sets.append(('data', one))
     return vetted
-
-
-def guess_images(path: Path, names: list[str]) -> str:
-    """The folder near a COCO file in which most of its images lie.
-
-    Raises:
-        BadInput: None of those that are usual.
-    """
-    above = path.parent.parent
-    stems = {path.stem, path.stem.rpartition('_')[2], path.stem.partition('_')[0]}
-    near = [path.parent, above]
-    near += [p / name for p in near for name in (*sorted(stems), 'images')]
-    near += [above / 'images' / stem for stem in sorted(stems)]
-    folders = [folder for folder in near if folder.is_dir()]
-    if not names:
-        return str(path.parent)
-    tails = [name.replace('\\', '/').lstrip('/') for name in names]
-    counts = [sum(os.path.isfile(folder / n) for n in tails) for folder in folders]
-    if not max(counts):
-        bases = [os.path.basename(name) for name in tails]
-        counts = [sum(os.path.isfile(folder / n) for n in bases) for folder in folders]
-    if not max(counts):
-        raise BadInput(
-            f'{names[0]}, the first image of {path}, is not in '
-            f'{", ".join(map(str, dict.fromkeys(folders)))}; name its folder with '
-            '--images DIR'
-        )
-    return str(folders[counts.index(max(counts))])

@@ -1,6 +1,5 @@
 """Any config of the toolboxes with another backbone, ours above all."""
 
-import difflib
 import inspect
 import logging
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS as ROOT
 
-from ..errors import BadInput, one_line
+from ..errors import BadInput, did_you_mean, one_line
 from ..registry import MODELS
 from . import settings
 from .fit import Model
@@ -76,11 +75,11 @@ def read_config(config: str | File | Config) -> Config:
         # mmengine's own lookup goes by a distribution's name, which may be a fork's.
         file = File(spec.origin).parent / '.mim' / 'configs' / rest
     if not file.is_file():
-        near = difflib.get_close_matches(
-            file.name, [path.name for path in file.parent.glob('*.py')], n=3
+        beside = [path.name for path in file.parent.glob('*.py')]
+        raise BadInput(
+            f'config {name} does not exist ({file})'
+            + did_you_mean(file.name, beside, most=3)
         )
-        hint = f'; did you mean {" or ".join(near)}?' if near else ''
-        raise BadInput(f'config {name} does not exist ({file}){hint}')
     try:
         return Config.fromfile(str(file))
     except Exception as error:  # a config is a program: it can raise anything

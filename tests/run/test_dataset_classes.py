@@ -4,6 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from mmmsmlp.errors import BadInput
+from mmmsmlp.run.config import load_config
 from mmmsmlp.run.preflight import check_labels
 from tests.helpers.commands import assert_fails
 
@@ -56,6 +57,13 @@ def test_heads_of_another_size(run_tool, tiny_config):
 def test_an_option_that_nothing_reads(run_tool, tiny_config, option, cure):
     result = run_tool('train.py', tiny_config, '--cfg-options', option)
     assert_fails(result, f'--cfg-options {option.split("=")[0]}', cure)
+
+
+def test_a_variable_of_the_file_that_is_only_used_under_other_names():
+    with pytest.warns(UserWarning, match='size is a variable of') as caught:
+        cfg = load_config('demo/retinanet_msmlp_photos', {'size': (64, 64)})
+    assert cfg.train_dataloader.dataset.pipeline[2].scale == (320, 320)
+    assert 'train_dataloader.dataset.pipeline.2.scale' in str(caught[0].message)
 
 
 @pytest.mark.full

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from mmmsmlp.data.cache import Cache
+from mmmsmlp.data.own import Wish, prepare
 from mmmsmlp.demo.dataset import make_demo_data
 from tests.helpers import layouts
 from tests.helpers.commands import assert_fails
@@ -47,7 +49,7 @@ def test_images_that_lie_elsewhere(run_tool, folder, tmp_path):
     (folder / 'val2017').rename(tmp_path / 'far')
     file = folder / 'annotations' / 'instances_val2017.json'
     result = run_tool('check_data.py', file)
-    assert_fails(result, '1.png, the first image', '--images DIR')
+    assert_fails(result, "the first is '1.png'", '--images DIR')
     code, out, err = run_tool('check_data.py', file, '--images', 'far')
     assert code == 0, out + err
 
@@ -93,12 +95,36 @@ def test_a_folder_of_any_layout_is_checked(run_tool, tmp_path):
     label.write_text('0 0.5 0.5 0.3 0.005\n')  # less than a pixel high
     code, out, err = run_tool('check_data.py', 'flat', '--report', 'page')
     assert code == 0, err
-    assert 'train: ' in out and 'val: ' in out and '4 classes' in out
+    lines = out.splitlines()
+    assert lines[0] == 'data: flat is YOLO text labels (data.yaml), for a detector'
+    assert 'classes (4): ' in out and 'data: choices: val serves as test' in lines
+    assert 'train: 5 images, 4 classes' in lines and 'val: 3 images, 4 classes' in lines
+    assert not any(line.startswith('test: ') for line in lines)
     (line,) = (line for line in out.splitlines() if 'one pixel' in line)
     assert line.startswith('warning: flat, converted: '), line
     page = (tmp_path / 'page' / 'index.html').read_text(encoding='utf-8')
     assert 'triangle' in page and page.count('data:image/') > 4
     assert 'flat, converted: ' in page and '/tmp/tmp' not in page
+
+
+def test_a_test_split_is_checked_too(run_tool, tmp_path):
+    make_demo_data(tmp_path / 'demo', train=5, val=3, size=96)
+    layouts.roboflow(tmp_path / 'demo', tmp_path / 'set')
+    shutil.copytree(tmp_path / 'set' / 'valid', tmp_path / 'set' / 'test')
+    next((tmp_path / 'set' / 'test').glob('*.jpg')).write_bytes(b'')
+    code, out, err = run_tool('check_data.py', 'set')
+    assert code == 2 and 'test: 3 images, 4 classes' in out.splitlines(), out + err
+    assert 'pictures are files of no bytes' in out
+
+
+def test_images_in_a_folder_of_the_file_s_own_name(run_tool, folder, tmp_path):
+    (folder / 'val2017').rename(folder / 'birds')
+    file = folder / 'annotations' / 'birds.json'
+    (folder / 'annotations' / 'instances_val2017.json').rename(file)
+    code, out, err = run_tool('check_data.py', file)
+    assert code == 0 and 'data: 3 images, 2 classes' in out, out + err
+    own = prepare(str(file), Wish('boxes', ('train', 'val')), str(tmp_path), Cache())
+    assert own.sources['train'].images == str(folder / 'birds')
 
 
 def test_masks_are_checked_where_most_boxes_have_one(run_tool, tmp_path):
