@@ -1,6 +1,6 @@
 """What was read of files before, kept by (path, size, mtime) in one file of the user's.
 
-``$XDG_CACHE_HOME/mmmsmlp/data-2.sqlite3``, or under ``~/.cache``. Where it cannot be
+``$XDG_CACHE_HOME/mmmsmlp/data-3.sqlite3``, or under ``~/.cache``. Where it cannot be
 written, everything is read anew, and :attr:`Cache.trouble` says why.
 """
 
@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-VERSION = 2  # of what the rows hold; another one starts anew
+VERSION = 3  # of what the rows hold; another one starts anew
 TABLES = """
 create table if not exists files (
     folder blob, name blob, size integer, mtime integer, record text,

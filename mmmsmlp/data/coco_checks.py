@@ -16,7 +16,7 @@ from .findings import Findings
 
 
 @dataclass
-class Plan:
+class Repairs:
     """The repairs of a file; annotations and images by their place in its lists."""
 
     bom: bool = False
@@ -56,9 +56,9 @@ class Summary:
 
 def check_coco(
     file: CocoFile, use: Use, found: Findings
-) -> tuple[Plan, Summary, Columns | None]:
+) -> tuple[Repairs, Summary, Columns | None]:
     """Check all that stands in the file itself; pictures are looked at elsewhere."""
-    plan, summary = Plan(), Summary(len(file.images))
+    plan, summary = Repairs(), Summary(len(file.images))
     kinds = found.kinds()
     plan.bom, plan.info = 'json-bom' in kinds, 'info-missing' in kinds
     if not file.images:
@@ -96,7 +96,9 @@ def _of(key: str) -> Callable[[dict], str]:
     return lambda row: f'{key} {row.get(key)!r}'
 
 
-def _check_ids(file: CocoFile, columns: Columns, plan: Plan, found: Findings) -> None:
+def _check_ids(
+    file: CocoFile, columns: Columns, plan: Repairs, found: Findings
+) -> None:
     path = file.path
     for key, kind in (('id', 'image-id-repeated'), ('file_name', 'file-repeated')):
         counts = Counter(image[key] for image in file.images)
@@ -129,7 +131,9 @@ def _check_ids(file: CocoFile, columns: Columns, plan: Plan, found: Findings) ->
     plan.crowd = bool(missing)
 
 
-def _check_boxes(file: CocoFile, columns: Columns, plan: Plan, found: Findings) -> None:
+def _check_boxes(
+    file: CocoFile, columns: Columns, plan: Repairs, found: Findings
+) -> None:
     known = columns.image >= 0
     index = np.where(known, columns.image, 0)
     # Where a size is not known yet (NaN, 0), nothing is outside.
@@ -184,7 +188,7 @@ def _are_corners(
 
 
 def _check_classes(
-    file: CocoFile, columns: Columns, use: Use, plan: Plan, found: Findings
+    file: CocoFile, columns: Columns, use: Use, plan: Repairs, found: Findings
 ) -> list[int]:
     """The places of the categories in the order of the classes."""
     boxes = np.bincount(columns.category[columns.category >= 0],
@@ -234,7 +238,7 @@ def _check_classes(
 def _count(
     file: CocoFile,
     columns: Columns,
-    plan: Plan,
+    plan: Repairs,
     order: Sequence[int],
     use: Use,
     summary: Summary,
@@ -257,7 +261,9 @@ def _count(
         found.add_many('class-empty', file.path, len(none), none)
 
 
-def _check_masks(file: CocoFile, columns: Columns, plan: Plan, found: Findings) -> None:
+def _check_masks(
+    file: CocoFile, columns: Columns, plan: Repairs, found: Findings
+) -> None:
     rows = file.annotations
     forms = np.array([getattr(r.get('segmentation'), 'form', 'none') for r in rows])
     used = columns.image >= 0

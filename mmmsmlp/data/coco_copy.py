@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from .coco import is_polygon, parse
-from .coco_checks import Plan
+from .coco_checks import Repairs
 from .findings import Findings
 
 
-def write_copy(source: str, target: str, plan: Plan) -> None:
+def write_copy(source: str, target: str, plan: Repairs) -> None:
     """Write the file as the plan mends it, complete or not at all.
 
     One that was made of the same file by the same plan stays. Ids of images and
@@ -33,7 +33,7 @@ def write_copy(source: str, target: str, plan: Plan) -> None:
     os.replace(part, target)
 
 
-def mend(data: dict[str, Any], plan: Plan) -> dict[str, Any]:
+def mend(data: dict[str, Any], plan: Repairs) -> dict[str, Any]:
     """Carry out a plan on the content of a file, in place."""
     if not isinstance(data.get('info'), dict):
         data['info'] = {}

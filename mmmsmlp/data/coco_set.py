@@ -8,7 +8,7 @@ import numpy as np
 
 from .cache import Cache
 from .coco import read_coco
-from .coco_checks import Plan, Summary, Use, check_coco
+from .coco_checks import Repairs, Summary, Use, check_coco
 from .findings import Findings
 from .pictures import Picture, check_pictures, look
 
@@ -19,7 +19,7 @@ class CocoSet:
 
     path: str
     folder: str
-    plan: Plan
+    plan: Repairs
     summary: Summary
     files: list[str]  # of the pictures, as they were found
     pictures: list[Picture]
@@ -46,7 +46,7 @@ def check_set(
         rotates: Whether pictures are read as their EXIF orientation says.
     """
     table = _check_file(path, use, found, cache)
-    plan, summary = Plan(**table['plan']), Summary(**table['summary'])
+    plan, summary = Repairs(**table['plan']), Summary(**table['summary'])
     names, sizes = table['names'], table['sizes']
     paths = [os.path.join(folder, name) for name in names]
     pictures = look(paths, cache, full)
@@ -79,7 +79,7 @@ def check_names(
     ]
     if not found.of('error'):
         found.add_many('score-file', path, len(lacking), lacking)
-    plan, summary = Plan(**table['plan']), Summary(**table['summary'])
+    plan, summary = Repairs(**table['plan']), Summary(**table['summary'])
     return CocoSet(path, other.folder, plan, summary, other.files, other.pictures)
 
 
@@ -92,7 +92,7 @@ def _check_file(path: str, use: Use, found: Findings, cache: Cache) -> dict:
         found.extend(Findings.from_lists(kept.pop('found')))
         return kept
     own = Findings()
-    plan, summary, names, sizes = Plan(), Summary(), [], []
+    plan, summary, names, sizes = Repairs(), Summary(), [], []
     file = read_coco(path, own)
     if file is not None:
         plan, summary, columns = check_coco(file, use, own)
@@ -138,7 +138,7 @@ def _compare_sizes(
     sizes: list[list[int]],
     pictures: list[Picture],
     rotates: bool,
-    plan: Plan,
+    plan: Repairs,
     found: Findings,
 ) -> None:
     for i, (name, (width, height), picture) in enumerate(

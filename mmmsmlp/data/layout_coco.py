@@ -9,7 +9,7 @@ from ..errors import BadInput, join_some
 from .cache import Cache
 from .coco import parse
 from .findings import Findings
-from .layouts import Layout, Part, files_in, folders_in, split_folders, split_of
+from .layouts import Layout, Split, files_in, folders_in, split_folders, split_of
 
 ROBOFLOW = '_annotations.coco.json'
 _KINDS = {
@@ -46,7 +46,7 @@ def find_coco(path: str, cache: Cache) -> Layout | None:
             continue
         folder = image_folder(file, table['names'], root, split)
         boxes, masks = table['boxes'], table['masks']
-        parts[split] = Part(folder, table['names'], file, None, boxes, masks)
+        parts[split] = Split(folder, table['names'], file, None, boxes, masks)
         tables[split] = table
     if not parts:
         raise BadInput(f'{path}: {"; ".join(notes)}; there is nothing to read')

@@ -8,7 +8,7 @@ from .cache import Cache
 from .layout_maps import IMAGE_FOLDERS, MAP_FOLDERS
 from .layouts import (
     Layout,
-    Part,
+    Split,
     folder_names,
     pictures_below,
     read_names,
@@ -22,7 +22,7 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
         return None
     places = split_folders(path) or {'all': path}
     notes: list[str] = []
-    parts: dict[str, Part] = {}
+    parts: dict[str, Split] = {}
     seen: dict[str, None] = {}
     for split, folder in places.items():
         classes = folder_names(folder)
@@ -38,7 +38,7 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
                 return None
             notes.append(f'{split} has no class folders with pictures and is left out')
             continue
-        parts[split] = Part(folder, sorted(names), folder)
+        parts[split] = Split(folder, sorted(names), folder)
         seen.update(dict.fromkeys(classes))
     if not parts:
         return None

@@ -9,7 +9,7 @@ from .label_maps import IGNORED, read_map
 from .layouts import (
     Layout,
     Names,
-    Part,
+    Split,
     folders_in,
     pictures_below,
     read_names,
@@ -60,7 +60,7 @@ def find_maps(path: str, cache: Cache) -> Layout | None:
                 f'{other[0]}; mmsegmentation reads one suffix: convert or move them'
             )
         stems = [name[: -len(image_suffix)] for name in names[split]]
-        parts[split] = Part(images, stems, maps)
+        parts[split] = Split(images, stems, maps)
     layout = Layout(
         _kind(path, pairs),
         'maps',

@@ -24,7 +24,7 @@ SPLITS = {
 
 
 @dataclass
-class Part:
+class Split:
     """One split as it lies there."""
 
     folder: str  # file names of images count from it
@@ -43,7 +43,7 @@ class Layout:
     kind: str
     task: str  # 'boxes', 'maps' or 'folders'
     root: str
-    parts: dict[str, Part]
+    parts: dict[str, Split]
     classes: list[str]
     palette: list[list[int]] | None = None
     notes: list[str] = field(default_factory=list)  # choices that were made

@@ -20,7 +20,7 @@ from .findings import Findings
 from .layout_coco import find_coco, glance
 from .layout_folders import class_of, find_folders
 from .layout_maps import ADE, find_maps, number_from_maps
-from .layouts import Layout, Part, put
+from .layouts import Layout, Split, put
 from .voc import find_voc
 from .yolo import find_yolo
 
@@ -30,7 +30,7 @@ _FINDERS: dict[str, tuple[Callable[[str, Cache], Layout | None], ...]] = {
     'maps': (find_maps,),
     'folders': (find_folders,),
 }
-READERS = dict(boxes='a detector', maps='a segmentor', folders='a classifier')
+MODELS = dict(boxes='a detector', maps='a segmentor', folders='a classifier')
 _FORMS = dict(
     boxes='a COCO JSON (in annotations/, in train/ and valid/, or beside images/), '
     "YOLO's data.yaml, or VOC's Annotations/*.xml",
@@ -41,7 +41,7 @@ _FORMS = dict(
 
 
 @dataclass
-class Wish:
+class Request:
     """What a config and a checkpoint ask of a data set."""
 
     task: str
@@ -66,7 +66,7 @@ class Source:
 
 
 @dataclass
-class Own:
+class OwnData:
     """What was understood of a data set, and what to read of it."""
 
     task: str
@@ -80,32 +80,32 @@ class Own:
     known_as: str = ''  # a set whose names the toolbox has
 
 
-def prepare(path: str, wish: Wish, folder: str, cache: Cache) -> Own:
+def prepare(path: str, request: Request, folder: str, cache: Cache) -> OwnData:
     """Recognise a data set, split it, name its classes, and write what is lacking.
 
     Args:
         path: A folder, a COCO file, or YOLO's yaml.
-        wish: What is asked of it.
+        request: What is asked of it.
         folder: What has to be written comes below it.
         cache: What is known of files.
 
     Raises:
         BadInput: It is none of the known layouts, of another task, or not in order.
     """
-    layout = recognise(path, wish.task, cache)
-    parts = _split(layout, wish)
-    _settle_classes(layout, wish)
-    mark = f'{os.path.realpath(path)} {wish.share}'
+    layout = recognise(path, request.task, cache)
+    parts = _split(layout, request)
+    _settle_classes(layout, request)
+    mark = f'{os.path.realpath(path)} {request.share}'
     name = os.path.basename(os.path.abspath(layout.root)) or 'data'
     known = hashlib.sha256(mark.encode()).hexdigest()[:8]
     target = os.path.join(os.path.abspath(folder), f'{name}-{known}')
-    write = _SOURCES[wish.task]
+    write = _SOURCES[request.task]
     by_split: dict[str, Source] = {}
     for split, part in parts.values():
         if split not in by_split:
             by_split[split] = write(layout, part, os.path.join(target, split), cache)
-    return Own(
-        wish.task, layout.classes, _palette(layout, wish),
+    return OwnData(
+        request.task, layout.classes, _palette(layout, request),
         {loop: by_split[split] for loop, (split, _) in parts.items()},
         _lines(path, layout, by_split), layout.image_suffix, layout.map_suffix,
         layout.reduce_zero, ADE if layout.classes == [ADE] else '',
@@ -138,12 +138,12 @@ def recognise(path: str, task: str, cache: Cache) -> Layout:
             continue  # that something is wrong with it is another matter
         if found:
             raise BadInput(
-                f'{path} holds {found.kind}, for {READERS[other]}, and the '
-                f'config trains {READERS[task]}: take a config of that kind, or data '
-                f'as {READERS[task]} needs them: {_FORMS[task]}'
+                f'{path} holds {found.kind}, for {MODELS[other]}, and the '
+                f'config trains {MODELS[task]}: take a config of that kind, or data '
+                f'as {MODELS[task]} needs them: {_FORMS[task]}'
             )
     raise BadInput(
-        f'{path} is no layout that is known for {READERS[task]}: there is '
+        f'{path} is no layout that is known for {MODELS[task]}: there is '
         f'{_there(path)}; looked for {_FORMS[task]} (docs/data.md)'
     )
 
@@ -188,13 +188,13 @@ def _there(path: str) -> str:
     return join_some(names, 8) if names else 'nothing in it'
 
 
-def _split(layout: Layout, wish: Wish) -> dict[str, tuple[str, Part]]:
+def _split(layout: Layout, request: Request) -> dict[str, tuple[str, Split]]:
     """The part of each loop, and its split.
 
     Raises:
         BadInput: A share is asked of a set that has splits, or nothing is to train on.
     """
-    parts, share = layout.parts, wish.share
+    parts, share = layout.parts, request.share
     if share is not None and 'val' in parts and 'all' not in parts:
         raise BadInput(
             f'--val-split {share:g} takes a share of data without splits, and '
@@ -205,13 +205,13 @@ def _split(layout: Layout, wish: Wish) -> dict[str, tuple[str, Part]]:
     if (
         source
         and 'val' not in parts
-        and not ('test' in parts and wish.loops == ('test',))
+        and not ('test' in parts and request.loops == ('test',))
     ):
         parts['train'], parts['val'] = _divide(layout, source, share or SHARE)
         parts.pop('all', None)
-        if 'train' not in wish.loops and share != 1:
+        if 'train' not in request.loops and share != 1:
             layout.notes.append('--val-split 1 evaluates all images')
-    if 'train' in wish.loops and not (parts.get('train') and parts['train'].names):
+    if 'train' in request.loops and not (parts.get('train') and parts['train'].names):
         there = '; '.join([f'only {join_some(parts)}', *layout.notes])
         raise BadInput(f'{layout.root} has no images to train on, {there}')
     if 'val' not in parts:
@@ -219,10 +219,10 @@ def _split(layout: Layout, wish: Wish) -> dict[str, tuple[str, Part]]:
     if 'test' not in parts:
         layout.notes.append('val serves as test')
     used = dict(train='train', val='val', test='test' if 'test' in parts else 'val')
-    return {loop: (used[loop], parts[used[loop]]) for loop in wish.loops}
+    return {loop: (used[loop], parts[used[loop]]) for loop in request.loops}
 
 
-def _divide(layout: Layout, part: Part, share: float) -> tuple[Part, Part]:
+def _divide(layout: Layout, part: Split, share: float) -> tuple[Split, Split]:
     """Training and evaluation images: by image, always the same ones."""
     groups: dict[str, list[str]] = {}
     for name in part.names:
@@ -243,7 +243,7 @@ def _divide(layout: Layout, part: Part, share: float) -> tuple[Part, Part]:
         )
     chosen = [name for name in part.names if name in val]
     train, other = (
-        Part(part.folder, names, part.labels, part.tables, chosen=True)
+        Split(part.folder, names, part.labels, part.tables, chosen=True)
         for names in (rest, chosen)
     )
     return train, other
@@ -261,37 +261,37 @@ def _choose(names: Sequence[str], share: float, groups: int) -> list[str]:
     return [name for origin in order[:count] for name in origins[origin]]
 
 
-def _settle_classes(layout: Layout, wish: Wish) -> None:
+def _settle_classes(layout: Layout, request: Request) -> None:
     """Name and order the classes; a checkpoint's come first.
 
     Raises:
         BadInput: There are classes that the checkpoint does not know.
     """
-    if layout.classes == [ADE] or _number_as_learned(layout, wish):
+    if layout.classes == [ADE] or _number_as_learned(layout, request):
         return
     if layout.task == 'maps' and not layout.classes:
         high = layout.values[-1] + 1 if layout.values else 0
-        if high == len(wish.classes):
-            layout.classes = list(wish.classes)
+        if high == len(request.classes):
+            layout.classes = list(request.classes)
             layout.notes.append('classes are called as in the config')
         else:
             number_from_maps(layout)
-    if not wish.learned or layout.task == 'maps':
+    if not request.learned or layout.task == 'maps':
         return
-    if unknown := [name for name in layout.classes if name not in wish.learned]:
+    if unknown := [name for name in layout.classes if name not in request.learned]:
         raise BadInput(
             f'{layout.root} has classes that the checkpoint does not know: '
-            f'{join_some(unknown, 8)}; it knows {join_some(wish.learned, 8)}'
+            f'{join_some(unknown, 8)}; it knows {join_some(request.learned, 8)}'
         )
-    layout.classes = list(wish.learned)
+    layout.classes = list(request.learned)
 
 
-def _number_as_learned(layout: Layout, wish: Wish) -> bool:
+def _number_as_learned(layout: Layout, request: Request) -> bool:
     """Read maps as a checkpoint's were, which numbers in a few maps may not show."""
-    learned, named = wish.learned, layout.classes
-    if layout.task != 'maps' or not learned or (named and wish.reduces is None):
+    learned, named = request.learned, layout.classes
+    if layout.task != 'maps' or not learned or (named and request.reduces is None):
         return False
-    reduces = bool(wish.reduces)
+    reduces = bool(request.reduces)
     high = max(layout.values, default=0) - reduces
     if high >= len(learned) or named not in ([], learned, learned[1:]):
         return False
@@ -305,7 +305,7 @@ def _number_as_learned(layout: Layout, wish: Wish) -> bool:
     return True
 
 
-def _coco_source(layout: Layout, part: Part, target: str, cache: Cache) -> Source:
+def _coco_source(layout: Layout, part: Split, target: str, cache: Cache) -> Source:
     """A COCO file: the user's, or one that holds what is wanted of it."""
     data, count = part.tables, len(part.names)
     if data is None:
@@ -344,13 +344,13 @@ def _aligned(categories: list[dict], classes: list[str]) -> list[dict]:
     return sorted(rows, key=lambda row: place.get(str(row.get('name')), len(place)))
 
 
-def _map_source(layout: Layout, part: Part, target: str, cache: Cache) -> Source:
+def _map_source(layout: Layout, part: Split, target: str, cache: Cache) -> Source:
     text = ''.join(f'{name}\n' for name in part.names)
     listed = put(f'{target}.txt', text) if part.chosen else ''
     return Source(part.folder, part.labels, listed, len(part.names))
 
 
-def _folder_source(layout: Layout, part: Part, target: str, cache: Cache) -> Source:
+def _folder_source(layout: Layout, part: Split, target: str, cache: Cache) -> Source:
     """The folders themselves, or a list where they would be numbered otherwise."""
     with os.scandir(part.folder) as entries:
         there = sorted(entry.name for entry in entries if entry.is_dir())
@@ -366,13 +366,15 @@ def _folder_source(layout: Layout, part: Part, target: str, cache: Cache) -> Sou
 _SOURCES = dict(boxes=_coco_source, maps=_map_source, folders=_folder_source)
 
 
-def _palette(layout: Layout, wish: Wish) -> list[list[int]]:
+def _palette(layout: Layout, request: Request) -> list[list[int]]:
     """A colour a class: the folder's, the config's of that name, or distinct ones."""
     classes = layout.classes
     if layout.palette and len(layout.palette) == len(classes):
         return layout.palette
-    if set(classes) <= set(wish.classes) and len(wish.palette) == len(wish.classes):
-        return [list(wish.palette[wish.classes.index(name)]) for name in classes]
+    if set(classes) <= set(request.classes) and len(request.palette) == len(
+        request.classes
+    ):
+        return [list(request.palette[request.classes.index(name)]) for name in classes]
     result = []
     for number, name in enumerate(classes):
         hue = number * 0.61803398875 % 1  # neighbours far apart, none twice
@@ -396,7 +398,7 @@ def _lines(path: str, layout: Layout, by_split: dict[str, Source]) -> list[str]:
     count = len(layout.classes)
     classes = ADE if layout.classes == [ADE] else join_some(layout.classes, 12)
     return [
-        f'{path} is {layout.kind}, for {READERS[layout.task]}',
+        f'{path} is {layout.kind}, for {MODELS[layout.task]}',
         '; '.join(told(split, source) for split, source in by_split.items()),
         f'classes ({count}): {classes}' if classes != ADE else f'the classes of {ADE}',
         f'choices: {"; ".join(layout.notes) or "none"}',

@@ -14,7 +14,7 @@ from .cache import Cache
 from .layouts import (
     IMAGES,
     Layout,
-    Part,
+    Split,
     files_in,
     folders_in,
     pictures_below,
@@ -166,7 +166,7 @@ def _number(entry: ElementTree.Element, path: str) -> float | None:
 
 def _part(
     folder: str, images: list[_Image], names: list[str], from_one: bool, cache: Cache
-) -> Part:
+) -> Split:
     first = int(from_one)  # the number of the first pixel
     numbers = {name: i for i, name in enumerate(names, 1)}
     unsized = [i for i, image in enumerate(images) if image.size is None]
@@ -194,4 +194,4 @@ def _part(
     categories = [dict(id=i, name=name) for name, i in numbers.items()]
     shown = [image.name for image in images]
     content = dict(tables, info={}, categories=categories)
-    return Part(folder, shown, '', content, len(tables['annotations']))
+    return Split(folder, shown, '', content, len(tables['annotations']))

@@ -18,7 +18,7 @@ from .layouts import (
     IMAGES,
     SPLITS,
     Layout,
-    Part,
+    Split,
     files_in,
     folders_in,
     pictures_below,
@@ -199,7 +199,7 @@ def _label_file(picture: str) -> str:
 
 def _read(
     files: list[str], names: list[str], keypoints: bool, cache: Cache, notes: list[str]
-) -> Part:
+) -> Split:
     """The COCO tables of some pictures.
 
     Raises:
@@ -239,7 +239,7 @@ def _read(
     categories = [dict(id=i, name=name) for i, name in enumerate(names, 1)]
     tables = dict(info={}, images=images, annotations=rows, categories=categories)
     shown = [str(image['file_name']) for image in images]
-    return Part(folder, shown, '', tables, len(rows), masks)
+    return Split(folder, shown, '', tables, len(rows), masks)
 
 
 def _object(

@@ -19,7 +19,7 @@ LOOPS = ('train', 'val', 'test')
 
 
 # What reads a folder of each kind as a run would.
-READERS = {
+CONFIGS = {
     'boxes': 'retinanet_msmlp_t_1x',
     'masks': 'mask-rcnn_msmlp_t_1x',
     'maps': 'upernet_msmlp_t_160k',
@@ -67,7 +67,7 @@ def _reader_of(path: str, cache: Cache) -> str:
     task = task_of(path, cache)
     parts = recognise(path, task, cache).parts.values()
     masks = sum(part.masks for part in parts)
-    return READERS['masks' if 2 * masks > sum(part.boxes for part in parts) else task]
+    return CONFIGS['masks' if 2 * masks > sum(part.boxes for part in parts) else task]
 
 
 def inspect_coco(path: Path, images: str | None, cache: Cache, full: bool) -> Vetted:

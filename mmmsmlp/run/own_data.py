@@ -16,7 +16,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..data.cache import Cache
-from ..data.own import SHARE, Own, Source, Wish, prepare
+from ..data.own import SHARE, OwnData, Request, Source, prepare
 from ..errors import BadInput
 from .config import tables_in
 from .launch import one_for_all
@@ -94,11 +94,11 @@ def use_data(
         return []
     if share == 1 and 'train' in loops:
         raise BadInput('--val-split 1 leaves no image to train on; give less, as 0.2')
-    wish = _wish(cfg, share, loops, checkpoint)
+    request = _request(cfg, share, loops, checkpoint)
 
     def work() -> dict[str, Any]:
         try:
-            own = prepare(path, wish, os.path.join(cfg.work_dir, 'data'), Cache())
+            own = prepare(path, request, os.path.join(cfg.work_dir, 'data'), Cache())
         except BadInput as error:
             return dict(error=str(error))
         record = Path(cfg.work_dir) / _record(cfg, loops)
@@ -113,7 +113,7 @@ def use_data(
     sources = {loop: Source(**table) for loop, table in outcome['sources'].items()}
     record = Path(cfg.filename).with_name(_record(cfg, loops))
     object.__setattr__(cfg, '_filename', str(record))
-    return apply(cfg, Own(**{**outcome, 'sources': sources}))
+    return apply(cfg, OwnData(**{**outcome, 'sources': sources}))
 
 
 def _record(cfg: Config, loops: tuple[str, ...]) -> str:
@@ -124,9 +124,9 @@ def _record(cfg: Config, loops: tuple[str, ...]) -> str:
     return path.name
 
 
-def _wish(
+def _request(
     cfg: Config, share: float | None, loops: tuple[str, ...], checkpoint: str | None
-) -> Wish:
+) -> Request:
     task = TASKS.get(cfg.get('default_scope', ''))
     if task is None:
         raise BadInput(
@@ -141,10 +141,10 @@ def _wish(
     palette = [list(colour) for colour in info.get('palette') or ()]
     meta = dataset_meta(checkpoint) if checkpoint else {}
     learned, reduces = meta.get('classes') or (), meta.get('reduce_zero_label')
-    return Wish(task, loops, share, list(named), palette, list(learned), reduces)
+    return Request(task, loops, share, list(named), palette, list(learned), reduces)
 
 
-def apply(cfg: Config, own: Own) -> list[str]:
+def apply(cfg: Config, own: OwnData) -> list[str]:
     """Set what follows from the data; lines for the log of what few images change."""
     _name_known(own)
     make = dict(boxes=_coco, maps=_maps, folders=_folders)[own.task]
@@ -170,7 +170,7 @@ def apply(cfg: Config, own: Own) -> list[str]:
     return [*set_counts(cfg, len(own.classes)), *_fit_to_few(cfg, own)]
 
 
-def _name_known(own: Own) -> None:
+def _name_known(own: OwnData) -> None:
     """The classes of ADE20K and of ImageNet, which the toolboxes have."""
     if own.known_as:
         from mmseg.datasets import ADE20KDataset
@@ -205,12 +205,12 @@ def _leaf(cfg: Config, loop: str) -> dict:
     return dataset
 
 
-def _info(own: Own) -> dict[str, Any]:
+def _info(own: OwnData) -> dict[str, Any]:
     palette = [tuple(colour) for colour in own.palette]
     return dict(classes=tuple(own.classes), palette=palette)
 
 
-def _coco(own: Own, source: Source) -> dict[str, Any]:
+def _coco(own: OwnData, source: Source) -> dict[str, Any]:
     return dict(
         type='CocoDataset',
         data_root='',
@@ -220,7 +220,7 @@ def _coco(own: Own, source: Source) -> dict[str, Any]:
     )
 
 
-def _maps(own: Own, source: Source) -> dict[str, Any]:
+def _maps(own: OwnData, source: Source) -> dict[str, Any]:
     return dict(
         type='BaseSegDataset',
         data_root='',
@@ -236,7 +236,7 @@ def _maps(own: Own, source: Source) -> dict[str, Any]:
     )
 
 
-def _folders(own: Own, source: Source) -> dict[str, Any]:
+def _folders(own: OwnData, source: Source) -> dict[str, Any]:
     return dict(
         type='CustomDataset',
         data_root='',
@@ -246,7 +246,7 @@ def _folders(own: Own, source: Source) -> dict[str, Any]:
     )
 
 
-def _set_metrics(cfg: Config, loop: str, own: Own, source: Source) -> None:
+def _set_metrics(cfg: Config, loop: str, own: OwnData, source: Source) -> None:
     name = f'{loop}_evaluator'
     cfg[name] = copy.deepcopy(cfg.get(name) or cfg.get('val_evaluator'))
     if own.task != 'boxes':
@@ -303,7 +303,7 @@ def _fit_weights(loss: dict, old: int, count: int) -> list[str]:
     return [f'class_weight of a {loss.get("type")} is left out: it is of other classes']
 
 
-def _fit_to_few(cfg: Config, own: Own) -> list[str]:
+def _fit_to_few(cfg: Config, own: OwnData) -> list[str]:
     """What a set smaller than a batch, or than the warm-up, changes."""
     source = own.sources.get('train')
     if source is None:

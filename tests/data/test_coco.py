@@ -294,10 +294,10 @@ def test_a_copy_that_is_there_is_not_written_again(coco):
 
 
 def test_a_plan_of_nothing_changes_nothing(coco):
-    from mmmsmlp.data.coco_checks import Plan
+    from mmmsmlp.data.coco_checks import Repairs
 
     before = json.dumps(coco.data)
-    assert json.dumps(mend(json.loads(before), Plan())) == before
+    assert json.dumps(mend(json.loads(before), Repairs())) == before
 
 
 def test_files_of_one_name_are_not_confused(coco):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmmsmlp.data.own import Source, Wish, prepare
+from mmmsmlp.data.own import Request, Source, prepare
 from mmmsmlp.demo.dataset import make_demo_data
 from mmmsmlp.errors import BadInput
 from tests.helpers import layouts
@@ -29,8 +29,8 @@ def demo(tmp_path_factory):
 def own(tmp_path, cache):
     """Prepare a path under the working folder; ``own(path, task='boxes', ...)``."""
 
-    def run(path, task='boxes', loops=ALL, **wish):
-        wanted = Wish(task, loops, **wish)
+    def run(path, task='boxes', loops=ALL, **asked):
+        wanted = Request(task, loops, **asked)
         return prepare(str(path), wanted, str(tmp_path / 'run'), cache)
 
     return run
@@ -191,16 +191,16 @@ def test_a_checkpoint_says_whether_one_is_subtracted(own, tmp_path):
             tmp_path / 'set' / 'images' / f'{name}.jpg'
         )
         Image.fromarray(pixels).save(tmp_path / 'set' / 'masks' / f'{name}.png')
-    wish = dict(task='maps', loops=('test',), share=1, learned=['road', 'sky', 'tree'])
+    asked = dict(task='maps', loops=('test',), share=1, learned=['road', 'sky', 'tree'])
     for reduces in (True, False):
-        result = own(tmp_path / 'set', reduces=reduces, **wish)
-        assert (result.classes, result.reduce_zero) == (wish['learned'], reduces)
+        result = own(tmp_path / 'set', reduces=reduces, **asked)
+        assert (result.classes, result.reduce_zero) == (asked['learned'], reduces)
     (tmp_path / 'set' / 'classes.txt').write_text('road\nsky\ntree\n')
-    assert own(tmp_path / 'set', reduces=True, **wish).reduce_zero
+    assert own(tmp_path / 'set', reduces=True, **asked).reduce_zero
     (tmp_path / 'set' / 'classes.txt').write_text('sky\ntree\n')
-    wish['learned'] = ['background', 'sky', 'tree']
-    result = own(tmp_path / 'set', reduces=False, **wish)
-    assert (result.classes, result.reduce_zero) == (wish['learned'], False)
+    asked['learned'] = ['background', 'sky', 'tree']
+    result = own(tmp_path / 'set', reduces=False, **asked)
+    assert (result.classes, result.reduce_zero) == (asked['learned'], False)
     assert len(result.palette) == 3
 
 

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from mmmsmlp.data.cache import Cache
-from mmmsmlp.data.own import Own, Source
+from mmmsmlp.data.own import OwnData, Source
 from mmmsmlp.demo.dataset import make_demo_data
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run.own_data import apply, set_counts, use_data
@@ -155,7 +155,7 @@ def test_val_and_test_that_are_one_object_get_their_own_data(sets, tmp_path):
     cfg = load('retinanet_msmlp_t_1x.py', tmp_path)
     cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
     sources = {loop: Source(f'/d/{loop}', f'/d/{loop}.json', count=9) for loop in LOOPS}
-    apply(cfg, Own('boxes', ['a'], [[1, 2, 3]], sources, []))
+    apply(cfg, OwnData('boxes', ['a'], [[1, 2, 3]], sources, []))
     assert [cfg[f'{loop}_dataloader'].dataset.ann_file for loop in LOOPS] == [
         '/d/train.json', '/d/val.json', '/d/test.json'
     ]  # fmt: skip

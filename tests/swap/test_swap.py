@@ -239,7 +239,11 @@ TOKENS = dict(
 @pytest.mark.parametrize(
     ('config', 'backbone', 'words'),
     [
-        ('mmdet::atss/atss_r50_1x.py', 'MSMLP', "did you mean 'atss_r50_fpn_1x_coco.py'"),
+        (
+            'mmdet::atss/atss_r50_1x.py',
+            'MSMLP',
+            "did you mean 'atss_r50_fpn_1x_coco.py'",
+        ),
         ('nobody::a.py', 'MSMLP', "there is no toolbox 'nobody' here"),
         ('::a.py', 'MSMLP', "there is no toolbox '' here"),
         (Config(dict(a=1)), 'MSMLP', 'this config has no model'),

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from mmmsmlp.data.cache import Cache
-from mmmsmlp.data.own import Wish, prepare
+from mmmsmlp.data.own import Request, prepare
 from mmmsmlp.demo.dataset import make_demo_data
 from tests.helpers import layouts
 from tests.helpers.commands import assert_fails
@@ -123,7 +123,7 @@ def test_images_in_a_folder_of_the_file_s_own_name(run_tool, folder, tmp_path):
     (folder / 'annotations' / 'instances_val2017.json').rename(file)
     code, out, err = run_tool('check_data.py', file)
     assert code == 0 and 'data: 3 images, 2 classes' in out, out + err
-    own = prepare(str(file), Wish('boxes', ('train', 'val')), str(tmp_path), Cache())
+    own = prepare(str(file), Request('boxes', ('train', 'val')), str(tmp_path), Cache())
     assert own.sources['train'].images == str(folder / 'birds')
 
 
