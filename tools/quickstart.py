@@ -21,6 +21,7 @@ from mmmsmlp.configs import config_path
 
 CONFIG = str(config_path('demo/retinanet_msmlp_demo'))
 DATA = Path('work_dirs', 'demo_data')  # where the config looks for it
+LARGE = Path('work_dirs', 'demo_data_large')  # to draw on: names of classes fit in
 WORK_DIR = Path('work_dirs', 'quickstart')
 THRESHOLD = 0.60
 
@@ -62,8 +63,8 @@ def main() -> int:
 
     drawn = WORK_DIR / 'detections'
     say(f'4/4 drawing detections, in {drawn}')
-    images = DATA / 'val' / '*0.jpg'
-    run('image_demo.py', images, CONFIG, checkpoint, '--out-dir', drawn, '--quiet')
+    run('make_demo_data.py', LARGE, '--size', '480', '--train', '1', '--val', '8')
+    run('image_demo.py', LARGE / 'val', CONFIG, checkpoint, '--out-dir', drawn, '--quiet')
     image = min((drawn / 'vis').iterdir())
 
     minutes, seconds = divmod(int(time.monotonic() - start), 60)
