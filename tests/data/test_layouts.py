@@ -9,31 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmmsmlp.data.own import Request, Source, prepare
-from mmmsmlp.demo.dataset import make_demo_data
+from mmmsmlp.data.own import Source
 from mmmsmlp.errors import BadInput
 from tests.helpers import layouts
+from tests.helpers.layouts import read
 
-ALL = ('train', 'val', 'test')
 SHAPES = ['circle', 'square', 'triangle', 'star']
-
-
-@pytest.fixture(scope='module')
-def demo(tmp_path_factory):
-    root = tmp_path_factory.mktemp('shapes') / 'demo'
-    make_demo_data(root, train=10, val=4, size=96, semantic=True)
-    return root
-
-
-@pytest.fixture
-def own(tmp_path, cache):
-    """Prepare a path under the working folder; ``own(path, task='boxes', ...)``."""
-
-    def run(path, task='boxes', loops=ALL, **asked):
-        wanted = Request(task, loops, **asked)
-        return prepare(str(path), wanted, str(tmp_path / 'run'), cache)
-
-    return run
 
 
 def boxes_of(data):
@@ -46,10 +27,6 @@ def boxes_of(data):
         key = stems[row['image_id']], names[row['category_id']]
         result[key].append(tuple(row['bbox']))
     return {key: sorted(boxes) for key, boxes in result.items()}
-
-
-def read(source):
-    return json.loads(Path(source.labels).read_text())
 
 
 def original(root, split):
@@ -181,46 +158,6 @@ def test_a_checkpoint_numbers_the_classes(demo, own, tmp_path):
         own(tmp_path / 'set', loops=('test',), learned=SHAPES[1:])
 
 
-def test_a_checkpoint_says_whether_one_is_subtracted(own, tmp_path):
-    """The last class is in no map, so the numbers alone would not say it."""
-    for folder in ('images', 'masks'):
-        (tmp_path / 'set' / folder).mkdir(parents=True)
-    for name in 'abc':
-        pixels = np.array([[1, 2], [2, 1]], np.uint8)
-        Image.fromarray(np.stack([pixels] * 3, 2)).save(
-            tmp_path / 'set' / 'images' / f'{name}.jpg'
-        )
-        Image.fromarray(pixels).save(tmp_path / 'set' / 'masks' / f'{name}.png')
-    asked = dict(task='maps', loops=('test',), share=1, learned=['road', 'sky', 'tree'])
-    for reduces in (True, False):
-        result = own(tmp_path / 'set', reduces=reduces, **asked)
-        assert (result.classes, result.reduce_zero) == (asked['learned'], reduces)
-    (tmp_path / 'set' / 'classes.txt').write_text('road\nsky\ntree\n')
-    assert own(tmp_path / 'set', reduces=True, **asked).reduce_zero
-    (tmp_path / 'set' / 'classes.txt').write_text('sky\ntree\n')
-    asked['learned'] = ['background', 'sky', 'tree']
-    result = own(tmp_path / 'set', reduces=False, **asked)
-    assert (result.classes, result.reduce_zero) == (asked['learned'], False)
-    assert len(result.palette) == 3
-
-
-def test_of_cityscapes_maps_the_training_labels_are_read(own, tmp_path):
-    for folder, ends in (
-        ('leftImg8bit', ['leftImg8bit']),
-        ('gtFine', ['gtFine_color', 'gtFine_instanceIds', 'gtFine_labelIds']),
-    ):
-        place = tmp_path / 'set' / folder / 'train' / 'ulm'
-        place.mkdir(parents=True)
-        for end in ends:
-            for i in range(3):
-                pixels = np.full((4, 4), i, np.uint8)
-                Image.fromarray(pixels).save(place / f'ulm_{i}_{end}.png')
-    assert own(tmp_path / 'set', 'maps').map_suffix == '_gtFine_labelIds.png'
-    for i in range(3):
-        Image.fromarray(pixels).save(place / f'ulm_{i}_gtFine_labelTrainIds.png')
-    assert own(tmp_path / 'set', 'maps').map_suffix == '_gtFine_labelTrainIds.png'
-
-
 @pytest.mark.posix
 def test_class_folders_that_differ_in_case_alone_are_two(own, tmp_path):
     for name in ('Cat', 'cat', 'dog'):
@@ -284,235 +221,6 @@ def test_a_file_that_is_no_coco_is_named(demo, own, tmp_path, change, lacks):
             own(path)
 
 
-def yolo_set(root, names='[cup, fork]', lines='0 0.5 0.5 0.5 0.25', **more):
-    """One picture of 40 x 20, and a second one without objects."""
-    for split in ('train', 'valid'):
-        for kind in ('images', 'labels'):
-            (root / split / kind).mkdir(parents=True)
-        for name in ('a', 'b'):
-            pixels = np.zeros((20, 40, 3), np.uint8)
-            Image.fromarray(pixels).save(root / split / 'images' / f'{name}.PNG')
-        (root / split / 'labels' / 'a.txt').write_text(lines)
-        (root / split / 'labels' / 'b.txt').write_text('\n')
-    # As Roboflow writes them: seen from a folder that is not there.
-    table = dict(names=names, train='../train/images', val='../valid/images', **more)
-    text = '\n'.join(f'{key}: {value}' for key, value in table.items())
-    (root / 'data.yaml').write_text(text)
-    return root
-
-
-def test_yolo_as_roboflow_writes_it(own, tmp_path):
-    lines = '0 0.5 0.5 0.5 0.25\n1 0 0 1 0 1 1\n0 0.5 0.5 0.5 0.25\n'
-    result = own(yolo_set(tmp_path / 'set', lines=lines, nc=2))
-    data = read(result.sources['train'])
-    assert [row['bbox'] for row in data['annotations']] == [
-        [10, 7.5, 20, 5], [0, 0, 40, 20]
-    ]  # fmt: skip
-    polygon = [[0, 0, 40, 0, 40, 20]]
-    assert [row['segmentation'] for row in data['annotations']] == [[], polygon]
-    assert [row['category_id'] for row in data['annotations']] == [1, 2]
-    assert [row['area'] for row in data['annotations']] == [100, 400]
-    assert (
-        len(data['images']) == 2 and '1 of 2 pictures have no object' in result.lines[3]
-    )
-    assert 'with 2 boxes and 1 masks' in result.lines[1]
-
-
-def test_yolo_names_by_number_lists_and_a_path_of_another_machine(own, tmp_path):
-    root = yolo_set(tmp_path / 'set', names='{1: fork, 0: cup}', path='/home/you/set')
-    (root / 'train.txt').write_text('./train/images/a.PNG\n\n')
-    text = (root / 'data.yaml').read_text()
-    text = text.replace('../train/images', 'train.txt')
-    (root / 'data.yaml').write_text(text.replace('../valid/images', '[valid/images]'))
-    result = own(root / 'data.yaml')
-    assert result.classes == ['cup', 'fork']
-    assert [result.sources[s].count for s in ('train', 'val')] == [1, 2]
-
-
-def test_yolo_lists_of_what_is_read_by_nobody(own, tmp_path):
-    root = yolo_set(tmp_path / 'set')
-    (root / 'val.txt').write_text('one.heic\n')
-    text = (root / 'data.yaml').read_text()
-    (root / 'data.yaml').write_text(text.replace('../valid/images', 'val.txt'))
-    assert 'val has no pictures and is left out' in own(root).lines[-1]
-
-
-def test_yolo_without_labels_for_val_and_beside_another_yaml(own, tmp_path):
-    root = yolo_set(tmp_path / 'set')
-    (root / 'valid' / 'labels' / 'a.txt').unlink()
-    (root / 'data.yaml').rename(root / 'things.yaml')
-    (root / 'a.yaml').write_text('train: [')
-    (root / 'b.yaml').write_text('train: somewhere')
-    result = own(root, share=0.5)
-    assert 'things.yaml' in result.lines[0]
-    assert 'val has no labels and is left out' in result.lines[3]
-    assert [result.sources[s].count for s in ('train', 'val')] == [1, 1]
-    assert result.sources['val'].images == str(root / 'train' / 'images')
-
-
-def test_yolo_poses_have_boxes(own, tmp_path):
-    line = '1 0.5 0.5 0.5 0.25 0.1 0.1 2 0.2 0.2 2'
-    result = own(yolo_set(tmp_path / 'set', lines=line, kpt_shape='[2, 3]'))
-    assert read(result.sources['val'])['annotations'][0]['bbox'] == [10, 7.5, 20, 5]
-
-
-@pytest.mark.parametrize(
-    'line, words',
-    [
-        ('2 0.5 0.5 0.5 0.5', 'class 2; 0-1 are named'),
-        ('0 20 10 5 5', '0 to 1 are allowed'),
-        ('0 0.5 0.5 0.5', 'neither a box of 4 numbers nor a polygon'),
-        ('0 0.5 0.5 0.5 0.5 0.9', 'neither a box of 4 numbers nor a polygon'),
-        ('cup 0.5 0.5 0.5 0.5', 'words in place of numbers'),
-        ('0 nan 0.5 0.5 0.5', 'neither a box'),
-    ],
-)
-def test_yolo_lines_that_are_none(line, words, own, tmp_path):
-    root = yolo_set(tmp_path / 'set', lines=f'0 0.5 0.5 0.1 0.1\n{line}')
-    with pytest.raises(BadInput, match=f"1 lines .*a.txt: '{line}' .*{words}"):
-        own(root)
-
-
-@pytest.mark.parametrize(
-    'options, words',
-    [
-        (dict(names='[cup, cup]'), 'names has one twice'),
-        (dict(names='{0: cup, 2: fork}'), 'from 0 without gaps'),
-        (dict(names='[]'), 'has no names'),
-        (dict(nc=3), 'nc: 3, but 2 names'),
-        (dict(lines=''), 'no picture has an object'),
-        (dict(names='[cup'), 'data.yaml line . is no YAML'),
-    ],
-)
-def test_yolo_files_that_are_wrong(options, words, own, tmp_path):
-    with pytest.raises(BadInput, match=words):
-        own(yolo_set(tmp_path / 'set', **options))
-
-
-def voc_file(path, box=(1, 1, 10, 10), name='cup', extra='', size='', image='x.jpg'):
-    keys = ('xmin', 'ymin', 'xmax', 'ymax')
-    corners = ''.join(f'<{k}>{v}</{k}>' for k, v in zip(keys, box, strict=True))
-    path.write_text(
-        f'<annotation><filename>{image}</filename>{size}<object><name> {name} </name>'
-        f'{extra}<part><bndbox/></part><bndbox>{corners}</bndbox></object></annotation>'
-    )
-    Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save(path.with_suffix('.jpg'))
-
-
-def test_voc_beside_its_pictures(own, tmp_path):
-    for split in ('train', 'valid'):
-        (tmp_path / 'set' / split).mkdir(parents=True)
-    hard = '<difficult>1</difficult>'
-    train, valid = tmp_path / 'set' / 'train', tmp_path / 'set' / 'valid'
-    voc_file(train / 'a.xml', extra=hard)
-    voc_file(train / 'b.xml', name='fork', box=(1, 2, 11, 7))
-    zero = '<size><width>0</width><height>0</height></size>'
-    voc_file(valid / 'a.xml', size=zero, image='C:\\photos\\IMG_1.jpg')
-    result = own(tmp_path / 'set')
-    data = read(result.sources['train'])
-    assert [image['file_name'] for image in data['images']] == ['a.jpg', 'b.jpg']
-    assert [(row['bbox'], row['iscrowd']) for row in data['annotations']] == [
-        ([0, 0, 10, 10], 1), ([0, 1, 11, 6], 0)
-    ]  # fmt: skip
-    (image,) = read(result.sources['val'])['images']
-    assert (image['file_name'], image['width'], image['height']) == ('a.jpg', 40, 20)
-    assert '1 difficult' in result.lines[3] and 'from 1' in result.lines[3]
-    # A box at 0, or of fractions: whoever wrote these counts from 0.
-    voc_file(valid / 'a.xml', box=(0, 2.5, 10, 10))
-    result = own(tmp_path / 'set')
-    assert read(result.sources['val'])['annotations'][0]['bbox'] == [0, 2.5, 10, 7.5]
-    assert read(result.sources['train'])['annotations'][1]['bbox'] == [1, 2, 10, 5]
-
-
-def test_voc_lists_names_with_spaces(own, demo, tmp_path):
-    layouts.voc(demo, tmp_path / 'set')
-    root = tmp_path / 'set'
-    listed = root / 'ImageSets' / 'Main' / 'val.txt'
-    old = listed.read_text().split()[0]
-    for file in [*root.rglob(f'{old}.xml'), *root.rglob(f'{old}.jpg')]:
-        file.rename(file.with_stem('photo 1 of 2'))
-    for end in '', ' -1':
-        listed.write_text(f'photo 1 of 2{end}\n')
-        (image,) = read(own(root).sources['val'])['images']
-        assert image['file_name'] == 'photo 1 of 2.jpg'
-
-
-def test_voc_that_is_wrong(own, demo, tmp_path):
-    layouts.voc(demo, tmp_path / 'set')
-    listed = tmp_path / 'set' / 'ImageSets' / 'Main' / 'val.txt'
-    listed.write_text(listed.read_text() + '\nlost 1\n')
-    with pytest.raises(BadInput, match="val.txt names 1 images .* 'lost'"):
-        own(tmp_path / 'set')
-    listed.unlink()
-    file = next((tmp_path / 'set' / 'Annotations').glob('train_*.xml'))
-    text = file.read_text()
-    file.write_text(text.replace('<xmin>', '<left>').replace('</xmin>', '</left>'))
-    with pytest.raises(BadInput, match='object 1 needs a name and a bndbox of xmin'):
-        own(tmp_path / 'set')
-    file.write_text(text[:-5])
-    with pytest.raises(BadInput, match=f'{file.name} is no XML'):
-        own(tmp_path / 'set')
-
-
-@pytest.mark.parametrize('name', ['mmseg', 'ade'])
-def test_label_maps(name, demo, own, tmp_path):
-    getattr(layouts, name)(demo, tmp_path / 'set')
-    result = own(tmp_path / 'set', 'maps')
-    assert result.classes == [f'class {i}' for i in range(5)]
-    assert 'classes.txt, one name a line' in result.lines[3]
-    assert (result.image_suffix, result.map_suffix) == ('.jpg', '.png')
-    assert [result.sources[s].count for s in ('train', 'val')] == [10, 4]
-    own_names = ['a', 'b', 'c', 'd', 'e']
-    assert own(tmp_path / 'set', 'maps', classes=own_names).classes == own_names
-    (tmp_path / 'set' / 'classes.txt').write_text('\n'.join(SHAPES))
-    result = own(tmp_path / 'set', 'maps', classes=own_names)
-    assert result.classes == ['background', *SHAPES] and not result.reduce_zero
-    assert '0 is the background' in result.lines[3]
-
-
-def test_label_maps_beside_coco_files(demo, own):
-    result = own(demo, 'maps')
-    assert result.classes == ['background', *SHAPES]
-    assert result.sources['val'].labels == str(demo / 'semantic' / 'val')
-
-
-def map_set(root, image='{}.jpg', label='{}.png', values=(0, 1), count=5):
-    for kind in ('images', 'masks'):
-        (root / kind).mkdir(parents=True)
-    for i in range(count):
-        pixels = np.full((8, 12, 3), i, np.uint8)
-        Image.fromarray(pixels).save(root / 'images' / image.format(f'p{i}'))
-        labels = np.resize(np.array(values, np.uint8), (8, 12))
-        Image.fromarray(labels).save(root / 'masks' / label.format(f'p{i}'))
-    return root
-
-
-def test_images_beside_masks_are_split_by_lists(own, tmp_path):
-    root = map_set(tmp_path / 'set', '{}_sat.jpg', '{}_mask.png', (1, 2, 255))
-    (root / 'labelmap.txt').write_text('# name:colour\nroad:1,2,3::\nroof:4,5,6::\n')
-    result = own(root, 'maps')
-    assert (result.image_suffix, result.map_suffix) == ('_sat.jpg', '_mask.png')
-    lists = [
-        Path(result.sources[s].listed).read_text().split() for s in ('train', 'val')
-    ]
-    assert sorted(lists[0] + lists[1]) == [f'p{i}' for i in range(5)]
-    assert [len(names) for names in lists] == [4, 1]
-    assert result.classes == ['road', 'roof'] and result.reduce_zero
-    assert result.palette == [[1, 2, 3], [4, 5, 6]]
-
-
-def test_label_maps_that_are_not_in_order(own, tmp_path):
-    with pytest.raises(BadInput, match='hold 0, 50, 100: number the classes from 0'):
-        own(map_set(tmp_path / 'gaps', values=(0, 50, 100)), 'maps')
-    root = map_set(tmp_path / 'mixed')
-    (root / 'images' / 'p0.jpg').rename(root / 'images' / 'p0.jpeg')
-    with pytest.raises(BadInput, match="4 images that end with '.jpg' and 1 that do"):
-        own(root, 'maps')
-    root = map_set(tmp_path / 'other', label='m-{}.png')
-    with pytest.raises(BadInput, match='begins with the name of an image'):
-        own(root, 'maps')
-
-
 def test_class_folders(demo, own, tmp_path):
     layouts.class_folders(demo, tmp_path / 'set')
     result = own(tmp_path / 'set', 'folders')
@@ -553,7 +261,7 @@ def test_one_image_is_trained_on_and_evaluated(demo, own, tmp_path):
     data = json.loads(file.read_text())
     file.write_text(json.dumps(dict(data, images=data['images'][:1])))
     result = own(tmp_path / 'set')
-    assert [result.sources[s].count for s in ALL] == [1, 1, 1]
+    assert [result.sources[s].count for s in ('train', 'val', 'test')] == [1] * 3
     assert 'too few images to split' in result.lines[3]
 
 

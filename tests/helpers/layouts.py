@@ -14,6 +14,11 @@ def load(root, name):
     return data, root / name
 
 
+def read(source):
+    """The tables of a COCO file that was prepared for a loop."""
+    return json.loads(Path(source.labels).read_text())
+
+
 def copy_images(data, source, target):
     target.mkdir(parents=True, exist_ok=True)
     for image in data['images']:
