@@ -98,7 +98,7 @@ ROOMS = {
     'version': set(),
     'errors': set(),
     'registry': set(),
-    'configs': set(),
+    'configs': {'errors'},
     'demo': set(),
     'ops': set(),
     'mmcv_ops': set(),
@@ -189,9 +189,9 @@ def test_a_newcomer_reads_any_file_in_one_sitting():
     """
     paths = [*sources().values(), *(REPO / 'tools').rglob('*.py')]
     counts = Counter(path.relative_to(PACKAGE).parts[0] for path in sources().values())
-    assert counts.pop('mmcv_ops') <= 13 and counts.pop('data') <= 25
+    assert counts.pop('mmcv_ops') <= 13 and counts.pop('data') <= 20
     assert counts.pop('swap') <= 8 and counts.pop('deploy') <= 22
-    assert counts.pop('report') <= 5
+    assert counts.pop('report') <= 13
     assert counts.pop('explain') <= 3
     assert counts.total() <= 84
     long = [path.name for path in paths if len(path.read_text().splitlines()) > 450]

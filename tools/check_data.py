@@ -9,8 +9,8 @@ from pathlib import Path
 import _checkout  # noqa: F401  before the package is imported
 
 from mmmsmlp.data.cache import Cache
-from mmmsmlp.data.report import view_of, write_report
 from mmmsmlp.errors import BadInput
+from mmmsmlp.report.data import view_of, write_report
 from mmmsmlp.run.entry import run_tool, writable
 from mmmsmlp.run.inspection import inspect
 from mmmsmlp.run.vet import Vetted

@@ -64,7 +64,15 @@ def main() -> int:
     drawn = WORK_DIR / 'detections'
     say(f'4/4 drawing detections, in {drawn}')
     run('make_demo_data.py', LARGE, '--size', '480', '--train', '1', '--val', '8')
-    run('image_demo.py', LARGE / 'val', CONFIG, checkpoint, '--out-dir', drawn, '--quiet')
+    run(
+        'image_demo.py',
+        LARGE / 'val',
+        CONFIG,
+        checkpoint,
+        '--out-dir',
+        drawn,
+        '--quiet',
+    )
     image = min((drawn / 'vis').iterdir())
 
     minutes, seconds = divmod(int(time.monotonic() - start), 60)

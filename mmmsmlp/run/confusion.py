@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import BadInput
-from ..report.results import most_confused, shares_of
+from ..report.runs.results import most_confused, shares_of
 
 MATCHED = 0.5  # IoU from which on a box counts as found
 BACKGROUND = 'background'

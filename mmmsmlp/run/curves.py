@@ -9,7 +9,7 @@ from mmengine.dist import master_only
 from mmengine.logging import MMLogger
 
 from ..errors import BadInput
-from ..report import read_curves, read_run, write_report
+from ..report.runs import read_curves, read_run, write_report
 
 DRAWING = {'mmdet': 'draw', 'mmseg': 'draw', 'mmpretrain': 'enable'}
 # What a curve is drawn of beside the loss: metrics of the three toolboxes.

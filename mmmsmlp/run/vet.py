@@ -45,8 +45,7 @@ class Vetted:
     """By loop: the real path of a file to its repaired copy."""
     left_out: list[str] = field(default_factory=list)
     """Lines on pictures that the config itself leaves out of training."""
-    told: list[str] = field(default_factory=list)
-    """Lines on how a data set of the user's own was understood."""
+    told: list[str] = field(default_factory=list)  # how a folder was understood
 
 
 def vet_data(

@@ -11,7 +11,7 @@ from mmmsmlp.data.cache import Cache
 from mmmsmlp.data.coco_copy import area_of, mend, write_copy
 from mmmsmlp.data.findings import KEPT
 from mmmsmlp.data.kinds import COCO
-from tests.data.conftest import NAMES
+from tests.helpers.coco_set import NAMES
 
 
 def test_nothing_is_said_of_a_clean_set(coco):

@@ -19,8 +19,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmmsmlp.report import Run, write_report
-from mmmsmlp.report.results import by_class
+from mmmsmlp.report.runs import Run, write_report
+from mmmsmlp.report.runs.results import by_class
 from mmmsmlp.run.mends import mend_coco
 from mmmsmlp.run.tally import KEPT, NAME, Tally, TallyHook, _noting, summary_of
 

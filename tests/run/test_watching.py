@@ -15,7 +15,7 @@ from mmengine.logging import MMLogger
 from PIL import Image
 
 from mmmsmlp.errors import BadInput
-from mmmsmlp.report import read_curves, read_run
+from mmmsmlp.report.runs import read_curves, read_run
 from mmmsmlp.run.curves import draw_curves, report_at_the_end, use_tensorboard
 from mmmsmlp.run.switches import use_our_hooks
 from tests.helpers.commands import ROOT

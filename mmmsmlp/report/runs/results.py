@@ -9,10 +9,9 @@ from io import BytesIO
 
 import numpy as np
 
-from ..data.report.charts import chart
-from ..data.report.thumbs import colour_of, thumb
-from ..data.report.views import Mark, Shot
-from .charts import COLOURS, Line, curves, number
+from ..kit.charts import chart
+from ..kit.thumbs import Mark, Shot, colour_of, thumb
+from .curves import COLOURS, Line, curves, number
 from .read import Run
 
 FULL_MATRIX = 24  # classes up to which each cell has its number

@@ -7,7 +7,7 @@ from math import floor, isfinite, log10
 
 import numpy as np
 
-from ..data.report.charts import BASE, HIGH, LEFT, WIDE, chart
+from ..kit.charts import BASE, HIGH, LEFT, WIDE, chart
 
 POINTS = 300  # of a line; of more, each stands for several
 DOTTED = 20  # up to which every point has a dot

@@ -5,41 +5,19 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 
-from ..class_folders import FolderSet
-from ..coco import parse
-from ..coco_set import CocoSet
-from ..findings import Findings
-from ..label_maps import MapSet
+from ...data.class_folders import FolderSet
+from ...data.coco import parse
+from ...data.coco_set import CocoSet
+from ...data.findings import Findings
+from ...data.label_maps import MapSet
+from ..kit.thumbs import Mark, Shot
 
 LIGHT_FROM = 200_000_000  # bytes of JSON from which on masks are not drawn
 AnySet = CocoSet | MapSet | FolderSet
-
-
-@dataclass
-class Mark:
-    """One object to draw; ``box`` is [x, y, width, height] in the picture's pixels."""
-
-    label: int
-    box: list[float]
-    polygons: list[list[float]] = field(default_factory=list)
-    faint: bool = False
-    words: str = ''  # what a pointer on it tells
-
-
-@dataclass
-class Shot:
-    """One picture to show, and what to draw on it."""
-
-    path: str
-    caption: str
-    marks: list[Mark] = field(default_factory=list)
-    map: str | BytesIO = ''  # file of a label map to lay over it
-    value: int | None = None  # the one value of the map that counts
 
 
 @dataclass

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..findings import Findings, Group
-from ..kinds import KINDS
-from .charts import histogram, powers, size_chart
-from .style import document
-from .thumbs import colour_of, thumb
-from .views import Shot, View
+from ...data.findings import Findings, Group
+from ...data.kinds import KINDS
+from ..kit.charts import histogram, powers, size_chart
+from ..kit.style import document
+from ..kit.thumbs import Shot, colour_of, thumb
+from .views import View
 
 OUTCOMES = ('error', 'repair', 'warning')
 SAMPLES = 400  # pictures in a page

@@ -1,20 +1,41 @@
 """Pictures in a page: a small JPEG in an SVG that draws boxes and masks over it."""
 
 import base64
-import io
 import os
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from html import escape
+from io import BytesIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..pictures import by_range, is_deep, read_picture
-from .views import Mark, Shot
+from ...data.pictures import by_range, is_deep, read_picture
 
 SIDE = 260  # pixels of the longer side of what is stored
 SMALL = 0.12  # share of the picture's side below which an object is shown near by
 IGNORED = 255
+
+
+@dataclass
+class Mark:
+    """One object to draw; ``box`` is [x, y, width, height] in the picture's pixels."""
+
+    label: int
+    box: list[float]
+    polygons: list[list[float]] = field(default_factory=list)
+    faint: bool = False
+    words: str = ''  # what a pointer on it tells
+
+
+@dataclass
+class Shot:
+    """One picture to show, and what to draw on it."""
+
+    path: str
+    caption: str
+    marks: list[Mark] = field(default_factory=list)
+    map: str | BytesIO = ''  # file of a label map to lay over it
+    value: int | None = None  # the one value of the map that counts
 
 
 def colour_of(label: int) -> str:
@@ -99,7 +120,7 @@ def _encoded(picture: Image.Image, window: tuple[int, int, int, int]) -> str:
         part = part.convert('RGBA')
         part = Image.alpha_composite(Image.new('RGBA', part.size, 'white'), part)
     part = part.convert('RGB').resize(small, Image.Resampling.BILINEAR, reducing_gap=2)
-    file = io.BytesIO()
+    file = BytesIO()
     part.save(file, 'JPEG', quality=80)
     return 'data:image/jpeg;base64,' + base64.b64encode(file.getvalue()).decode()
 

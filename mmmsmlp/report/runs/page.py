@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ..data.report.style import document
-from .charts import COLOURS, Line, curves, number
+from ..kit.style import document
+from .curves import COLOURS, Line, curves, number
 from .read import Run, differences
 from .results import classes, confusion, images, precision, sizes
 

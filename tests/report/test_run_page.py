@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmmsmlp.data.report.thumbs import colour_of
 from mmmsmlp.errors import BadInput
-from mmmsmlp.report import read_curves, read_run, write_report
-from mmmsmlp.report.charts import Line, curves
-from mmmsmlp.report.read import differences, parse_config
+from mmmsmlp.report.kit.thumbs import colour_of
+from mmmsmlp.report.runs import read_curves, read_run, write_report
+from mmmsmlp.report.runs.curves import Line, curves
+from mmmsmlp.report.runs.read import differences, parse_config
 
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)

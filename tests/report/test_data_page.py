@@ -15,8 +15,8 @@ from PIL import Image
 from mmmsmlp.data.class_folders import FolderUse, check_folders
 from mmmsmlp.data.findings import Findings
 from mmmsmlp.data.label_maps import MapUse, check_maps
-from mmmsmlp.data.report import view_of, write_report
-from mmmsmlp.data.report.charts import histogram, powers
+from mmmsmlp.report.data import view_of, write_report
+from mmmsmlp.report.kit.charts import histogram, powers
 
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)

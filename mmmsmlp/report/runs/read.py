@@ -11,7 +11,7 @@ from math import ceil, inf, nan
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadInput
+from ...errors import BadInput
 
 Curves = dict[str, dict[int, float]]
 NOT_CURVES = ('epoch', 'iter', 'step')
