@@ -14,7 +14,8 @@ from typing import Any
 from ..errors import BadInput
 
 IMAGES = (
-    '.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp'
+    '.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.dib', '.ppm', '.pgm', '.pbm',
+    '.pnm', '.jp2', '.tif', '.tiff', '.webp',
 )  # fmt: skip
 SPLITS = {
     'train': ('train', 'training', 'train2017', 'train2014'),
