@@ -1,6 +1,7 @@
 """Command lines of the tools, and how a tool ends on bad input."""
 
 import argparse
+import ast
 import errno
 import os
 import signal
@@ -9,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import DictAction
@@ -21,7 +23,16 @@ FIRST_SPEAKS_WITHIN = 10  # seconds
 
 
 class DictOptions(DictAction):
-    """``--cfg-options``: as mmengine's, but a malformed pair is a usage error."""
+    """``--cfg-options``: as mmengine's, but a malformed pair is a usage error.
+
+    A value with braces is read as Python has it: ``hooks=[{'type': 'EMAHook'}]``.
+    """
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        if '{' in val:
+            return ast.literal_eval(val)
+        return DictAction._parse_iterable(val)
 
     def __call__(
         self,

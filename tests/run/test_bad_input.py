@@ -211,6 +211,7 @@ def test_config_that_does_not_exist(run_tool):
         ('model = dict(', 'SyntaxError'),
         ('a = b', 'NameError'),
         ("_base_ = 'x.py'", 'x.py'),
+        ("custom_imports = dict(imports=['mmmsmlp', 'my_mod'])", "named 'my_mod'; giv"),
     ],
 )
 def test_config_that_cannot_be_read(run_tool, tmp_path, text, fragment):
