@@ -338,11 +338,11 @@ def test_settings_that_do_nothing_or_fail_late(settings, words, monkeypatch):
 
 
 def test_custom_keys_that_match_no_parameter():
-    keys = dict(backbone={}, bakbone={})
+    keys = dict(backbone={}, bakbone={}, relative_position_bias_table={})
     cfg = Config(dict(optim_wrapper=dict(paramwise_cfg=dict(custom_keys=keys))))
     model = torch.nn.ModuleDict(dict(backbone=torch.nn.Linear(1, 1)))
     line = unmatched_keys(SimpleNamespace(cfg=cfg, model=model))
-    assert "'bakbone'" in line and line.endswith("; did you mean 'backbone'?")
+    assert 'keys.bakbone does' in line and line.endswith("; did you mean 'backbone'?")
     del keys['bakbone']
     cfg = Config(dict(optim_wrapper=dict(paramwise_cfg=dict(custom_keys=keys))))
     assert unmatched_keys(SimpleNamespace(cfg=cfg, model=model)) is None
