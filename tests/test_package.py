@@ -184,7 +184,7 @@ def test_no_module_imports_itself_in_a_circle():
 
 
 def test_a_newcomer_reads_any_file_in_one_sitting():
-    """At most 84 files beside the rooms counted by themselves; none over 450 lines; no
+    """At most 86 files beside the rooms counted by themselves; none over 450 lines; no
     function over 60 but a kernel.
     """
     paths = [*sources().values(), *(REPO / 'tools').rglob('*.py')]
@@ -193,7 +193,7 @@ def test_a_newcomer_reads_any_file_in_one_sitting():
     assert counts.pop('swap') <= 8 and counts.pop('deploy') <= 22
     assert counts.pop('report') <= 13
     assert counts.pop('explain') <= 3
-    assert counts.total() <= 84
+    assert counts.total() <= 86
     long = [path.name for path in paths if len(path.read_text().splitlines()) > 450]
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):

@@ -51,7 +51,7 @@ def suffix_of(args: argparse.Namespace) -> str:
         )
     if not out.parent.is_dir():
         raise BadInput(f'--out {args.out}: the folder {out.parent} does not exist')
-    writable('--out', args.out)
+    writable('--out', args.out, read=[args.config, args.checkpoint])
     if out.suffix == '.pt2' and (args.half or args.int8):
         raise BadInput('--half and --int8 are for .onnx and .xml, not for a .pt2')
     if args.half and args.int8:

@@ -41,7 +41,7 @@ def main() -> None:
             raise BadInput(
                 f'--out {args.out} is to be a config: a name that ends with .py'
             )
-        writable('--out', args.out)
+        writable('--out', args.out, read=[args.config])
     from mmmsmlp.run.weights import use_pretrained
     from mmmsmlp.swap import diff, read_config, swap
 

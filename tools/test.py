@@ -17,6 +17,7 @@ from mmmsmlp.run.launch import set_up_processes
 from mmmsmlp.run.mistakes import add_mistakes
 from mmmsmlp.run.own_data import add_data_arguments, use_data
 from mmmsmlp.run.preflight import (
+    annotations_of,
     check_classes,
     check_data_paths,
     check_dataset_classes,
@@ -69,9 +70,11 @@ def test(args: argparse.Namespace, console: Console) -> None:
     switches.use_work_dir(cfg, args.work_dir)
     console.log_to(cfg.work_dir)
     mends.install(complete=True)
+    files = [args.config, args.checkpoint, args.data or '', *annotations_of(cfg)]
     switches.check_out_files(
-        out=args.out, metrics=args.metrics, json=args.json, confusion=args.confusion
-    )
+        files, out=args.out, metrics=args.metrics, json=args.json,
+        confusion=args.confusion,
+    )  # fmt: skip
     if args.mistakes:
         writable('--mistakes', args.mistakes, folder=True)
     if args.tta:

@@ -24,6 +24,7 @@ from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes
 from mmmsmlp.run.metric_names import check_metric_names
 from mmmsmlp.run.own_data import add_data_arguments, use_data
+from mmmsmlp.run.settings import check_settings
 from mmmsmlp.run.tally import TallyHook
 from mmmsmlp.run.vet import vet_data
 from mmmsmlp.run.weights import use_pretrained
@@ -90,6 +91,7 @@ def train(args: argparse.Namespace, console: Console) -> None:
     notices = [mends.keep_two(cfg)]
     if args.amp:
         switches.use_amp(cfg, args.amp)
+    check_settings(cfg)
     if args.auto_scale_lr or (cfg.get('auto_scale_lr') or {}).get('enable'):
         notices.append(switches.use_auto_scale_lr(cfg))
     if args.tensorboard:
@@ -107,7 +109,6 @@ def train(args: argparse.Namespace, console: Console) -> None:
     loops = ('train', 'val', 'test')
     notices += use_data(cfg, args.data, args.val_split, loops, console.say)
     notices += training_checks.fit_workers(cfg, ('train', 'val'))
-    training_checks.check_lengths(cfg)
     mends.mend_coco(cfg)
     check_metric_names(cfg)
     preflight.check_data_paths(cfg, ('train', 'val'))

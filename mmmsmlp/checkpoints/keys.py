@@ -168,11 +168,12 @@ def is_backbone(keys: Collection[str]) -> bool:
     return any(_BLOCK_KEY.match(key) for key in keys) or find_family(keys) is not None
 
 
-def to_own_names(content: Mapping[str, Any], file: FileName) -> Found:
+def to_own_names(content: Mapping[str, Any], file: FileName, prefix: str = '') -> Found:
     """Take the backbone out of the content of ``file``, under this package's names.
 
     Where the file is a whole detector, segmentor or classifier, everything else in it
-    is ignored, but for a classifier's ``head.fc``.
+    is ignored, but for a classifier's ``head.fc``. A ``prefix`` says which of several
+    backbones is meant, such as 'teacher.backbone.'.
 
     Returns:
         The tensors, with the mark of their geometry where it is known: from the file,
@@ -183,7 +184,7 @@ def to_own_names(content: Mapping[str, Any], file: FileName) -> Found:
             not known, or a key of another project's layout is unknown in it.
         GeometryError: The file's mark cannot be read.
     """
-    found = find_state(content, file).unwrapped(is_backbone)
+    found = _behind(prefix, find_state(content, file), file).unwrapped(is_backbone)
     if not is_backbone(found.tensors):
         refuse_unknown_prefix(found, file)
     try:
@@ -198,6 +199,25 @@ def to_own_names(content: Mapping[str, Any], file: FileName) -> Found:
         raise type(error)(f'{file} [layout {found}]: {error}') from None
     found.tensors = {**tensors, **found.head}
     return found
+
+
+def _behind(prefix: str, found: Found, file: FileName) -> Found:
+    """What stands behind a prefix that was asked for.
+
+    Raises:
+        CheckpointError: Nothing does, and it is none that a file may lack.
+    """
+    prefix = prefix and prefix.removesuffix('.') + '.'
+    chosen = found.under(prefix) if prefix else found
+    if chosen.tensors:
+        return chosen
+    if prefix in PREFIXES:  # of a file that holds the backbone alone
+        return found
+    begin = dict.fromkeys(repr(key.split('.')[0] + '.') for key in found.tensors)
+    raise CheckpointError(
+        f'{file} [layout {found}]: no key starts with prefix={prefix!r}; they start '
+        f'with {join_some(begin)}'
+    )
 
 
 def refuse_unknown_prefix(found: Found, file: FileName) -> None:

@@ -71,6 +71,7 @@ def load_pretrained(
     checkpoint: FileName,
     fresh: str | Sequence[str] = (),
     log: Callable[[str], None] = _log,
+    prefix: str = '',
 ) -> Coverage:
     """Fill a backbone from a checkpoint, completely or not at all.
 
@@ -86,6 +87,8 @@ def load_pretrained(
         fresh: Parts of the backbone that keep their initial values, such as
             'stages.0'; what the file holds for them is not read.
         log: Receives the one line of the coverage.
+        prefix: Before the keys of the backbone that is meant, where the file holds
+            several.
 
     Returns:
         What was loaded.
@@ -97,7 +100,7 @@ def load_pretrained(
     """
     if not isinstance(checkpoint, (str, os.PathLike)):
         raise CheckpointError(f'checkpoint must be a file, got {checkpoint!r}')
-    found = to_own_names(read_checkpoint(checkpoint), checkpoint)
+    found = to_own_names(read_checkpoint(checkpoint), checkpoint, prefix)
     return fill_backbone(backbone, found, checkpoint, fresh, log)
 
 

@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 from torch.optim import Optimizer
 
@@ -37,7 +37,8 @@ class ResumePlanHook(Hook):
         """Write the config's plan into what mmengine is about to put back.
 
         Raises:
-            CheckpointError: It holds no progress, or an optimizer of other parameters.
+            CheckpointError: It holds no progress, an optimizer of other parameters or
+                of another kind, or averaged weights that this run would not go on with.
             BadInput: The plan changed, and its rates depend on past metrics.
         """
         wrapper = runner.optim_wrapper
@@ -51,6 +52,7 @@ class ResumePlanHook(Hook):
                 f'{file} says neither epoch nor iteration, so no run goes on from it; '
                 f'--cfg-options load_from={file} starts a new one from its weights'
             )
+        _refuse_lost_average(runner, checkpoint)
         checkpoint.setdefault('message_hub', {key: {} for key in _HUB})
         rows = [('weights', 'checkpoint', file), _recount(runner, checkpoint)]
         rows.append(_settings(optimizer, checkpoint, file))
@@ -70,6 +72,11 @@ class ResumePlanHook(Hook):
             )
 
 
+# Of a group of parameters, what any optimizer may have, by torch's release.
+_COMMON = {
+    *('params', 'param_names', 'lr', 'initial_lr', 'weight_decay', 'maximize'),
+    *('foreach', 'capturable', 'differentiable', 'fused', 'decoupled_weight_decay'),
+}
 _HUB = ('log_scalars', 'runtime_info', 'resumed_keys')
 Row = tuple[str, str, str]  # what, where it is from, and its value
 
@@ -112,6 +119,7 @@ def _settings(optimizer: Optimizer, checkpoint: dict, file: str) -> Row:
             'with the config of that run, or start anew from its weights with '
             f'--cfg-options load_from={file}'
         )
+    _refuse_other_kind(optimizer, saved['param_groups'][0], file)
     changed: dict[str, str] = {}
     for group, ours in zip(saved['param_groups'], optimizer.param_groups, strict=True):
         before, now = _start(group), _start(ours)
@@ -126,6 +134,33 @@ def _settings(optimizer: Optimizer, checkpoint: dict, file: str) -> Row:
     if changed:
         said += f'; settings from the config: {join_some(changed.values())}'
     return 'optimizer', 'both' if changed else 'checkpoint', said
+
+
+def _refuse_other_kind(optimizer: Optimizer, saved: dict, file: str) -> None:
+    """Averages of one kind of optimizer say nothing to another."""
+    own = [key for key in optimizer.defaults if key not in _COMMON]
+    missing = [key for key in own if key not in saved]
+    if 2 * len(missing) > len(own):
+        theirs = [key for key in saved if key not in {*_COMMON, *own}]
+        raise CheckpointError(
+            f'{file} cannot be resumed: its optimizer is of another kind, with '
+            f'{join_some(theirs)}, and {type(optimizer).__name__} has {join_some(own)}'
+            '; resume with the optimizer of that run, or start anew from its weights '
+            f'with --cfg-options load_from={file}'
+        )
+
+
+def _refuse_lost_average(runner: Runner, checkpoint: dict) -> None:
+    """With an EMAHook mmengine saves the average as the weights, those beside it."""
+    averages = any(isinstance(hook, EMAHook) for hook in runner.hooks)
+    if checkpoint.get('ema_state_dict') and not averages:
+        file = runner._load_from
+        raise CheckpointError(
+            f'{file} cannot be resumed: it was trained with an EMAHook, so that its '
+            'state_dict is the average, to which its optimizer does not belong. Resume '
+            'with that hook (custom_hooks), or start anew from the average with '
+            f'--cfg-options load_from={file}'
+        )
 
 
 def _scheduled(group: dict) -> set[str]:

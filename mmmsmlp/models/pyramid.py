@@ -42,8 +42,8 @@ class PyramidBackbone(BaseModule):
             tokens before its norm, giving (N, C), as the released code does (A14).
         norm_eps: Of the output norms.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE, fresh=[])`` loads weights
-            or raises, see :func:`mmmsmlp.checkpoints.load_pretrained`. mmengine's
-            ``prefix`` and ``map_location`` are accepted and ignored.
+            or raises, see :func:`mmmsmlp.checkpoints.load_pretrained`. ``prefix`` is
+            its too; mmengine's ``map_location`` is accepted and ignored.
 
     Raises:
         ValueError: ``out_indices`` or ``frozen_stages`` out of range, or an
@@ -155,8 +155,12 @@ class PyramidBackbone(BaseModule):
             CheckpointError: The file is unsafe, foreign or incomplete.
         """
         if self.init_cfg:
-            fresh = self.init_cfg.get('fresh', ())
-            checkpoints.load_pretrained(self, self.init_cfg['checkpoint'], fresh)
+            checkpoints.load_pretrained(
+                self,
+                self.init_cfg['checkpoint'],
+                self.init_cfg.get('fresh', ()),
+                prefix=self.init_cfg.get('prefix') or '',
+            )
         elif not (self.is_init or self.gap_before_final_norm or _in_classification()):
             print_log(
                 f'{type(self).__name__} starts from RANDOM weights. Unless load_from '

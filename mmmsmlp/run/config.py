@@ -47,7 +47,9 @@ def load_config(name: str, options: dict | None = None) -> Config:
     try:
         cfg = Config.fromfile(str(path))
     except Exception as error:  # a config is a program: it can raise anything
-        raise BadInput(f'config {path} cannot be read: {one_line(error)}') from error
+        raise BadInput(
+            f'config {path} cannot be read: {_missing_module(error) or one_line(error)}'
+        ) from error
     _check_names(cfg, options or {})
     try:
         if options:
@@ -59,9 +61,33 @@ def load_config(name: str, options: dict | None = None) -> Config:
     return cfg
 
 
+def _missing_module(error: Exception) -> str:
+    """Of ``custom_imports`` that failed: what is missing, and the cure."""
+    if not isinstance(error, ImportError) or 'custom modules' not in str(error):
+        return ''
+    cause: BaseException = error
+    while inner := cause.__cause__ or cause.__context__:
+        cause = inner
+    return (
+        f'custom_imports: {type(cause).__name__}: {cause}; give the folder in which it '
+        'lies as PYTHONPATH=FOLDER before the command'
+    )
+
+
 def _like_what_was(cfg: Config, options: dict) -> dict:
-    """A list that takes the place of a tuple becomes one, as ``scale=640,400``."""
+    """A list that takes the place of a tuple becomes one, as ``scale=640,400``.
+
+    Raises:
+        BadInput: A text takes the place of a number and begins like one: ``lr=1e-3x``.
+    """
     was = dict(_places({key: cfg[key] for key in cfg}))
+    for key, value in options.items():
+        number = type(was.get(key)) in (int, float)
+        if number and isinstance(value, str) and re.match(r'[-+.]*\d', value):
+            raise BadInput(
+                f'--cfg-options {key}={value}: {value!r} is no number, and the config '
+                f'has {was[key]}'
+            )
     return {
         key: tuple(value)
         if isinstance(value, list) and isinstance(was.get(key), tuple)
@@ -82,8 +108,8 @@ def _check_names(cfg: Config, options: dict) -> None:
     """Refuse an option whose first name nothing would read.
 
     That is ``trian_cfg.max_epochs=1``, and ``data_root=DIR`` where ``data_root`` is a
-    variable of the config's file: what was made from it stays as it was. A variable
-    under whose name nothing was made is warned of alone: a hook may look it up.
+    variable of the config's file: what was made from it stays as it was. One of which
+    nothing is seen to be made is warned of alone: a hook may look it up.
     """
     from mmengine.runner import Runner
 
@@ -98,17 +124,16 @@ def _check_names(cfg: Config, options: dict) -> None:
                 f'{name!r}' + did_you_mean(name, {*cfg, *read})
             )
         kept = {key: cfg[key] for key in cfg if key in read}
-        made = [path for path, _ in _places(kept) if path.endswith(f'.{name}')]
-        if made:
-            raise BadInput(
-                f'--cfg-options {option}: {name} is a variable of {cfg.filename}, '
-                'which nothing reads any more; change what was made from it: '
-                + ', '.join(made)
-            )
+        is_variable = f'--cfg-options {option}: {name} is a variable of {cfg.filename}'
         same = [path for path, value in _places(kept) if value == cfg[name]]
+        made = [path for path, _ in _places(kept) if path.endswith(f'.{name}')]
+        if made or (same and isinstance(cfg[name], (dict, list, tuple)) and cfg[name]):
+            raise BadInput(
+                f'{is_variable}, which nothing reads any more; change what was made '
+                f'from it: {", ".join(made or same)}'
+            )
         warnings.warn(
-            f'--cfg-options {option}: {name} is a variable of {cfg.filename}; what was '
-            'made from it stays as it was'
+            f'{is_variable}; what was made from it stays as it was'
             + (f'. What it held is also at {join_some(same)}' if same else ''),
             stacklevel=2,
         )
@@ -209,8 +234,16 @@ def building(name: str) -> Iterator[None]:
 def _near_argument(error: Exception) -> str:
     """Which argument one that a class of a config does not know may have meant."""
     wrong = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if not wrong:
+        return ''
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     kinds = [f.f_locals['obj_cls'] for f in frames if 'obj_cls' in f.f_locals]
-    if not wrong or not kinds:
-        return ''
-    return did_you_mean(wrong[1], inspect.signature(kinds[-1]).parameters)
+    if (name := str(error).partition('.')[0]) in frames[-1].f_globals:
+        kinds.append(frames[-1].f_globals[name])
+    bases = {base for kind in kinds[-1:] for base in getattr(kind, '__mro__', [kind])}
+    known = {
+        name
+        for base in bases - {object}
+        for name in inspect.signature(getattr(base, '__init__', base)).parameters
+    }
+    return did_you_mean(wrong[1], known - {'self', 'args', 'kwargs'})

@@ -308,7 +308,9 @@ class ProgressHook(Hook):
         """Say which checkpoints there are."""
         for key, path in runner.message_hub.runtime_info.items():
             if key == 'last_ckpt' or key.startswith('best_ckpt'):
-                self.console.say(f'{key[:4]} checkpoint: {path}')
+                own = Path(runner.work_dir, Path(path).name)  # of a copied run folder
+                said = own if own.is_file() else path
+                self.console.say(f'{key[:4]} checkpoint: {said}')
 
 
 def training_line(runner: Runner) -> str:

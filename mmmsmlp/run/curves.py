@@ -40,8 +40,10 @@ def report_on(folders: Sequence[Path], target: Path | None = None) -> Path:
     """Write the page on some run folders, and return its file.
 
     Raises:
-        BadInput: A folder holds no log, or the file cannot be written.
+        BadInput: A folder holds no log, or the file cannot be written or is no page.
     """
+    if target and target.suffix not in ('.html', '.htm'):
+        raise BadInput(f'--out {target} is a page: a name that ends with .html')
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]

@@ -1,14 +1,16 @@
 """Command lines of the tools, and how a tool ends on bad input."""
 
 import argparse
+import ast
 import errno
 import os
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import DictAction
@@ -21,7 +23,16 @@ FIRST_SPEAKS_WITHIN = 10  # seconds
 
 
 class DictOptions(DictAction):
-    """``--cfg-options``: as mmengine's, but a malformed pair is a usage error."""
+    """``--cfg-options``: as mmengine's, but a malformed pair is a usage error.
+
+    A value with braces is read as Python has it: ``hooks=[{'type': 'EMAHook'}]``.
+    """
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        if '{' in val:
+            return ast.literal_eval(val)
+        return DictAction._parse_iterable(val)
 
     def __call__(
         self,
@@ -66,19 +77,28 @@ def device(text: str) -> str:
     return text
 
 
-def writable(option: str, path: str | Path, folder: bool = False) -> None:
+def writable(
+    option: str, path: str | Path, folder: bool = False, read: Iterable[str] = ()
+) -> None:
     """Make the folder for what a tool will write, or refuse it before the work.
 
     Args:
         option: What named it, such as '--out'.
         path: A file, or with ``folder`` a folder.
         folder: Whether ``path`` itself is to be a folder.
+        read: Files that the tool reads, which must stay as they are.
 
     Raises:
-        BadInput: It cannot be written; names what is in the way.
+        BadInput: It cannot be written, or is read; names what is in the way.
     """
     place = Path(os.path.abspath(path))
     where = place if folder else place.parent
+    if place.is_file() and any(
+        os.path.samefile(place, file) for file in read if os.path.isfile(file)
+    ):
+        raise BadInput(
+            f'{option} {path} is a file that is read; name another one to write'
+        )
     reason = ''
     try:
         where.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from ..data.findings import Findings
 from ..data.layout_coco import glance, image_folder
 from ..data.own import recognise, task_of
 from ..errors import BadInput
+from .class_order import follow_order
 from .config import load_config
 from .own_data import use_data
 from .preflight import check_data_paths, check_dataset_classes
@@ -58,6 +59,7 @@ def inspect(
         raise BadInput(f'config {cfg.filename} names no data')
     check_data_paths(cfg, loops)
     check_dataset_classes(cfg, loops)
+    told += follow_order(cfg, loops)
     vetted = vet(cfg, loops, cache, full)
     vetted.told = told
     return vetted

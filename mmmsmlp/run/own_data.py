@@ -19,10 +19,10 @@ from ..data.cache import Cache
 from ..data.layouts import IMAGES
 from ..data.own import SHARE, OwnData, Request, Source, prepare
 from ..errors import BadInput
+from .class_order import dataset_meta
 from .config import tables_in
 from .launch import one_for_all
 from .preflight import count_in, datasets_of
-from .vet import dataset_meta
 
 TASKS = dict(mmdet='boxes', mmseg='maps', mmpretrain='folders')
 # What a dataset of a config keeps: the rest says where and what its data were.

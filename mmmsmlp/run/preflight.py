@@ -40,6 +40,19 @@ def datasets_of(cfg: Config, loops: tuple[str, ...]) -> Iterator[tuple[str, dict
             yield loop, dataset
 
 
+def annotations_of(cfg: Config) -> list[str]:
+    """Paths of the files that hold the annotations of a config's data."""
+    found = [
+        os.path.join(dataset.get('data_root') or '', dataset['ann_file'])
+        for _, dataset in datasets_of(cfg, ('train', 'val', 'test'))
+        if isinstance(dataset.get('ann_file'), str)
+    ]
+    for loop in ('val', 'test'):
+        tables = tables_in(cfg.get(f'{loop}_evaluator'))
+        found += [t['ann_file'] for t in tables if isinstance(t.get('ann_file'), str)]
+    return [os.path.expanduser(path) for path in found]
+
+
 def _used(cfg: Config, loops: tuple[str, ...]) -> list[str]:
     # mmpretrain's loops are empty dicts: nothing to configure, and they run.
     return [

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -197,14 +198,15 @@ SUFFIXES = {
 }
 
 
-def check_out_files(**paths: str | None) -> None:
+def check_out_files(read: Iterable[str], **paths: str | None) -> None:
     """Refuse what ``--out``, ``--metrics`` and so on name before evaluating for hours.
 
     Args:
+        read: Files that are read, such as annotations.
         paths: A file by its option, such as ``out='predictions.pkl'``.
 
     Raises:
-        BadInput: A file has another suffix than it must, or cannot be written.
+        BadInput: A file has another suffix than it must, cannot be written or is read.
     """
     for name, path in paths.items():
         if path is None:
@@ -213,7 +215,7 @@ def check_out_files(**paths: str | None) -> None:
         if not path.endswith(SUFFIXES[option]):
             kinds = ' or '.join(SUFFIXES[option])
             raise BadInput(f'{option} takes a name that ends with {kinds}, got {path}')
-        writable(option, path)
+        writable(option, path, read=read)
 
 
 def use_classwise(cfg: Config) -> None:

@@ -21,6 +21,7 @@ from mmengine.utils import apply_to
 from ..engine.divergence import joint_batch
 from ..errors import BadInput
 from .config import tables_in
+from .settings import unmatched_keys
 
 GIB = 2**30
 
@@ -40,28 +41,11 @@ def look_ahead(runner: Runner) -> list[str]:
     check_data_sets(runner)
     check_last_batch(runner)
     check_shared_memory(runner)
-    said = check_space(runner), judge_rate(runner.cfg), compare_sizes(runner)
+    said = (
+        check_space(runner), judge_rate(runner.cfg), compare_sizes(runner),
+        unmatched_keys(runner),
+    )  # fmt: skip
     return [line for line in said if line]
-
-
-def check_lengths(cfg: Config) -> None:
-    """Check how long the config trains, and how often it validates.
-
-    Raises:
-        BadInput: A number is none, or not above 0.
-    """
-    for name in 'max_epochs', 'max_iters', 'val_interval':
-        value = cfg.train_cfg.get(name)
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise BadInput(
-                f'train_cfg.{name}={value!r} must be a whole number > 0'
-                + (
-                    '; val_cfg=None val_dataloader=None val_evaluator=None trains '
-                    'without validation'
-                    if name == 'val_interval'
-                    else ''
-                )
-            )
 
 
 def check_channels(runner: Runner) -> None:

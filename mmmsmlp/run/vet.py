@@ -8,14 +8,11 @@ run folder, for the dataset and for the metric alike.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS
 
-from ..checkpoints import peek_checkpoint
 from ..data import class_folders, label_maps
 from ..data.cache import Cache
 from ..data.class_folders import FolderSet, FolderUse
@@ -25,9 +22,8 @@ from ..data.coco_set import CocoSet, check_names, check_set
 from ..data.findings import Findings
 from ..data.label_maps import MapSet, MapUse
 from ..data.splits import check_splits
-from ..deploy.runtime import load
-from ..deploy.sessions import is_exported
-from ..errors import BadInput, join_some
+from ..errors import BadInput
+from .class_order import dataset_class, follow_order, named_classes
 from .config import tables_in
 from .launch import one_for_all
 from .preflight import datasets_of
@@ -63,7 +59,8 @@ def vet_data(
             ``ann_file``.
         loops: Such as ('train', 'val').
         mode: 'headers' reads the pictures' headers, 'full' decodes them, 'off' skips.
-        checkpoint: Whose labels are evaluated: its classes give their order.
+        checkpoint: Whose labels are evaluated: its classes give their order; without
+            one, those of the first data.
 
     Returns:
         Lines for the log: what was repaired, and what to be warned of.
@@ -73,7 +70,7 @@ def vet_data(
     """
     if mode == 'off':
         return []
-    followed = follow_checkpoint(cfg, checkpoint) if checkpoint else []
+    followed = follow_order(cfg, loops, checkpoint)
 
     def work() -> dict[str, Any]:
         cache = Cache()
@@ -90,63 +87,6 @@ def vet_data(
         raise BadInput(_joined(errors))
     _point_to_copies(cfg, loops, outcome['changes'])
     return [*followed, *outcome['notices']]
-
-
-def follow_checkpoint(cfg: Config, checkpoint: str) -> list[str]:
-    """Number the classes of the test data as a checkpoint's model does.
-
-    Returns:
-        Lines for the log, where classes differ.
-
-    Raises:
-        BadInput: The same classes in another order, where the data hold numbers; or
-            some of them at other places beside others.
-    """
-    names = tuple(dataset_meta(checkpoint).get('classes') or ())
-    notices = []
-    for _, dataset in datasets_of(cfg, ('test',)):
-        own = _classes(cfg, dataset) if _class_of(cfg, dataset) else None
-        if not names or not own or own == names:
-            continue
-        orders = f'{join_some(names, 10)}; the config has {join_some(own, 10)}'
-        if sorted(own) != sorted(names):
-            moved = [n for n in own if n in names and names.index(n) != own.index(n)]
-            if moved:
-                raise BadInput(
-                    f'{checkpoint} knows the classes {orders}: labels are compared by '
-                    f'their place, and {join_some(moved)} would be scored as another '
-                    'class; give the test data the classes that it was trained with'
-                )
-            notices.append(
-                f'data warning: {checkpoint} knows the classes {orders}: labels are '
-                'compared by their place'
-            )
-            continue
-        if cfg.get('default_scope') != 'mmdet':
-            raise BadInput(
-                f'{checkpoint} was trained with the classes in another order, {orders}'
-                '. Every label would be scored as another class; put metainfo.classes, '
-                'and the numbers in the data, in the order of the checkpoint'
-            )
-        info = dict(dataset.get('metainfo') or {}, classes=names)
-        if len(info.get('palette', ())) == len(names):
-            info['palette'] = [info['palette'][own.index(name)] for name in names]
-        dataset['metainfo'] = info
-        notices.append(
-            f'data repaired: classes are in the order of the checkpoint, {orders}'
-        )
-    return notices
-
-
-def dataset_meta(checkpoint: str) -> dict[str, Any]:
-    """What a checkpoint, or an exported model, says of the data it was trained on.
-
-    Its ``classes`` are in the order of its labels.
-    """
-    if is_exported(checkpoint):
-        return dict(classes=load(checkpoint).classes)
-    meta = peek_checkpoint(checkpoint).get('meta')
-    return (meta.get('dataset_meta') or {}) if isinstance(meta, dict) else {}
 
 
 def _joined(errors: list[str]) -> str:
@@ -197,7 +137,7 @@ def _checker_of(cfg: Config, dataset: dict) -> Callable[..., AnySet] | None:
         return None  # the files lie in some remote or archived store
     if '://' in str(dataset.get('data_root')):
         return None
-    kind = _class_of(cfg, dataset)
+    kind = dataset_class(cfg, dataset)
     bases = {base.__name__: base for base in getattr(kind, '__mro__', ())}
     if coco := bases.get('CocoDataset'):
         same = kind.load_data_list is coco.load_data_list
@@ -215,27 +155,6 @@ def _checker_of(cfg: Config, dataset: dict) -> Callable[..., AnySet] | None:
 
 def _names_maps(dataset: dict) -> bool:
     return bool((dataset.get('data_prefix') or {}).get('seg_map_path'))
-
-
-def _class_of(cfg: Config, dataset: dict) -> Any:
-    """The class of a dataset, or None where no toolbox has one of that name."""
-    kind, scope = dataset.get('type'), cfg.get('default_scope')
-    if not isinstance(kind, str):
-        return kind
-    if '.' in kind or not scope:
-        return DATASETS.get(kind)
-    import_module(f'{scope}.datasets')
-    return DATASETS.get(f'{scope}.{kind}') or DATASETS.get(kind)
-
-
-def _classes(cfg: Config, dataset: dict) -> tuple[str, ...] | None:
-    """The classes that the labels of a dataset count, as mmengine finds them."""
-    given = (dataset.get('metainfo') or {}).get('classes')
-    if isinstance(given, str):
-        return tuple(Path(given).read_text(encoding='utf-8').splitlines())
-    if given is None:
-        given = _class_of(cfg, dataset).METAINFO.get('classes')
-    return tuple(given) if given else None
 
 
 def _join(dataset: dict, path: str) -> str:
@@ -274,7 +193,7 @@ def _use(cfg: Config, loop: str, dataset: dict) -> Use:
     kinds = [kind for m in metrics for kind in _as_list(m.get('metric', 'bbox'))]
     masks = bool(_loader(dataset, 'LoadAnnotations').get('with_mask'))
     return Use(
-        classes=_classes(cfg, dataset),
+        classes=named_classes(cfg, dataset),
         place=f'{loop}_dataloader.dataset.metainfo.classes',
         masks=masks if loop == 'train' else 'segm' in kinds,
         trains=loop == 'train',
@@ -319,8 +238,8 @@ def _left_out(dataset: dict, one: CocoSet) -> list[str]:
 def _check_maps(
     cfg: Config, loop: str, dataset: dict, found: Findings, cache: Cache, full: bool
 ) -> MapSet:
-    kind = _class_of(cfg, dataset)
-    classes = _classes(cfg, dataset) or ()
+    kind = dataset_class(cfg, dataset)
+    classes = named_classes(cfg, dataset) or ()
     known = kind.METAINFO.get('classes') or classes
     defaults = _defaults(kind)
     options = {**defaults, **dataset}
@@ -369,12 +288,13 @@ def _check_folders(
         listed = inferred if os.path.isfile(_join(data, inferred)) else ''
     heads = [t for t in tables_in(cfg.model.get('head')) if 'num_classes' in t]
     suffixes = (
-        dataset.get('extensions') or _defaults(_class_of(cfg, dataset))['extensions']
+        dataset.get('extensions')
+        or _defaults(dataset_class(cfg, dataset))['extensions']
     )
     use = FolderUse(
         root=_prefix(data, 'img_path'),
         suffixes=tuple(suffix.lower() for suffix in suffixes),
-        classes=_classes(cfg, dataset),
+        classes=named_classes(cfg, dataset),
         count=heads[0]['num_classes'] if heads else None,
         list_file=_join(data, listed) if listed else '',
     )

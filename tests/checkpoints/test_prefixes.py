@@ -92,6 +92,30 @@ def test_what_stands_beside_the_prefix_is_named(tiny, same_weights):
     assert load_pretrained(target, tiny.save(state)).ignored == {'n_averaged': 1}
 
 
+def test_the_prefix_of_init_cfg_chooses_one_of_several(tiny, same_weights):
+    student, teacher = tiny.build(**tiny.minimal), tiny.build(**tiny.minimal)
+    both = {
+        **under('student.backbone.', student.state_dict()),
+        **under('teacher.backbone.', teacher.state_dict()),
+    }
+    file = tiny.save({'state_dict': both})
+
+    def filled(file, prefix):
+        init_cfg = dict(type='Pretrained', checkpoint=str(file), prefix=prefix)
+        target = tiny.build(**tiny.minimal, init_cfg=init_cfg)
+        target.init_weights()
+        return target
+
+    same_weights(filled(file, 'teacher.backbone.'), teacher)
+    same_weights(filled(file, 'student'), student)
+    with pytest.raises(CheckpointError, match="prefix='none.'.*'student.', 'teacher.'"):
+        filled(file, 'none.')
+    alone = tiny.save(student.state_dict())
+    same_weights(filled(alone, 'backbone.'), student)
+    with pytest.raises(CheckpointError, match="no key starts with prefix='teacher.'"):
+        filled(alone, 'teacher.')
+
+
 @pytest.mark.parametrize('wrap', ['', *WRAPS[:6], '_fsdp_wrapped_module.module.'])
 def test_a_whole_model(tiny, same_weights, monkeypatch, wrap):
     lines = []

@@ -235,6 +235,17 @@ def test_what_cannot_be_resumed_is_refused(tmp_path):
     torch.save(content, file)
     with pytest.raises(CheckpointError, match='2 parameters .* load_from='):
         train(tmp_path / 'new2', [], file)
+    other = dict(type='AdamW', lr=0.01)
+    with pytest.raises(CheckpointError, match='momentum, .* AdamW has betas'):
+        train(tmp_path / 'new4', [], tmp_path / 'old' / 'epoch_1.pth', optimizer=other)
+    train(tmp_path / 'adam', [], optimizer=other)
+    with pytest.raises(CheckpointError, match='betas, .* SGD has momentum'):
+        train(tmp_path / 'new5', [], tmp_path / 'adam' / 'epoch_2.pth')
+    average = torch.load(tmp_path / 'old' / 'epoch_1.pth', weights_only=True)
+    average['ema_state_dict'] = average['state_dict']
+    torch.save(average, tmp_path / 'average.pth')
+    with pytest.raises(CheckpointError, match='trained with an EMAHook'):
+        train(tmp_path / 'new6', [], tmp_path / 'average.pth')
     del content['meta']['iter']
     torch.save(content, file)
     with pytest.raises(CheckpointError, match='neither epoch nor iteration'):

@@ -147,6 +147,25 @@ def test_results_that_could_not_be_written(run_tool, tiny_config, tmp_path, opti
     assert_fails(run_tool('test.py', tiny_config, 'no.pth', option, target), option)
 
 
+def test_what_is_read_is_not_written_over(run_tool, tiny_config, tiny_data, tmp_path):
+    """Annotations, the config and checkpoints; and a page is no other file."""
+    config = tmp_path / 'own.py'
+    config.write_text(f'_base_ = {str(tiny_config)!r}\n# notes\n')
+    boxes, checkpoint = tiny_data / 'boxes.json', tmp_path / 'some.pth'
+    checkpoint.write_bytes(b'weights')
+    kept = {path: path.read_bytes() for path in (config, boxes, checkpoint)}
+    evaluate = ('test.py', config, checkpoint)
+    for command, option, target, words in (
+        (evaluate, '--json', boxes, 'is a file that is read'),
+        (evaluate, '--metrics', boxes, 'is a file that is read'),
+        (evaluate, '--metrics', checkpoint, 'is a file that is read'),
+        (('swap.py', config), '--out', config, 'is a file that is read'),
+        (('report.py', tmp_path), '--out', checkpoint, 'a name that ends with .html'),
+    ):
+        assert_fails(run_tool(*command, option, target), f'{option} {target}', words)
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
 def test_an_image_that_is_none(run_tool, tiny_config, trained, tmp_path):
     (tmp_path / 'note.jpg').write_text('no pixels')
     result = run_tool('image_demo.py', 'note.jpg', tiny_config, trained / 'epoch_1.pth')
@@ -192,6 +211,7 @@ def test_config_that_does_not_exist(run_tool):
         ('model = dict(', 'SyntaxError'),
         ('a = b', 'NameError'),
         ("_base_ = 'x.py'", 'x.py'),
+        ("custom_imports = dict(imports=['mmmsmlp', 'my_mod'])", "named 'my_mod'; giv"),
     ],
 )
 def test_config_that_cannot_be_read(run_tool, tmp_path, text, fragment):

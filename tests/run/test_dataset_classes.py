@@ -59,11 +59,16 @@ def test_an_option_that_nothing_reads(run_tool, tiny_config, option, cure):
     assert_fails(result, f'--cfg-options {option.split("=")[0]}', cure)
 
 
-def test_a_variable_of_the_file_that_is_only_used_under_other_names():
-    with pytest.warns(UserWarning, match='size is a variable of') as caught:
-        cfg = load_config('demo/retinanet_msmlp_photos', {'size': (64, 64)})
-    assert cfg.train_dataloader.dataset.pipeline[2].scale == (320, 320)
-    assert 'train_dataloader.dataset.pipeline.2.scale' in str(caught[0].message)
+def test_a_variable_of_the_file_that_is_only_used_under_other_names(tmp_path):
+    for options, place in (
+        ({'size': (64, 64)}, 'train_dataloader.dataset.pipeline.2.scale'),
+        ({'train_pipeline.2.scale': (64, 64)}, ': train_dataloader.dataset.pipeline'),
+    ):
+        with pytest.raises(BadInput, match=f'which nothing reads any more.*{place}'):
+            load_config('demo/retinanet_msmlp_photos', options)
+    with pytest.warns(UserWarning, match='also at param_scheduler.1.end, train_cfg.m'):
+        cfg = load_config('demo/upernet_msmlp_demo', {'iterations': 5})
+    assert cfg.train_cfg.max_iters != 5
 
 
 @pytest.mark.full

@@ -64,7 +64,7 @@ def test_classes_at_other_places_are_refused(run_tool, tiny_config, trained, tin
     content = json.loads((tiny_data / 'boxes.json').read_text())
     config = config_of(tiny_config, ('bar', 'other'))
     result = run_tool('test.py', config, trained / 'epoch_1.pth')
-    assert_fails(result, 'and bar would be scored as another class')
+    assert_fails(result, 'and bar would be taken for another class')
     content['categories'][0]['name'] = 'quadrangle'
     Path('renamed.json').write_text(json.dumps(content))
     shutil.copytree(tiny_data / 'images', 'images')
@@ -76,7 +76,7 @@ def test_classes_at_other_places_are_refused(run_tool, tiny_config, trained, tin
     )  # fmt: skip
     code, out, err = run_tool('test.py', config, trained / 'epoch_1.pth')
     assert code == 0, err
-    assert 'knows the classes square, bar; the config has quadrangle' in out + err
+    assert 'has the classes square, bar; test_dataloader has quadrangle' in out + err
 
 
 def test_a_checkpoint_of_nan_is_neither_evaluated_nor_resumed(

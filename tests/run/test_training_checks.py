@@ -13,6 +13,7 @@ from mmengine.hooks import CheckpointHook
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import training_checks
 from mmmsmlp.run.metric_names import check_metric_names, metric_names
+from mmmsmlp.run.settings import check_lengths, check_settings, unmatched_keys
 from tests.helpers.commands import assert_fails
 
 Usage = namedtuple('Usage', 'total used free')
@@ -38,8 +39,8 @@ def test_workers_that_are_none_do_not_persist():
 @pytest.mark.parametrize('name', ['max_epochs', 'max_iters', 'val_interval'])
 def test_lengths_that_are_none_are_refused(name, value):
     with pytest.raises(BadInput, match=f'train_cfg.{name}={value!r} must be a whole'):
-        training_checks.check_lengths(Config(dict(train_cfg={name: value})))
-    training_checks.check_lengths(Config(dict(train_cfg={name: 1})))
+        check_lengths(Config(dict(train_cfg={name: value})))
+    check_lengths(Config(dict(train_cfg={name: 1})))
 
 
 def outputs_of(widths, **parts):
@@ -310,15 +311,55 @@ def test_metrics_that_nobody_gives_are_refused(hooks, words):
         assert "'coco/bbox_mAP_50'" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        (dict(randomness=dict(seed='abc')), "seed='abc' must be a whole number"),
+        (dict(custom_hooks=['EMAHook']), r"\['EMAHook'\] must be a list of tables"),
+        (dict(custom_hooks=dict(type='EMAHook')), 'must be a list of tables'),
+        (dict(default_hooks=dict(checkpont=dict(interval=1))), "mean 'checkpoint'"),
+        (dict(model=dict(data_preprocessor=dict(std=[1, 0, 1]))), 'std=.* divides by'),
+        (dict(optim_wrapper=dict(type='AmpOptimWrapper')), '--amp bf16'),
+        (dict(optim_wrapper=dict(paramwise_cfg=dict(custom_key=1))), "'custom_keys'"),
+    ],
+)
+def test_settings_that_do_nothing_or_fail_late(settings, words, monkeypatch):
+    monkeypatch.setattr('mmmsmlp.run.settings.get_device', lambda: 'cpu')
+    good = dict(
+        train_cfg=dict(max_epochs=1),
+        randomness=dict(seed=0),
+        custom_hooks=[dict(type='EMAHook')],
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook'), timer=None),
+        optim_wrapper=dict(paramwise_cfg=dict(custom_keys=dict(gamma={}))),
+    )
+    check_settings(Config(good))
+    with pytest.raises(BadInput, match=words):
+        check_settings(Config(dict(good, **settings)))
+
+
+def test_custom_keys_that_match_no_parameter():
+    keys = dict(backbone={}, bakbone={}, relative_position_bias_table={})
+    cfg = Config(dict(optim_wrapper=dict(paramwise_cfg=dict(custom_keys=keys))))
+    model = torch.nn.ModuleDict(dict(backbone=torch.nn.Linear(1, 1)))
+    line = unmatched_keys(SimpleNamespace(cfg=cfg, model=model))
+    assert 'keys.bakbone does' in line and line.endswith("; did you mean 'backbone'?")
+    del keys['bakbone']
+    cfg = Config(dict(optim_wrapper=dict(paramwise_cfg=dict(custom_keys=keys))))
+    assert unmatched_keys(SimpleNamespace(cfg=cfg, model=model)) is None
+
+
 @pytest.mark.full
 @pytest.mark.parametrize(
     ('option', 'words'),
     [
+        ('optim_wrapper.optimizer.lr=1e-3x', "'1e-3x' is no number, and the config"),
         ('optim_wrapper.optimizer.lr=-1', 'Invalid learning rate'),
         ('optim_wrapper.optimizer.type=AdamV', "'AdamV' names no optimizer; did you"),
         ('model.backbone.geometri=paper', "did you mean 'geometry'?"),
         ('train_cfg.max_epoch=3', "did you mean 'max_epochs'?"),
         ('param_scheduler.0.power=x', 'param_scheduler'),
+        ('train_dataloader.batchsize=4', "did you mean 'batch_size'?"),
+        ('train_dataloader.dataset.pipelin=4', "did you mean 'pipeline'?"),
         ('default_hooks.checkpoint.save_best=bbox_mAP', 'coco/bbox_mAP'),
     ],
 )

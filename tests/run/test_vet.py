@@ -12,7 +12,8 @@ from PIL import Image
 
 from mmmsmlp.data.cache import Cache
 from mmmsmlp.errors import BadInput
-from mmmsmlp.run.vet import follow_checkpoint, vet, vet_data
+from mmmsmlp.run.class_order import follow_order
+from mmmsmlp.run.vet import vet, vet_data
 from tests.helpers.commands import ROOT, assert_fails
 
 PLACES = (ROOT / 'data', ROOT.parent / 'shared' / 'data')
@@ -351,28 +352,61 @@ def test_evaluation_numbers_classes_as_the_checkpoint_does(config, bent, tmp_pat
     path = config()
     cfg = Config.fromfile(path)
     truth = labels_of(cfg.test_dataloader.dataset, bent[0])
-    assert follow_checkpoint(cfg, checkpoint(tmp_path, CLASSES)) == []
+    assert follow_order(cfg, ('test',), checkpoint(tmp_path, CLASSES)) == []
     turned = checkpoint(tmp_path, CLASSES[::-1])
-    (line,) = follow_checkpoint(cfg, turned)
-    assert 'bar, square; the config has square, bar' in line
+    (line,) = follow_order(cfg, ('test',), turned)
+    assert 'bar, square; test_dataloader has square, bar' in line
     cfg.work_dir, cfg.launcher = str(tmp_path / 'run'), 'none'
     notices = vet_data(cfg, ('test',), checkpoint=turned)
     assert 'lists its categories in another order' in notices[0]
     assert cfg.test_dataloader.dataset.metainfo.classes == CLASSES[::-1]
     assert labels_of(cfg.test_dataloader.dataset, bent[0]) == truth
     cfg = Config.fromfile(path)
-    (line,) = follow_checkpoint(cfg, checkpoint(tmp_path, ('cat', 'bar')))
-    assert 'warning' in line and 'cat, bar; the config has square, bar' in line
+    (line,) = follow_order(cfg, ('test',), checkpoint(tmp_path, ('cat', 'bar')))
+    assert 'warning' in line and 'cat, bar; test_dataloader has square, bar' in line
     assert cfg.test_dataloader.dataset.metainfo.classes == CLASSES
+
+
+def test_old_checkpoints_name_their_classes_in_capitals(config, tmp_path):
+    file = tmp_path / 'old.pth'
+    for meta in (
+        dict(CLASSES=CLASSES[::-1]),
+        dict(dataset_meta=dict(CLASSES=CLASSES[::-1])),
+    ):
+        torch.save(dict(meta=meta, state_dict=dict(x=torch.ones(1))), file)
+        cfg = Config.fromfile(config())
+        (line,) = follow_order(cfg, ('test',), str(file))
+        assert 'bar, square; test_dataloader has square, bar' in line
+    torch.save(dict(meta={}, state_dict=dict(x=torch.ones(1))), file)
+    (line,) = follow_order(Config.fromfile(config()), ('test',), str(file))
+    assert 'does not name its classes; they are taken for square, bar' in line
+
+
+def test_all_data_follow_the_order_of_the_first(config, bent, tmp_path):
+    """Of two members with one file, and of the evaluation with another order."""
+    cfg = Config.fromfile(config())
+    leaf = cfg.train_dataloader.dataset
+    other = dict(leaf, metainfo=dict(classes=CLASSES[::-1]))
+    cfg.train_dataloader.dataset = dict(
+        type='ConcatDataset', datasets=[dict(leaf), other]
+    )
+    cfg.val_dataloader.dataset.metainfo = dict(classes=CLASSES[::-1])
+    cfg.work_dir, cfg.launcher = str(tmp_path / 'run'), 'none'
+    truth = labels_of(leaf, bent[0])
+    notices = vet_data(cfg, ('train', 'val'))
+    assert sum('in the order of train_dataloader' in line for line in notices) == 2
+    members = [*cfg.train_dataloader.dataset.datasets, cfg.val_dataloader.dataset]
+    assert [labels_of(member, bent[0]) for member in members] == [truth] * 3
+    assert all(tuple(m.metainfo.classes) == CLASSES for m in members)
 
 
 def test_maps_numbered_otherwise_than_the_checkpoint(tmp_path):
     cfg = seg_config(tmp_path, 2)
     cfg.test_dataloader, cfg.test_cfg = cfg.train_dataloader, {}
     with pytest.raises(
-        BadInput, match='another order, c, b, a; the config has a, b, c'
+        BadInput, match='another order, c, b, a; test_dataloader has a, b, c'
     ):
-        follow_checkpoint(cfg, checkpoint(tmp_path, ('c', 'b', 'a')))
+        follow_order(cfg, ('test',), checkpoint(tmp_path, ('c', 'b', 'a')))
 
 
 REAL = {
