@@ -6,8 +6,10 @@ draws images alone.
 """
 
 import argparse
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -22,13 +24,13 @@ if __name__ == '__main__' and exported.names_a_model(sys.argv[1:]):
 
 import cv2
 import numpy as np
-from mmcv import imwrite
+from mmcv import imread, imwrite
 from mmengine.device import get_device
 
 from mmmsmlp.data.cache import Cache
 from mmmsmlp.data.pictures import Picture, by_range, is_deep, look, refused
-from mmmsmlp.deploy.pictures import find_images
-from mmmsmlp.errors import BadInput
+from mmmsmlp.deploy.pictures import find_images, passed_over, result_names
+from mmmsmlp.errors import BadInput, one_line
 from mmmsmlp.run import video
 from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_quiet, device, fraction, run_tool, writable
@@ -122,7 +124,11 @@ def classifier(inferencer, args) -> Drawer:
     canvas = UniversalVisualizer()
 
     def draw(image: str) -> str:
-        best = inferencer(image, show_dir=str(folder))[0]
+        # It cuts a name at its last dot, as of frame.1: two would be one file.
+        with TemporaryDirectory() as scratch:
+            best = inferencer(image, show_dir=scratch)[0]
+            (drawn,) = Path(scratch).iterdir()
+            shutil.move(drawn, folder / f'{Path(image).stem}.png')
         name = best.get('pred_class', best['pred_label'])
         return f'{name} ({best["pred_score"]:.3f})'
 
@@ -151,6 +157,8 @@ def demo(args: argparse.Namespace, console: Console) -> None:
     if len(odd) == len(paths):
         raise BadInput('nothing was drawn: ' + '; '.join(odd))
     console.say(f'drawn into {folder}')
+    if other := passed_over(args.input, video.SUFFIXES):
+        console.say(other)
     if odd:
         console.say(f'{len(odd)} of {len(paths)} could not be drawn:')
     for reason in odd:
@@ -164,12 +172,12 @@ def draw_all(
     odd = []
     images = [path for path in paths if not is_video(path)]
     pictures = dict(zip(images, look(images, Cache()), strict=True))
-    for path in paths:
+    for path, name in zip(paths, result_names(paths, video.SUFFIXES), strict=True):
         try:
             if path in pictures:
-                said = draw_picture(path, pictures[path], drawer)
+                said = draw_picture(path, pictures[path], drawer, name)
             else:
-                target = folder / f'{Path(path).stem}.mp4'
+                target = folder / f'{Path(name).stem}.mp4'
                 said = video.redraw(path, target, drawer.frame, console.step)
         except BadInput as error:
             odd.append(f'{path} {error}')
@@ -178,12 +186,13 @@ def draw_all(
                 raise  # a fault of the program, or of the config
             odd.append(f'{path}: {type(error).__name__}: {error}')
         else:
-            console.say(f'{path}: {said}')
+            under = '' if Path(name).stem == Path(path).stem else f' (as {name})'
+            console.say(f'{path}: {said}{under}')
     return odd
 
 
-def draw_picture(path: str, picture: Picture, drawer: Drawer) -> str:
-    """Draw one image; one of more than 8 bits by its range.
+def draw_picture(path: str, picture: Picture, drawer: Drawer, name: str) -> str:
+    """Draw one image under a name; one of more than 8 bits by its range.
 
     Raises:
         BadInput: It cannot be drawn; the name of its file goes before.
@@ -191,16 +200,41 @@ def draw_picture(path: str, picture: Picture, drawer: Drawer) -> str:
     if reason := refused(picture):
         raise BadInput(reason)
     try:
-        if not is_deep(picture):
-            return drawer.image(path)
-        with TemporaryDirectory() as folder:
-            file = str(Path(folder, Path(path).stem + '.png'))
-            imwrite(by_range(path), file)
+        with called(name, path, picture) as file:
             found = drawer.image(file)
     except cv2.error as error:
         size = f'{picture.width} x {picture.height} pixels'
-        raise BadInput(f'({size}) cannot be resized as the config wants') from error
+        if getattr(error, 'func', '') == 'resize':
+            raise BadInput(f'({size}) cannot be resized as the config wants') from error
+        said = getattr(error, 'err', '') or one_line(error)
+        raise BadInput(f'({size}) cannot be drawn: {said}') from error
+    except AssertionError as error:
+        if imread(path) is not None:
+            raise
+        raise BadInput(
+            'cannot be decoded: it is damaged, or of a kind that OpenCV '
+            f'{cv2.__version__} does not read'
+        ) from error
+    if not is_deep(picture):
+        return found
     return f'{found} (more than 8 bits, read by their range: {picture.high:g})'
+
+
+@contextmanager
+def called(name: str, path: str, picture: Picture) -> Iterator[str]:
+    """The file, or a copy of the name that its drawing gets: drawers know no other."""
+    deep = is_deep(picture)
+    if name == Path(path).name and not deep:
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        file = Path(folder, name)
+        if deep:
+            file = file.with_name(f'{file.stem}.png')
+            imwrite(by_range(path), str(file))
+        else:
+            shutil.copyfile(path, file)
+        yield str(file)
 
 
 def main() -> None:

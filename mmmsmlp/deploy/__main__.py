@@ -12,14 +12,10 @@ import cv2
 import numpy as np
 
 from ..errors import BadInput
-from .pictures import SUFFIXES as PICTURES
-from .pictures import draw, find_images, name_of
+from .pictures import draw, find_images, name_of, passed_over, result_names
 from .resize import read_picture
 from .runtime import Classes, Deployed, Detections, Result, load
 from .sessions import RUNTIMES, SUFFIXES
-
-# Kinds that are drawn into the same kind; of others, and of no suffix, into a PNG.
-WRITTEN = PICTURES - {'.ppm'}
 
 
 def names_a_model(arguments: Sequence[str]) -> bool:
@@ -35,6 +31,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--out-dir', default='outputs', help='default: %(default)s')
     add('--score-thr', type=float, default=0.3, help='of boxes; default: %(default)s')
     add('--runtime', choices=sorted(RUNTIMES), help='default: what is installed')
+    add('--quiet', action='store_true', help='as for a checkpoint; says no less here')
     return parser.parse_args(arguments)
 
 
@@ -65,7 +62,7 @@ def demo(args: argparse.Namespace) -> None:
         ) from error
     odd = []
     threshold = args.score_thr if model.metadata.thresholds else None
-    for image in images:
+    for image, name in zip(images, result_names(images), strict=True):
         try:
             picture = read_picture(image)
         except BadInput as error:
@@ -73,15 +70,15 @@ def demo(args: argparse.Namespace) -> None:
             continue
         result = model(picture, threshold)
         drawn = draw(picture, result, model.metadata)
-        kind = Path(image).suffix
-        if kind.lower() not in WRITTEN:
-            kind = '.png'
-        coded = cv2.imencode(kind, drawn[..., ::-1])[1]
-        (folder / Path(image).name).with_suffix(kind).write_bytes(coded.tobytes())
-        print(f'{image}: {said(result, model, threshold)}', flush=True)
+        coded = cv2.imencode(Path(name).suffix, drawn[..., ::-1])[1]
+        Path(folder, name).write_bytes(coded.tobytes())
+        under = '' if Path(name).stem == Path(image).stem else f' (as {name})'
+        print(f'{image}: {said(result, model, threshold)}{under}', flush=True)
     if len(odd) == len(images):
         raise BadInput('nothing was drawn: ' + '; '.join(odd))
     print(f'drawn into {folder} by {model.runtime}')
+    if other := passed_over(args.input):
+        print(f'  {other}')
     for reason in odd:
         print(f'  not drawn: {reason}')
 

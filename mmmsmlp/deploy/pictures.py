@@ -1,7 +1,10 @@
 """Finding pictures, reading them, and drawing what a model says on them."""
 
+from collections import Counter
 from collections.abc import Collection
 from glob import glob
+from itertools import chain
+from itertools import count as count_from
 from pathlib import Path
 
 import cv2
@@ -11,7 +14,10 @@ from ..errors import BadInput
 from .metadata import Metadata
 from .runtime import Classes, Detections, Result
 
-SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'}
+# Kinds that are drawn into the same kind; others of JPEG into a .jpg, the rest into a
+# .png, which every program opens.
+WRITTEN = {'.jpg', '.jpeg', '.jpe', '.png', '.bmp', '.tif', '.tiff', '.webp'}
+SUFFIXES = WRITTEN | {'.jfif', '.jp2', '.dib', '.ppm', '.pgm', '.pbm', '.pnm'}
 # Share of the colour in what is painted over the picture.
 PAINT = 0.5
 
@@ -24,27 +30,61 @@ def find_images(source: str, videos: Collection[str] = ()) -> list[str]:
         videos: Suffixes of videos that are wanted, too.
 
     Raises:
-        BadInput: There is none, or two would be drawn to one file.
+        BadInput: There is none.
     """
-    path, known = Path(source).expanduser(), SUFFIXES.union(videos)
-    found = [path]
-    if not path.is_file():
-        names = path.iterdir() if path.is_dir() else glob(str(path), recursive=True)
-        found = [p for p in map(Path, names) if p.suffix.lower() in known]
-        found = sorted(p for p in found if p.is_file())
+    known = SUFFIXES.union(videos)
+    whole = Path(source).expanduser().is_file()
+    found = [p for p in _files(source) if whole or p.suffix.lower() in known]
     if not found:
         kinds = 'image or video' if videos else 'image'
+        there = passed_over(source, videos)
         raise BadInput(
             f'there is no {kinds} at {source} (a file, or {", ".join(sorted(known))})'
+            + (f'; {there}' if there else '')
         )
-    first: dict[tuple[str, bool], Path] = {}
-    for p in found:
-        if (other := first.setdefault((p.stem, p.suffix.lower() in videos), p)) != p:
-            raise BadInput(
-                f'{source} finds {other} and {p}, whose results would have one '
-                'name; run it on one folder, or one kind of file, at a time'
-            )
     return [str(p) for p in found]
+
+
+def passed_over(source: str, videos: Collection[str] = ()) -> str:
+    """What :func:`find_images` leaves out, by suffix: 'passed over: 3 .gif', or ''."""
+    if Path(source).expanduser().is_file():
+        return ''
+    there = (p for p in _files(source) if not p.name.startswith('.'))
+    kinds = Counter(p.suffix.lower() or 'without suffix' for p in there)
+    for suffix in SUFFIXES.union(videos):
+        kinds.pop(suffix, None)
+    told = ', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))
+    return f'passed over: {told}' if told else ''
+
+
+def _files(source: str) -> list[Path]:
+    path = Path(source).expanduser()
+    if path.is_file():
+        return [path]
+    names = path.iterdir() if path.is_dir() else glob(str(path), recursive=True)
+    return sorted(p for p in map(Path, names) if p.is_file())
+
+
+def result_names(files: Collection[str], videos: Collection[str] = ()) -> list[str]:
+    """Names of the drawings of files, all of them different.
+
+    A stem that an earlier file has gets this one's suffix, or its folder: of a.jpg and
+    a.png the second is drawn as a_png.png.
+    """
+    taken: dict[tuple[bool, str], Path] = {}
+    names = []
+    for path in map(Path, files):
+        kind = path.suffix.lower()
+        moves, stem = kind in videos, path.stem
+        if other := taken.get((moves, stem)):
+            beside = other.parent == path.parent
+            stem = f'{stem}_{kind[1:]}' if beside else f'{path.parent.name}_{stem}'
+        ways = chain([stem], (f'{stem}_{number}' for number in count_from(2)))
+        stem = next(way for way in ways if (moves, way) not in taken)
+        taken[moves, stem] = path
+        drawn = '.jpg' if kind == '.jfif' else '.png'
+        names.append(stem + (path.suffix if kind in {*WRITTEN, *videos} else drawn))
+    return names
 
 
 def colours(known: Metadata, count: int) -> np.ndarray:

@@ -1,9 +1,10 @@
 """An exported model on pictures: resize, run, and give each picture its own."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from .metadata import read_metadata
 from .resize import prepare, read_picture
 from .sessions import open_session
 
-Picture = str | Path | np.ndarray
+# A path, an array, or an image of PIL, which need not be there.
+Picture: TypeAlias = Any
 
 
 @dataclass
@@ -74,9 +76,13 @@ class Deployed:
     """
 
     def __init__(self, file: str, runtime: str | None, threads: int) -> None:
-        self.file = file
+        self.file, self.threads = file, threads
         self.runtime, self._run, text = open_session(file, runtime, threads)
         self.metadata = read_metadata(text, file)
+
+    def __reduce__(self) -> tuple[Callable, tuple]:
+        """A copy, such as a worker's, opens the file anew."""
+        return load, (os.path.abspath(self.file), self.runtime, self.threads)
 
     @property
     def classes(self) -> list[str]:
@@ -92,8 +98,8 @@ class Deployed:
         """Run the model.
 
         Args:
-            pictures: A path or an array (H, W, 3), uint8, RGB; or several of them, of
-                any sizes: each is computed as if it were alone.
+            pictures: A path, a PIL image, or an array (H, W, 3), uint8, RGB; or several
+                of them, of any sizes: each is computed as if it were alone.
             score_threshold: Of a detector; the config's if None.
             nms_threshold: Boxes of a class that overlap by more are one.
 
@@ -105,15 +111,12 @@ class Deployed:
             BadInput: A picture cannot be read, or does not fit the model.
         """
         thresholds = (score_threshold, nms_threshold)
-        if isinstance(pictures, (str, Path, np.ndarray)):
-            return self._one(pictures, *thresholds)
-        return [self._one(picture, *thresholds) for picture in pictures]
+        if _are_several(pictures):
+            return [self._one(picture, *thresholds) for picture in pictures]
+        return self._one(pictures, *thresholds)
 
     def _one(self, picture: Picture, *thresholds: float | None) -> Result:
-        if isinstance(picture, np.ndarray):
-            image = check_picture(picture)
-        else:
-            image = read_picture(str(picture))
+        image = as_array(picture)
         ready = prepare(image, self.metadata.resize)
         return self.run_one(ready, image.shape[:2], *thresholds)
 
@@ -166,7 +169,7 @@ class Deployed:
         for name, default, value in zip(
             names, self.metadata.thresholds, given, strict=True
         ):
-            if value is not None and not 0 <= value <= 1:
+            if value is not None and not _is_share(value):
                 raise BadInput(f'{name} must be from 0 to 1, got {value!r}')
             chosen = default if value is None else value
             inputs[name] = np.array(chosen, np.float32)
@@ -178,6 +181,52 @@ class Deployed:
                 )
             del inputs['nms_threshold']
         return inputs
+
+
+def _is_share(value: Any) -> bool:
+    try:
+        return bool(0 <= value <= 1)
+    except (TypeError, ValueError):  # a text, several numbers
+        return False
+
+
+def _are_several(pictures: Any) -> bool:
+    """Whether it holds pictures; an array, a tensor or bytes would hold numbers."""
+    single = (str, os.PathLike, bytes, bytearray, memoryview, dict)
+    is_one = isinstance(pictures, single) or hasattr(pictures, 'shape')
+    return isinstance(pictures, Iterable) and not is_one
+
+
+def as_array(picture: Any) -> np.ndarray:
+    """A picture as (H, W, 3), uint8, RGB; one of PIL as its file would be read.
+
+    Raises:
+        BadInput: It is none, or cannot be read.
+    """
+    if isinstance(picture, np.ndarray):
+        return check_picture(picture)
+    if isinstance(picture, (str, os.PathLike)):
+        return read_picture(os.fspath(picture))
+    if hasattr(picture, 'getexif'):
+        return check_picture(_of_pil(picture))
+    raise BadInput(
+        'a picture is an array (height, width, 3) of uint8, red first, a path or a PIL '
+        f'image; got {type(picture).__name__}'
+    )
+
+
+def _of_pil(image: Any) -> np.ndarray:
+    from PIL import ImageOps
+
+    try:
+        turned = ImageOps.exif_transpose(image)
+        if turned.mode.startswith('I;16'):  # PIL would cut 256 and more to 255
+            grey = np.asarray(turned) >> 8
+            return np.repeat(grey.astype(np.uint8)[..., None], 3, 2)
+        deep = turned.mode in ('I', 'F')
+        return np.asarray(turned if deep else turned.convert('RGB'))
+    except OSError as error:  # it decodes what it opened but now
+        raise BadInput(f'a PIL image cannot be decoded: {error}') from error
 
 
 def check_picture(image: np.ndarray) -> np.ndarray:

@@ -1,18 +1,21 @@
 """The runtime: what it asks of files and pictures, and that it needs no torch."""
 
 import json
+import pickle
 import subprocess
 import sys
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmmsmlp.deploy import Classes, Detections, load
 from mmmsmlp.deploy.__main__ import main
 from mmmsmlp.deploy.metadata import KEY, Metadata
 from mmmsmlp.deploy.pictures import colours, draw
 from mmmsmlp.deploy.resize import prepare, read_picture
+from mmmsmlp.deploy.runtime import as_array
 from mmmsmlp.errors import BadInput
 from tests.helpers.commands import ROOT
 
@@ -117,6 +120,66 @@ def test_what_is_no_picture_is_refused(image, tmp_path):
         model(image)
 
 
+@pytest.mark.parametrize('mode', ['RGB', 'L', 'P', 'RGBA', 'I;16'])
+def test_an_image_of_pil_is_read_as_its_file(mode, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    image = Image.fromarray(pixels)
+    image = (
+        Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+        if mode == 'I;16'
+        else image.convert(mode)
+    )
+    file = tmp_path / 'a.png'
+    image.save(file)
+    with Image.open(file) as opened:
+        assert (as_array(opened) == read_picture(str(file))).all()
+    assert load(classifier(tmp_path / 'm.onnx'))(image).label in (0, 1)
+
+
+def test_an_image_of_pil_is_turned_as_its_file(tmp_path):
+    image, exif = Image.fromarray(colour(200)), Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / 'a.jpg', exif=exif)
+    with Image.open(tmp_path / 'a.jpg') as opened:
+        found = as_array(opened)
+    assert found.shape == read_picture(str(tmp_path / 'a.jpg')).shape == (40, 30, 3)
+
+
+@pytest.mark.parametrize('wrong', [None, b'bytes', 3, dict(image=1), [None]])
+def test_what_is_of_another_type_is_refused(wrong, tmp_path):
+    model = load(classifier(tmp_path / 'm.onnx'))
+    kind = type(wrong[0] if isinstance(wrong, list) else wrong).__name__
+    with pytest.raises(BadInput, match=f'red first, a path or a PIL image; got {kind}'):
+        model(wrong)
+
+
+def test_a_tensor_is_refused_shortly(tmp_path):
+    torch = pytest.importorskip('torch')
+    with pytest.raises(BadInput, match='got Tensor') as caught:
+        load(classifier(tmp_path / 'm.onnx'))(torch.zeros(300, 400, 3))
+    assert len(str(caught.value)) < 120
+
+
+def test_a_pil_image_of_half_a_file_or_of_numbers(tmp_path):
+    model = load(classifier(tmp_path / 'm.onnx'))
+    Image.fromarray(colour(9, 99, 99)).save(tmp_path / 'a.png')
+    content = (tmp_path / 'a.png').read_bytes()
+    (tmp_path / 'a.png').write_bytes(content[: len(content) // 2])
+    with pytest.raises(BadInput, match='PIL image cannot be decoded'):
+        model(Image.open(tmp_path / 'a.png'))
+    with pytest.raises(BadInput, match='uint8, red first, not empty; got'):
+        model(Image.fromarray(np.zeros((4, 4), np.float32)))
+
+
+def test_a_copy_for_a_worker_opens_the_file_anew(tmp_path, monkeypatch):
+    classifier(tmp_path / 'm.onnx')
+    monkeypatch.chdir(tmp_path)
+    content = pickle.dumps(load('m.onnx', threads=1))
+    monkeypatch.chdir('/')
+    copy = pickle.loads(content)
+    assert copy(colour(255)).label == 0 and copy.threads == 1
+
+
 def test_thresholds_are_for_detectors(tmp_path):
     model = load(classifier(tmp_path / 'm.onnx'))
     with pytest.raises(BadInput, match='classification, which has no thresholds'):
@@ -124,6 +187,9 @@ def test_thresholds_are_for_detectors(tmp_path):
     model.metadata.thresholds = [0.05, 0.5]
     with pytest.raises(BadInput, match='nms_threshold must be from 0 to 1, got 1.5'):
         model(colour(1), nms_threshold=1.5)
+    for wrong in ('0.3', [0.3, 0.4], float('nan'), np.zeros(2)):
+        with pytest.raises(BadInput, match='score_threshold must be from 0 to 1, got'):
+            model(colour(1), score_threshold=wrong)
 
 
 def test_files_that_cannot_be_run_are_named(tmp_path, monkeypatch):
@@ -197,6 +263,20 @@ def test_the_demo_draws_a_folder_and_tells_what_it_could_not(tmp_path, capsys):
         main([str(tmp_path / 'in'), file, '--out-dir', str(tmp_path / 'out')])
     assert end.value.code == 2
     assert 'error: nothing was drawn' in capsys.readouterr().err
+
+
+def test_the_demo_draws_all_of_one_name_and_tells_what_it_passed_over(tmp_path, capsys):
+    file = classifier(tmp_path / 'm.onnx')
+    (tmp_path / 'in').mkdir()
+    for name in ('a.png', 'a.bmp', 'b.jfif', 'c.ppm'):
+        code = cv2.imencode('.jpg' if name == 'b.jfif' else name[1:], colour(250))[1]
+        (tmp_path / 'in' / name).write_bytes(code.tobytes())
+    (tmp_path / 'in/d.heic').write_bytes(b'?')
+    main([str(tmp_path / 'in'), file, '--out-dir', str(tmp_path / 'out'), '--quiet'])
+    said = capsys.readouterr().out
+    assert 'passed over: 1 .heic' in said and '(as a_png.png)' in said
+    names = ['a.bmp', 'a_png.png', 'b.jpg', 'c.png']
+    assert sorted(p.name for p in (tmp_path / 'out/vis').iterdir()) == names
 
 
 def test_a_picture_without_a_suffix_is_drawn_as_png(tmp_path):

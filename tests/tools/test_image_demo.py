@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmmsmlp.data.pictures import read_picture
+from mmmsmlp.deploy.pictures import result_names
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import console, video
 from mmmsmlp.run.video import redraw
@@ -95,13 +97,13 @@ def test_a_glob_without_predictions(
     assert not (tmp_path / 'out/preds').exists()
 
 
-@pytest.mark.parametrize('other', ['b/same.png', 'a/same.jpg'])
-def test_images_that_would_overwrite_each_other(run_tool, tiny_config, tmp_path, other):
-    for name in ('a/same.png', other):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        Image.new('RGB', (8, 8)).save(tmp_path / name)
-    code, out, err = run_tool('image_demo.py', '*/*', tiny_config, 'none.pth')
-    assert code == 2 and 'a/same.png' in err and other in err and 'one name' in err
+def test_results_of_one_name_get_names_that_differ():
+    files = ['a/x.1.jpg', 'a/x.png', 'a/x.jfif', 'b/x.png', 'a/x_jfif.bmp', 'c/b/x.png']
+    names = ['x.1.jpg', 'x.png', 'x_jfif.jpg', 'b_x.png', 'x_jfif_bmp.bmp', 'b_x_2.png']
+    assert result_names(files) == names
+    files = ['clip.avi', 'clip.mp4', 'clip.jp2', 'photo', 'e.PGM', 'f.JPG']
+    names = ['clip.avi', 'clip_mp4.mp4', 'clip.png', 'photo.png', 'e.png', 'f.JPG']
+    assert result_names(files, {'.avi', '.mp4'}) == names
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,8 @@ def test_segmentation_needs_class_names(run_tool, untrained, tiny_data):
 def test_classification(run_tool, untrained, tmp_path, reads):
     untrained(CLASSIFICATION, dataset_meta=dict(classes=('cat', 'dog', 'cow')))
     (tmp_path / 'in').mkdir()
-    save(tmp_path / 'in/2.png', two_colours(64, 48))
+    for name in ('2.png', '2.1.png', '2.2.png'):
+        save(tmp_path / 'in' / name, two_colours(64, 48))
     write_clip('in/2.avi', 'in/2.png')
     code, out, err = run_tool(
         'image_demo.py', 'in', 'config.py', 'weights.pth', '--out-dir', 'out'
@@ -188,7 +191,7 @@ def test_classification(run_tool, untrained, tmp_path, reads):
     assert reads == {'weights.pth': 1}
     line = next(line for line in out.splitlines() if '2.png: ' in line)
     assert line.split('2.png: ')[1].split(' (')[0] in ('cat', 'dog', 'cow')
-    assert drawn(tmp_path / 'out/vis') == ['2.mp4', '2.png']
+    assert drawn(tmp_path / 'out/vis') == ['2.1.png', '2.2.png', '2.mp4', '2.png']
     clip, _ = read_clip('out/vis/2.mp4')
     assert clip.shape == (4, 64, 48, 3)
     error = apart(clip[0], Path('out/vis/2.png'))
@@ -247,6 +250,49 @@ def test_nothing_that_can_be_drawn(run_tool, tiny_config, trained, tmp_path):
     assert_fails(result, 'nothing was drawn', 'a.png is no image', 'b.png is no image')
 
 
+def test_a_folder_of_many_kinds(run_tool, tiny_config, trained, tmp_path):
+    folder = tmp_path / 'kinds'
+    folder.mkdir()
+    pixels = Image.fromarray(two_colours(48, 64))
+    for name in ('a.jpg', 'a.png', 'c.jp2', 'd.pgm', 'e.gif', 'f.GIF', 'g.png'):
+        (pixels.convert('L') if name == 'd.pgm' else pixels).save(folder / name)
+    pixels.save(folder / 'b.jfif', format='JPEG')
+    content = bytearray((folder / 'g.png').read_bytes())
+    content[len(content) // 2] ^= 255
+    (folder / 'g.png').write_bytes(content)
+    (folder / 'notes.txt').write_text('notes')
+    code, out, err = run_tool(
+        'image_demo.py', folder, tiny_config, trained / 'epoch_1.pth',
+        '--out-dir', 'out',
+    )  # fmt: skip
+    assert code == 0, out + err
+    names = ['a.jpg', 'a_png.png', 'b.jpg', 'c.png', 'd.png']
+    assert drawn(tmp_path / 'out/vis') == names
+    assert len(drawn(tmp_path / 'out/preds')) == 5
+    assert re.search(r'a.png: .* \(as a_png.png\)$', out, re.M)
+    *_, other, odd, broken = out.splitlines()
+    assert other == 'passed over: 2 .gif, 1 .txt' and odd.startswith('1 of 6')
+    assert 'g.png cannot be decoded: it is damaged' in broken
+
+
+def test_what_failed_is_said(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    draw = runpy.run_path(str(TOOLS / 'image_demo.py'))['draw_picture']
+    save(tmp_path / 'a.png', two_colours(4, 6))
+    picture = read_picture(str(tmp_path / 'a.png'))
+
+    def said(work):
+        drawer = SimpleNamespace(image=lambda file: work(cv2.imread(file)))
+        with pytest.raises(BadInput) as caught:
+            draw(str(tmp_path / 'a.png'), picture, drawer, 'a.png')
+        return str(caught.value)
+
+    words = said(lambda pixels: cv2.imwrite(str(tmp_path / 'a.odd'), pixels))
+    assert words.startswith('(6 x 4 pixels) cannot be drawn: ') and 'writer' in words
+    words = said(lambda pixels: cv2.resize(pixels, (0, 1)))
+    assert words == '(6 x 4 pixels) cannot be resized as the config wants'
+
+
 def test_images_and_videos(run_tool, tiny_config, trained, tmp_path):
     (tmp_path / 'mixed').mkdir()
     save(tmp_path / 'mixed/1.png', two_colours(48, 64))
@@ -274,13 +320,6 @@ def test_images_and_videos(run_tool, tiny_config, trained, tmp_path):
         'image_demo.py', 'mixed/none.MOV', tiny_config, trained / 'epoch_1.pth'
     )
     assert_fails((code, out, err), 'nothing was drawn', 'is no video')
-
-
-def test_two_videos_of_one_name(run_tool, tiny_config, tmp_path):
-    for name in ('same.avi', 'same.mp4'):
-        Path(name).write_bytes(b'?')
-    result = run_tool('image_demo.py', 's*', tiny_config, 'none.pth')
-    assert_fails(result, 'same.avi', 'same.mp4', 'one name')
 
 
 class TestRedraw:
