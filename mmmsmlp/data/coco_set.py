@@ -10,6 +10,7 @@ from .cache import Cache
 from .coco import read_coco
 from .coco_checks import Repairs, Summary, Use, check_coco
 from .findings import Findings
+from .kinds_coco import LOOK, UPRIGHT
 from .pictures import Picture, check_pictures, look
 
 
@@ -147,16 +148,23 @@ def _compare_sizes(
         if picture.problem in ('missing', 'empty', 'broken'):
             continue
         stored = (picture.width, picture.height)
-        read = picture.turned if rotates else stored
+        read, follows = picture.as_read(rotates), picture.follows(rotates)
+        flipped = stored[::-1] if picture.orientation >= 5 else stored
         if (width, height) == read:
-            if rotates and picture.orientation > 1 and read == stored:
-                detail = f'orientation {picture.orientation}'
-                found.add('turned-unclear', path, name, detail)
+            wanted = not follows and picture.turns == 'asked'
+            if picture.orientation > 1 and stored == flipped and not wanted:
+                done = 'followed' if follows else 'not followed'
+                detail = f'orientation {picture.orientation}, {done} when it is read'
+                cure = '' if picture.turns == 'asked' else f'{LOOK}: {UPRIGHT}'
+                found.add('turned-unclear', path, name, detail, cure=cure)
             continue
         if width <= 0 or height <= 0:
             plan.sizes[str(i)] = list(read)
             found.add('size-missing', path, name, f'{read[0]} x {read[1]}')
             continue
-        turned = picture.orientation >= 5 and (width, height) == stored
         value = f'{width} x {height} in the file, {read[0]} x {read[1]} when it is read'
-        found.add('size-rotated' if turned else 'size-differs', path, name, value)
+        kind = 'size-differs'
+        if (width, height) in (stored, flipped):
+            kind = 'size-rotated' if follows else 'size-unturned'
+        cure = UPRIGHT if kind == 'size-rotated' and picture.turns == 'always' else ''
+        found.add(kind, path, name, value, cure=cure)

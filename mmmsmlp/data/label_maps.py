@@ -131,10 +131,12 @@ def _problems(
     if map_.problem:
         yield f'picture-{map_.problem}', map_.detail
         return
-    if picture.width and picture.turned != (map_.width, map_.height):
+    size = map_.as_read(False)  # Pillow reads it, which turns no more than TIFF
+    if picture.width and picture.turned != size:
         width, height = picture.turned
-        how = ' once turned by its EXIF orientation' if picture.orientation > 1 else ''
-        value = f'{map_.width} x {map_.height}, its image {width} x {height}{how}'
+        turned = picture.orientation > 1 and picture.follows(True)
+        how = ' once turned by its EXIF orientation' if turned else ''
+        value = f'{size[0]} x {size[1]}, its image {width} x {height}{how}'
         yield 'map-size', value
     if map_.mode not in ('L', 'P', '1', 'I;16', 'I'):
         yield 'map-colours', f'mode {map_.mode}'

@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmmsmlp.data.cache import Cache
 from mmmsmlp.data.coco_copy import area_of, mend, write_copy
@@ -173,8 +174,35 @@ def test_what_is_bent_is_found(coco, name):
 
 def test_every_kind_is_tried():
     elsewhere = {'file-repeated', 'path-separators', 'size-rotated', 'splits-share',
-                 'score-file', 'turned-unclear'}  # fmt: skip
+                 'score-file', 'size-unturned', 'turned-unclear'}  # fmt: skip
     assert {bent[1] for bent in BENT.values()} == set(COCO) - elsewhere
+
+
+@pytest.mark.parametrize(
+    ('end', 'orientation', 'shown', 'kind', 'cure'),
+    [
+        ('.tif', 6, False, 'size-rotated', 'without the tag'),
+        ('.tif', 6, True, None, ''),
+        ('.webp', 6, False, None, ''),
+        ('.webp', 6, True, 'size-unturned', 'exif_transpose'),
+        ('.tif', 3, False, 'turned-unclear', 'without the tag'),
+        ('.webp', 3, False, 'turned-unclear', 'without the tag'),
+        ('.jpg', 3, False, 'turned-unclear', 'color_ignore_orientation'),
+    ],
+)
+def test_sizes_are_judged_as_each_format_is_read(
+    coco, end, orientation, shown, kind, cure
+):
+    row, tags = coco.data['images'][4], Image.Exif()
+    tags[0x0112] = orientation
+    picture = Image.open(coco.images / '4.jpg')
+    picture.save((coco.images / '4').with_suffix(end), exif=tags)
+    row['file_name'] = f'4{end}'
+    if shown:
+        row['width'], row['height'] = row['height'], row['width']
+    found, _ = coco.check(masks=False)
+    assert found.kinds() == ({kind} if kind else set())
+    assert all(cure in group.cure for group in found)
 
 
 def test_a_file_that_is_listed_twice(coco):
