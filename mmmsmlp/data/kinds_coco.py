@@ -122,6 +122,16 @@ COCO = {
         'None would be trained on, and none be scored',
         'Set iscrowd to 0: 1 is for groups that nobody told apart',
     ),
+    'all-ignored': error(
+        "all annotations have 'ignore' 1",
+        'None would be trained on, and all be scored',
+        "Take 'ignore' away, or set iscrowd to 1 where objects are not told apart",
+    ),
+    'ignored': warning(
+        "annotations have 'ignore' 1",
+        'Training leaves them out, and scoring counts them as objects to be found',
+        "Set iscrowd to 1 for those that are not to be scored, or take 'ignore' away",
+    ),
     'iscrowd-missing': repair(
         "annotations have no 'iscrowd'",
         'Scoring would end in a KeyError after the first epoch',
@@ -190,6 +200,16 @@ COCO = {
         'Every box would be less than a pixel large and be left out',
         "Multiply x and width by the image's width, y and height by its height",
     ),
+    'annotation-twins': repair(
+        'annotations repeat another one: image, category, box and mask are the same',
+        'Every object would be trained on twice, and be found once at most when scored',
+        'Those after the first are left out of the copy that is read',
+    ),
+    'twins-few': warning(
+        'annotations repeat another one: image, category, box and mask are the same',
+        'So few are taken as they are, for published scores count them',
+        'Remove them, if the data are your own',
+    ),
     # Masks.
     'mask-missing': error(
         'annotations have no mask, and the model is trained or scored with masks',
@@ -202,6 +222,17 @@ COCO = {
         'Training or scoring would end in a traceback',
         "'segmentation' is a list of polygons [x1, y1, x2, y2, ...] of three points or "
         "more, or a run-length code with 'size' [height, width] and 'counts'",
+    ),
+    'masks-miss': error(
+        'masks lie outside their boxes',
+        'They would be learned empty, or of another place',
+        "Draw both in the pixels of the image: 'bbox' is [x, y, width, height], and "
+        'polygons are [x1, y1, x2, y2, ...]',
+    ),
+    'mask-misses': warning(
+        'masks lie outside their boxes',
+        'They are learned empty, or of another place',
+        'Correct the box or the mask',
     ),
     'mask-size': error(
         "run-length codes have another 'size' than their image",
