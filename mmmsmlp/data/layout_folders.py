@@ -9,6 +9,7 @@ from .layout_maps import IMAGE_FOLDERS, MAP_FOLDERS
 from .layouts import (
     Layout,
     Split,
+    check_name,
     folder_names,
     pictures_below,
     read_names,
@@ -43,6 +44,8 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
     if not parts:
         return None
     folders = sorted(seen)
+    for folder in folders:
+        check_name(folder)
     if len(folders) < 2:
         raise BadInput(
             f'{path}: there is one class folder ({join_some(folders)}); a '
