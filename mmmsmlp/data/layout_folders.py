@@ -11,6 +11,8 @@ from .layouts import (
     Split,
     check_name,
     folder_names,
+    has_pictures,
+    is_plain,
     pictures_below,
     read_names,
     split_folders,
@@ -21,8 +23,8 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
     """Folders of classes, in a folder for each split or in one."""
     if not os.path.isdir(path):
         return None
-    places = split_folders(path) or {'all': path}
-    notes: list[str] = []
+    places = _splits(path) or {'all': path}
+    notes = _left_out(path, places)
     parts: dict[str, Split] = {}
     seen: dict[str, None] = {}
     for split, folder in places.items():
@@ -57,6 +59,27 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
     if places.keys() >= {'train', 'val'}:
         layout.kind = "ImageNet's class folders"
     return layout
+
+
+def _splits(path: str) -> dict[str, str]:
+    """The folders of splits; one that a word alone says, 'test tube', holds folders."""
+    return {
+        split: folder
+        for split, folder in split_folders(path).items()
+        if is_plain(os.path.basename(folder)) or _holds_classes(folder)
+    }
+
+
+def _holds_classes(folder: str) -> bool:
+    return any(has_pictures(os.path.join(folder, n)) for n in folder_names(folder))
+
+
+def _left_out(path: str, places: dict[str, str]) -> list[str]:
+    """What is to be said of folders of classes beside those of splits."""
+    inner = [os.path.join(path, name) for name in folder_names(path)]
+    others = [f for f in inner if f not in places.values() and _holds_classes(f)]
+    names = join_some(map(os.path.basename, others))
+    return [f'{names} is not read'] if others and 'all' not in places else []
 
 
 def class_of(name: str) -> str:
