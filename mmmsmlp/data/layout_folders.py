@@ -16,6 +16,7 @@ from .layouts import (
     pictures_below,
     read_names,
     split_folders,
+    split_of,
 )
 
 
@@ -64,10 +65,18 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
 def _splits(path: str) -> dict[str, str]:
     """The folders of splits; one that a word alone says, 'test tube', holds folders."""
     return {
-        split: folder
+        split: _unpacked(folder, split)
         for split, folder in split_folders(path).items()
         if is_plain(os.path.basename(folder)) or _holds_classes(folder)
     }
+
+
+def _unpacked(folder: str, split: str) -> str:
+    """The folder of the same split within, where that is all there is: seg_train's."""
+    inner = folder_names(folder)
+    if len(inner) == 1 and split_of(inner[0]) == split:
+        return _unpacked(os.path.join(folder, inner[0]), split)
+    return folder
 
 
 def _holds_classes(folder: str) -> bool:
@@ -77,7 +86,9 @@ def _holds_classes(folder: str) -> bool:
 def _left_out(path: str, places: dict[str, str]) -> list[str]:
     """What is to be said of folders of classes beside those of splits."""
     inner = [os.path.join(path, name) for name in folder_names(path)]
-    others = [f for f in inner if f not in places.values() and _holds_classes(f)]
+    read = tuple(f'{place}{os.sep}' for place in places.values())
+    unread = [f for f in inner if not any(r.startswith(f'{f}{os.sep}') for r in read)]
+    others = [folder for folder in unread if _holds_classes(folder)]
     names = join_some(map(os.path.basename, others))
     return [f'{names} is not read'] if others and 'all' not in places else []
 

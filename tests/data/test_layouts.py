@@ -169,17 +169,15 @@ def draw_classes(root, *folders, ending='png'):
 @pytest.mark.parametrize(
     ('train', 'val'),
     [('training_set', 'val_set'), ('TrainImages', 'ValImages'), ('training', 'eval'),
-     ('seg_train', 'seg_dev'), ('Train', 'evaluation')],
+     ('seg_train/seg_train', 'seg_dev/seg_dev'), ('Train', 'evaluation')],
 )  # fmt: skip
 def test_class_folders_in_splits_of_other_names(train, val, own, tmp_path):
     for split in (train, val, 'extra'):
         draw_classes(tmp_path / 'set', f'{split}/cat', f'{split}/dog')
     result = own(tmp_path / 'set', 'folders')
     assert result.classes == ['cat', 'dog']
-    assert [Path(result.sources[s].images).name for s in ('train', 'val')] == [
-        train,
-        val,
-    ]
+    found = [Path(result.sources[s].images) for s in ('train', 'val')]
+    assert found == [tmp_path / 'set' / train, tmp_path / 'set' / val]
     assert 'extra is not read' in result.lines[3]
 
 
