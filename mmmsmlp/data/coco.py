@@ -80,6 +80,9 @@ def parse(path: str, found: Findings, light: bool = True) -> Any:
     except RecursionError:
         found.add('json-broken', path, '', 'brackets within brackets without end')
         return None
+    except ValueError:  # Python's limit
+        found.add('json-broken', path, '', 'a whole number of over 4300 digits')
+        return None
     if strange:
         word = re.search(r'(?<!["\w])-?(NaN|Infinity)\b', text)
         line = text.count('\n', 0, word.start()) + 1 if word else 1
@@ -172,6 +175,23 @@ def read_coco(path: str, found: Findings) -> CocoFile | None:
     data = parse(path, found)
     if data is None:
         return None
+    tables = tables_of(data, path, found)
+    if tables is None:
+        return None
+    file = CocoFile(path, tables[0], tables[1], tables[2])
+    if not isinstance(data.get('info'), dict):
+        found.add('info-missing', path)
+    return file
+
+
+def tables_of(data: Any, path: str, found: Findings) -> list[list[dict]] | None:
+    """Images, annotations and categories of what a file holds; None where it lacks one.
+
+    Args:
+        data: As JSON has it.
+        path: The file.
+        found: Takes 'json-shape'.
+    """
     if not isinstance(data, dict):
         found.add('json-shape', path, 'the whole', f'a {_kind(data)}')
         return None
@@ -192,10 +212,7 @@ def read_coco(path: str, found: Findings) -> CocoFile | None:
     if any('segments_info' in entry for entry in tables[1][:1]):
         found.add('json-shape', path, 'annotations', 'those of panoptic segmentation')
         return None
-    file = CocoFile(path, tables[0], tables[1], tables[2])
-    if not isinstance(data.get('info'), dict):
-        found.add('info-missing', path)
-    return file
+    return tables
 
 
 def _kind(value: object) -> str:

@@ -2,7 +2,9 @@
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache as keep
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from .coco import read_coco
 from .coco_checks import Repairs, Summary, Use, check_coco
 from .findings import Findings
 from .kinds_coco import LOOK, UPRIGHT
+from .layouts import near, near_names
 from .pictures import Picture, check_pictures, look
 
 
@@ -110,11 +113,13 @@ def _check_file(path: str, use: Use, found: Findings, cache: Cache) -> dict:
 def _find_moved(
     lost: set[str], there: set[str], folder: str, path: str, found: Findings
 ) -> dict[str, str]:
-    """Where files lie whose names have backslashes, or start at another place.
+    """Where files lie whose names have backslashes, start at another place, or are
+    spelled as another system does.
 
     No two names, of those lost and those there, may come to mean one file.
     """
-    places = {name: _tail_that_exists(name, folder) for name in sorted(lost)}
+    listed = keep(near_names)
+    places = {name: _tail_that_exists(name, folder, listed) for name in sorted(lost)}
     counts = Counter([*places.values(), *there])
     moved = {n: place for n, place in places.items() if place and counts[place] == 1}
     for name, place in moved.items():
@@ -124,12 +129,17 @@ def _find_moved(
     return moved
 
 
-def _tail_that_exists(name: str, folder: str) -> str | None:
+def _tail_that_exists(
+    name: str, folder: str, listed: Callable[[str], dict[str, str]]
+) -> str | None:
     parts = [part for part in name.replace('\\', '/').split('/') if part]
-    for start in range(len(parts)):
-        tail = '/'.join(parts[start:])
-        if '..' not in parts[start:] and os.path.isfile(os.path.join(folder, tail)):
-            return tail
+    tails = [parts[i:] for i in range(len(parts)) if '..' not in parts[i:]]
+    for tail in tails:
+        if os.path.isfile(os.path.join(folder, *tail)):
+            return '/'.join(tail)
+    for *inner, last in tails:
+        if called := listed(os.path.join(folder, *inner)).get(near(last)):
+            return '/'.join([*inner, called])
     return None
 
 

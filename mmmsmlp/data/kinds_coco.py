@@ -284,9 +284,9 @@ COCO = {
         'They are slashes in the copy that is read',
     ),
     'path-moved': repair(
-        'file names are paths of another place; the files lie under the image folder',
+        'file names are paths of another place, or spelled as another system does',
         'No such file would be found',
-        'They name the files that were found in the copy that is read',
+        'They name the files under the image folder in the copy that is read',
     ),
     'score-file': error(
         'does not list all images of the dataset, whose predictions it is to score',

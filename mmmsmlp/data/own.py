@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import BadInput, is_there_another, join_some
 from .cache import Cache
-from .coco import parse
+from .coco import parse, tables_of
 from .findings import Findings
 from .layout_coco import find_coco, glance
 from .layout_folders import class_of, find_folders
@@ -97,7 +97,7 @@ def prepare(path: str, request: Request, folder: str, cache: Cache) -> OwnData:
     _settle_classes(layout, request)
     mark = f'{os.path.realpath(path)} {request.share}'
     name = os.path.basename(os.path.abspath(layout.root)) or 'data'
-    known = hashlib.sha256(mark.encode()).hexdigest()[:8]
+    known = hashlib.sha256(os.fsencode(mark)).hexdigest()[:8]
     target = os.path.join(os.path.abspath(folder), f'{name}-{known}')
     write = _SOURCES[request.task]
     by_split: dict[str, Source] = {}
@@ -254,7 +254,7 @@ def _choose(names: Sequence[str], share: float, groups: int) -> list[str]:
     origins: dict[str, list[str]] = {}
     for name in names:
         origins.setdefault(re.split(r'\.rf\.', name)[0], []).append(name)
-    order = sorted(origins, key=lambda name: hashlib.sha256(name.encode()).digest())
+    order = sorted(origins, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
     most = len(order) if share == 1 else len(order) - 1
     least = 1 if len(order) > 1 or groups == 1 else 0
     count = min(max(least, round(share * len(order))), most)
@@ -314,7 +314,10 @@ def _coco_source(layout: Layout, part: Split, target: str, cache: Cache) -> Sour
         if not part.chosen and known >= set(layout.classes):
             file = os.path.abspath(part.labels)
             return Source(part.folder, file, '', count, part.boxes, part.masks)
-        data = parse(part.labels, Findings(), light=False)
+        found = Findings()
+        data = parse(part.labels, found, light=False)
+        if tables_of(data, part.labels, found) is None:
+            raise BadInput(found.lines('error')[0])
     if part.chosen:
         data = _only(data, set(part.names))
     data = dict(data, categories=_aligned(data['categories'], layout.classes))

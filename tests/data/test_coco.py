@@ -99,6 +99,7 @@ BENT = {
     'cut': (text(lambda t: t[:200]), 'json-broken', ['line 1 column', 'anew']),
     'empty file': (text(lambda t: ''), 'json-broken', ['the file is empty']),
     'second line': (text(lambda t: '{\n "images": nil}'), 'json-broken', ['line 2 column 12']),
+    'long number': (text(lambda t: '[' + '1' * 5000 + ']'), 'json-broken', ['4300 digits']),
     'latin-1': (text(lambda t: t.encode().replace(b'cup', b'caf\xe9')), 'json-broken', ['UTF-8']),
     'bom': (text(lambda t: b'\xef\xbb\xbf' + t.encode()), 'json-bom', ['byte order mark']),
     'nan': (each('score', float('nan')), 'json-nan', ['(18, first: line 1 column', 'NaN']),
