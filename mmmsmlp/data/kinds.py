@@ -101,7 +101,19 @@ LABEL_MAPS = {
         'label maps have several channels (colours), where one number a pixel is '
         'needed',
         'Training would end in a traceback',
-        'Convert each colour to the number of its class, in a PNG of one channel',
+        'Convert each colour to the number of its class, in a PNG of one channel; '
+        '--data does so where the folder has a labelmap.txt (name:red,green,blue::)',
+    ),
+    'map-fractions': error(
+        'label maps hold fractions',
+        'They would be cut to whole numbers, for other classes',
+        'Save the number of the class at each pixel, in a PNG of one channel',
+    ),
+    'map-palettes': error(
+        'the palettes of the label maps differ, and give a colour several numbers',
+        'A number would mean another class in each map',
+        'Write the number of the class in place of the colour; --data does so where '
+        'the folder has a labelmap.txt (name:red,green,blue::)',
     ),
     'map-palette': error(
         'label maps have a palette, and the pipeline reads them by cv2',

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -42,6 +42,7 @@ class Split:
     boxes: int = 0
     masks: int = 0
     chosen: bool = False  # ``names`` are some of what lies there
+    maps: dict[str, str] = field(default_factory=dict)  # of names, where no suffix says
 
 
 @dataclass
@@ -59,6 +60,8 @@ class Layout:
     map_suffix: str = ''
     values: list[int] = field(default_factory=list)  # in the label maps, but 255
     reduce_zero: bool = False
+    recode: dict[int, int] | None = None  # classes by what the maps say, to be written
+    by_colour: bool = False  # and they say it by 0xRRGGBB
     folders: dict[str, str] = field(default_factory=dict)  # of classes, to their names
 
 
@@ -233,6 +236,7 @@ class Names:
     names: list[str]
     by_folder: dict[str, str]  # where the file names folders
     palette: list[list[int]] | None = None
+    first: int | None = None  # number of the first, where the file has numbers
 
 
 # One name a line, or of CVAT name:colour:..., or of Kaggle's ImageNet folder and name.
@@ -288,6 +292,33 @@ def _from_table(path: str) -> Names | None:
         return None
     named: dict[str, Any]
     named = {k: v.get('name') if isinstance(v, dict) else v for k, v in data.items()}
-    if named and all(type(name) is str for name in named.values()):
-        return Names(path, list(named.values()), named)
-    return None
+    if named and all(type(number) is int for number in named.values()):
+        return numbered(path, {number: name for name, number in named.items()}, True)
+    if not named or not all(type(name) is str for name in named.values()):
+        return None
+    listed = Names(path, list(named.values()), named)
+    if all(key.isdecimal() for key in named):
+        found = numbered(path, {int(key): name for key, name in named.items()})
+        return replace(found or listed, by_folder=named)
+    return listed
+
+
+def numbered(path: str, names: dict[int, str], whole: bool = False) -> Names | None:
+    """Names in the order of their numbers, without 255; a gap is named by its number.
+
+    Args:
+        path: Their file.
+        names: By number.
+        whole: There may be no gaps.
+
+    Returns:
+        None where the numbers are none of classes: far apart, or negative.
+    """
+    names = {number: name for number, name in names.items() if number != 255}
+    low, high = min(names, default=-1), max(names, default=-1)
+    gaps = high - min(low, 1) + 1 - len(names)
+    if low < 0 or gaps > (0 if whole else len(names)) or len(names) < 1 + whole:
+        return None
+    first = min(low, 1)
+    full = [names.get(i, f'class {i}') for i in range(first, high + 1)]
+    return Names(path, full, {}, None, first)

@@ -19,8 +19,9 @@ from .coco import parse, tables_of
 from .findings import Findings
 from .layout_coco import find_coco, glance
 from .layout_folders import class_of, find_folders
-from .layout_maps import ADE, find_maps, number_from_maps
+from .layout_maps import find_maps
 from .layouts import Layout, Split, put
+from .map_numbers import ADE, copy_maps, map_suffix, number_from_maps
 from .voc import find_voc
 from .yolo import find_yolo
 
@@ -107,7 +108,7 @@ def prepare(path: str, request: Request, folder: str, cache: Cache) -> OwnData:
     return OwnData(
         request.task, layout.classes, _palette(layout, request),
         {loop: by_split[split] for loop, (split, _) in parts.items()},
-        _lines(path, layout, by_split), layout.image_suffix, layout.map_suffix,
+        _lines(path, layout, by_split), layout.image_suffix, map_suffix(layout),
         layout.reduce_zero, ADE if layout.classes == [ADE] else '',
     )  # fmt: skip
 
@@ -243,7 +244,7 @@ def _divide(layout: Layout, part: Split, share: float) -> tuple[Split, Split]:
         )
     chosen = [name for name in part.names if name in val]
     train, other = (
-        Split(part.folder, names, part.labels, part.tables, chosen=True)
+        Split(part.folder, names, part.labels, part.tables, chosen=True, maps=part.maps)
         for names in (rest, chosen)
     )
     return train, other
@@ -298,6 +299,7 @@ def _number_as_learned(layout: Layout, request: Request) -> bool:
     if layout.palette and len(named) < len(learned):
         layout.palette = [[0, 0, 0], *layout.palette]
     layout.classes, layout.reduce_zero = list(learned), reduces
+    layout.notes = [n for n in layout.notes if 'one is subtracted' not in n]
     layout.notes.append(
         'the maps are numbered as the checkpoint learned them'
         + (': one is subtracted from each' if reduces else '')
@@ -348,9 +350,13 @@ def _aligned(categories: list[dict], classes: list[str]) -> list[dict]:
 
 
 def _map_source(layout: Layout, part: Split, target: str, cache: Cache) -> Source:
+    """Folders of images and maps, or of copies of maps that are told otherwise."""
     text = ''.join(f'{name}\n' for name in part.names)
     listed = put(f'{target}.txt', text) if part.chosen else ''
-    return Source(part.folder, part.labels, listed, len(part.names))
+    labels = part.labels
+    if layout.recode is not None or part.maps:
+        labels = copy_maps(layout, part, target)
+    return Source(part.folder, labels, listed, len(part.names))
 
 
 def _folder_source(layout: Layout, part: Split, target: str, cache: Cache) -> Source:

@@ -55,6 +55,7 @@ class Picture(NamedTuple):
     tail: int = 0  # checksum of the end and the length: equal for equal files
     decoded: bool = False
     values: Sequence[tuple[int, int]] = ()  # of a label map: value, pixels
+    colours: Sequence[int] = ()  # of each value, as 0xRRGGBB, where it has one
 
     @property
     def turned(self) -> tuple[int, int]:
@@ -237,8 +238,9 @@ def look(
         row = rows.get(name)
         known_form = row and len(row[2]) == len(Picture._fields)
         if row and known_form and row[:2] == (size, mtime):
-            *rest, values = row[2]
-            picture = Picture._make([*rest, tuple(map(tuple, values))])
+            *rest, values, colours = row[2]
+            shown = tuple(map(tuple, values)), tuple(colours)
+            picture = Picture._make([*rest, *shown])
             if picture.decoded or not full or picture.problem:
                 found[i] = picture
                 continue
