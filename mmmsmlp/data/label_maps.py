@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from ..errors import join_some
+from ..errors import BadInput, join_some
 from .cache import Cache
 from .coco_checks import Summary
 from .findings import Findings
@@ -106,14 +106,24 @@ def write_maps(
         files: What is written, and what of.
         numbers: Classes by what the maps say; the other numbers stay.
         by_colour: They say it by colours.
+
+    Raises:
+        BadInput: One cannot be read, or holds fractions.
     """
 
     def write(target: str, source: str) -> None:
         made = os.path.getmtime(target) if os.path.exists(target) else 0
         if made >= os.path.getmtime(source):
             return
-        with Image.open(source) as image:
-            codes = codes_of(image, by_colour)
+        try:
+            with Image.open(source) as image:
+                codes = codes_of(image, by_colour)
+        except (OSError, ValueError) as error:
+            raise BadInput(f'the label map {source} cannot be read: {error}') from error
+        if (codes != np.floor(codes)).any():
+            raise BadInput(
+                f'the label map {source} holds fractions; save whole numbers'
+            )
         values, index = np.unique(codes, return_inverse=True)
         new = np.array([numbers.get(value, value) for value in values.tolist()])
         kind = np.uint8 if new.max() <= IGNORED else np.uint16

@@ -178,6 +178,13 @@ def test_colours_of_no_class_are_named(own, tmp_path):
     assert result.palette == [[0, 0, 0], [9, 80, 7]]
 
 
+def test_a_map_that_cannot_be_copied_is_named(own, tmp_path):
+    root = paint(map_set(tmp_path / 'set'), FORMS['grey'])
+    (root / 'masks' / 'p3.png').write_text('none')
+    with pytest.raises(BadInput, match='map .*p3.png cannot be read'):
+        own(root, 'maps')
+
+
 @pytest.mark.parametrize('grey', [True, False])
 def test_255_is_the_second_of_two(own, tmp_path, grey):
     root = map_set(tmp_path / 'set', values=(0, 255))
