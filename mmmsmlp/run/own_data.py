@@ -16,6 +16,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..data.cache import Cache
+from ..data.layouts import IMAGES
 from ..data.own import SHARE, OwnData, Request, Source, prepare
 from ..errors import BadInput
 from .class_order import dataset_meta
@@ -242,6 +243,7 @@ def _folders(own: OwnData, source: Source) -> dict[str, Any]:
         data_root='',
         ann_file=source.listed,
         data_prefix=os.path.abspath(source.images),
+        extensions=IMAGES,
         metainfo=dict(classes=tuple(own.classes)),
     )
 
