@@ -18,7 +18,8 @@ from urllib.parse import unquote
 from ..errors import BadInput
 
 IMAGES = (
-    '.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp'
+    '.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.dib', '.ppm', '.pgm', '.pbm',
+    '.pnm', '.jp2', '.tif', '.tiff', '.webp',
 )  # fmt: skip
 _EVALUATION = ('evaluation', 'eval', 'dev')  # val; test where there is another val
 SPLITS = {

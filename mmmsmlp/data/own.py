@@ -23,11 +23,11 @@ from .layout_maps import find_maps
 from .layouts import Layout, Split, put
 from .map_numbers import ADE, copy_maps, map_suffix, number_from_maps
 from .voc import find_voc
-from .yolo import find_yolo
+from .yolo import find_yolo, find_yolo_beside
 
 SHARE = 0.2  # of the images is evaluated, where nothing says which
 _FINDERS: dict[str, tuple[Callable[[str, Cache], Layout | None], ...]] = {
-    'boxes': (find_yolo, find_coco, find_voc),
+    'boxes': (find_yolo, find_coco, find_voc, find_yolo_beside),
     'maps': (find_maps,),
     'folders': (find_folders,),
 }

@@ -4,8 +4,11 @@ It lies in ``Annotations`` with the images in ``JPEGImages`` and the splits in
 ``ImageSets/Main``, or beside the images, in a folder for each split or in one.
 """
 
+import codecs
+import math
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
@@ -13,6 +16,7 @@ from ..errors import BadInput
 from .cache import Cache
 from .layouts import (
     IMAGES,
+    SPLITS,
     Layout,
     Split,
     files_in,
@@ -35,10 +39,10 @@ class _Image:
 
 def find_voc(path: str, cache: Cache) -> Layout | None:
     """The VOC XML files of a folder and its splits."""
-    places = _places(path)
+    notes: list[str] = []
+    places = _places(path, notes)
     if not places:
         return None
-    notes: list[str] = []
     splits: dict[str, tuple[str, list[_Image]]] = {}
     for split, (folder, files) in places.items():
         known = {_stem(name): name for name in pictures_below(folder)}
@@ -78,28 +82,21 @@ def _stem(name: str) -> str:
     return os.path.splitext(os.path.basename(name))[0]
 
 
-def _places(root: str) -> dict[str, tuple[str, list[str]]]:
+def _places(root: str, notes: list[str]) -> dict[str, tuple[str, list[str]]]:
     """The folder of images and the XML files, by split."""
     inner = folders_in(root)
     if xmls := files_in(inner.get('annotations', ''), '.xml'):
         names = ('jpegimages', 'images', 'imgs', 'img')
         folder = next((inner[name] for name in names if name in inner), root)
-        lists = os.path.join(inner.get('imagesets', ''), 'Main')
         by_stem = {_stem(file): file for file in xmls}
-        found = {}
-        for split in ('train', 'val', 'test'):
-            if not os.path.isfile(listed := os.path.join(lists, f'{split}.txt')):
-                continue
-            lines = [line.strip() for line in read_text(listed).splitlines()]
-            stems = dict.fromkeys(_listed(line) for line in lines if line)
-            if missing := [stem for stem in stems if stem not in by_stem]:
-                raise BadInput(
-                    f'{listed} names {len(missing)} images without an XML file in '
-                    f'{inner["annotations"]}, the first is {missing[0]!r}; add them, '
-                    'or take the lines away'
-                )
-            if stems:
-                found[split] = folder, [by_stem[stem] for stem in stems]
+        lists = folders_in(inner.get('imagesets', '')).get('main', '')
+        found = {
+            split: (folder, [by_stem[stem] for stem in stems])
+            for split, stems in _lists(lists, root, by_stem, notes).items()
+        }
+        listed = {file for _, files in found.values() for file in files}
+        if found and (other := len(xmls) - len(listed)):
+            notes.append(f'{other} of {len(xmls)} images are in no list and left out')
         return found or {'all': (folder, xmls)}
     found = {}
     for split, folder in [*split_folders(root).items(), ('all', root)]:
@@ -113,10 +110,47 @@ def _places(root: str) -> dict[str, tuple[str, list[str]]]:
     )
 
 
+def _lists(
+    folder: str, root: str, known: dict[str, str], notes: list[str]
+) -> dict[str, list[str]]:
+    """Names of the images of each split, of lists in a folder, or else in the root.
+
+    Raises:
+        BadInput: A list names images without an XML file.
+    """
+    found = {}
+    for place in filter(None, (folder, os.path.dirname(folder), root)):
+        there = {_stem(file).lower(): file for file in files_in(place, '.txt')}
+        for split, names in dict(SPLITS, trainval=('trainval',)).items():
+            file = next((there[name] for name in names if name in there), '')
+            lines = map(str.strip, read_text(file).splitlines()) if file else ()
+            stems = list(dict.fromkeys(_listed(line) for line in lines if line))
+            missing = [stem for stem in stems if stem not in known]
+            if place == root and len(missing) == len(stems):
+                continue  # a text of another kind
+            if missing:
+                raise BadInput(
+                    f'{file} names {len(missing)} images without an XML file in '
+                    f'{os.path.dirname(next(iter(known.values())))}, the first is '
+                    f'{missing[0]!r}; add them, or take the lines away'
+                )
+            if stems:
+                found[split] = stems
+        if found:
+            break
+    both = found.pop('trainval', [])
+    if both and 'train' not in found:
+        other = {stem for stems in found.values() for stem in stems}
+        found = {'train': [stem for stem in both if stem not in other], **found}
+        notes.append('trainval is the training data, for there is no list of train')
+    return found
+
+
 def _listed(line: str) -> str:
     """The image of a list's line, which may end with 1, 0 or -1."""
     name = re.sub(r'\s+(-1|0|1)$', '', line)
-    return _stem(name) if name.lower().endswith(IMAGES) else os.path.basename(name)
+    known = name.lower().endswith((*IMAGES, '.xml'))  # some name both files in a line
+    return _stem(name) if known else os.path.basename(name)
 
 
 def _read(file: str, known: dict[str, str]) -> _Image | None:
@@ -129,17 +163,15 @@ def _read(file: str, known: dict[str, str]) -> _Image | None:
     Raises:
         BadInput: It is no XML, or an object lacks its name or its box.
     """
-    try:
-        tree = ElementTree.parse(file).getroot()
-    except ElementTree.ParseError as error:
-        raise BadInput(f'{file} is no XML that can be read: {error}') from error
+    tree = _parse(file)
     if tree.tag != 'annotation':
         return None
     said = (tree.findtext('filename') or '').strip().replace('\\', '/')
     # The name of the XML file is right more often than what stands in it.
     name = known.get(_stem(file)) or known.get(_stem(said)) or said or _stem(file)
     width, height = (_number(tree, f'size/{key}') for key in ('width', 'height'))
-    size = (int(width), int(height)) if width and height else None
+    said_well = all(side and 1 <= side < math.inf for side in (width, height))
+    size = (int(width or 0), int(height or 0)) if said_well else None
     image = _Image(name, size)
     for number, entry in enumerate(tree.findall('object'), 1):
         kind = (entry.findtext('name') or '').strip()
@@ -152,6 +184,47 @@ def _read(file: str, known: dict[str, str]) -> _Image | None:
         hard = (entry.findtext('difficult') or '0').strip() == '1'
         image.objects.append((kind, [value or 0.0 for value in box], hard))
     return image
+
+
+# What programs write that name the narrower one.
+_WIDER = {
+    'gb2312': 'gb18030', 'gbk': 'gb18030', 'shift_jis': 'cp932', 'euc_kr': 'cp949',
+    'big5': 'big5hkscs',
+}  # fmt: skip
+
+
+def _parse(file: str) -> ElementTree.Element:
+    """The root of an XML file in any encoding that Python has.
+
+    Raises:
+        BadInput: It cannot be read, or is not in the encoding that it names.
+    """
+    try:
+        with open(file, 'rb') as opened:
+            content = opened.read()
+    except OSError as error:
+        raise BadInput(f'{file} cannot be read: {error.strerror}') from error
+    try:
+        return ElementTree.fromstring(content)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        # expat knows no encodings of several bytes but Unicode's.
+        named = re.match(rb'\s*<\?xml[^>]*encoding=["\']([\w.:-]+)', content)
+        encoding = named[1].decode('ascii', 'replace') if named else 'utf-8'
+        ways = [encoding]
+        with suppress(LookupError):
+            ways.append(_WIDER.get(codecs.lookup(encoding).name, encoding))
+        for way in (*ways, 'utf-8-sig'):
+            with suppress(LookupError, ValueError, ElementTree.ParseError):
+                return ElementTree.fromstring(content.decode(way))
+        with suppress(LookupError, UnicodeError):
+            content.decode(ways[-1])
+            raise BadInput(f'{file} is no XML that can be read: {error}') from error
+        raise BadInput(
+            f'{file} is no text in {encoding}'
+            + (', which it names' if named else '')
+            + '; save it as UTF-8, or name its encoding in its first line, such as '
+            '<?xml version="1.0" encoding="gbk"?>'
+        ) from error
 
 
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')

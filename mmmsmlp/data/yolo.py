@@ -7,198 +7,144 @@ is empty or missing is an image without objects.
 
 import math
 import os
-from typing import Any
-
-import yaml
+from collections.abc import Callable, Sequence
 
 from ..errors import BadInput, join_some
 from .cache import Cache
 from .coco_copy import area_of
-from .layouts import (
-    IMAGES,
-    SPLITS,
-    Layout,
-    Split,
-    files_in,
-    folders_in,
-    pictures_below,
-    read_names,
-    read_text,
-)
+from .layouts import Layout, Split, read_text
 from .pictures import look
+from .yolo_places import (
+    Found,
+    from_beside,
+    from_darknet,
+    from_folders,
+    from_yaml,
+    label_files,
+    labels_of,
+    stem_of,
+)
 
 BEYOND = 0.01  # of the image: a label's rounding; what is further out is no fraction
+MANY = 20  # labels: outlines that all begin as a box inside the image do not happen
 
 
 def find_yolo(path: str, cache: Cache) -> Layout | None:
-    """The set of a ``data.yaml``, or of ``images``, ``labels`` and ``classes.txt``."""
+    """The set of ``data.yaml``, of ``obj.data``, or of ``images`` and ``labels``."""
+    return _find(path, cache, from_yaml, from_darknet, from_folders)
+
+
+def find_yolo_beside(path: str, cache: Cache) -> Layout | None:
+    """The set of a folder with labels beside the pictures."""
+    return _find(path, cache, from_beside)
+
+
+def _find(path: str, cache: Cache, *ways: Callable) -> Layout | None:
     notes: list[str] = []
-    found = _from_yaml(path, notes) or _from_folders(path)
+    found: Found | None = next(filter(None, (way(path, notes) for way in ways)), None)
     if not found:
         return None
-    root, kind, names, places, keypoints = found
+    every = [file for files in found.pictures.values() for file in files]
+    lines = _lines(every, notes)
+    boxed = found.keypoints
+    if boxed is None:
+        boxed = _has_more([line for rows in lines.values() for line in rows], notes)
     parts = {}
-    for split, files in places.items():
+    for split, files in found.pictures.items():
         if not files:
             notes.append(f'{split} has no pictures and is left out')
             continue
-        part = _read(files, names, keypoints, cache, notes)
+        part = _read(files, lines, found.names, boxed, cache, notes)
         if part.boxes or split not in ('val', 'test'):
             parts[split] = part
         else:
             notes.append(f'{split} has no labels and is left out')
-    if any(places.values()) and not any(part.boxes for part in parts.values()):
-        first = next(filter(None, places.values()))[0]
+    if every and not any(part.boxes for part in parts.values()):
+        label = os.path.join(labels_of(os.path.dirname(every[0])), stem_of(every[0]))
         raise BadInput(
-            f'{path}: no picture has an object in its label file; that of '
-            f'{first} would be {_label_file(first)}'
+            f'{path}: no picture has an object in its label file; that of {every[0]} '
+            f'would be {label}.txt. Labels lie beside the pictures, or in a folder '
+            'labels where those are in images'
         )
-    return Layout(kind, 'boxes', root, parts, names, notes=notes)
+    kind = f'YOLO text labels ({os.path.basename(found.file)})'
+    return Layout(kind, 'boxes', found.root, parts, found.names, notes=notes)
 
 
-_Found = tuple[str, str, list[str], dict[str, list[str]], bool]
-
-
-def _from_yaml(path: str, notes: list[str]) -> _Found | None:
-    files = [path] if path.lower().endswith(('.yaml', '.yml')) else []
-    if os.path.isdir(path):
-        files = sorted(
-            files_in(path, '.yaml', '.yml'),
-            key=lambda file: os.path.basename(file) != 'data.yaml',
+def _lines(pictures: list[str], notes: list[str]) -> dict[str, list[tuple[str, str]]]:
+    """What labels say of each picture: files and lines, each line once."""
+    lost: list[str] = []
+    result = {}
+    for picture, label in label_files(pictures, lost).items():
+        lines = filter(None, map(str.strip, read_text(label).splitlines()))
+        result[picture] = [(label, line) for line in dict.fromkeys(lines)]
+    if lost:
+        notes.append(
+            f'{len(lost)} label files without a picture are left out, the first is '
+            f'{lost[0]}'
         )
-    for file in files:
-        meant = file == path or os.path.basename(file) == 'data.yaml'
-        try:
-            table = yaml.safe_load(read_text(file))
-        except yaml.YAMLError as error:
-            if not meant:
-                continue
-            place = getattr(error, 'problem_mark', None)
-            where = f' line {place.line + 1}' if place else ''
-            raise BadInput(f'{file}{where} is no YAML that can be read') from error
-        if not isinstance(table, dict) or not table.keys() & SPLITS.keys():
-            continue
-        if not table.get('names') and not meant:
-            continue
-        names = _names(table, file)
-        base = _base(table, file)
-        places = {}
-        for split, spellings in SPLITS.items():
-            given = next((table[k] for k in spellings if table.get(k)), None)
-            if given is not None:
-                places[split] = _pictures(given, base, file, split, notes)
-        kind = f'YOLO text labels ({os.path.basename(file)})'
-        return base, kind, names, places, bool(table.get('kpt_shape'))
-    return None
+    return result
 
 
-def _names(table: dict, file: str) -> list[str]:
-    """Class names, which a file has as a list or by number."""
-    given = table.get('names')
-    if given is None and (found := read_names(os.path.dirname(file))):
-        given = found.names
-    if isinstance(given, dict):
-        order = sorted(given, key=lambda key: int(key) if _is_whole(key) else -1)
-        if [str(key) for key in order] != [str(i) for i in range(len(order))]:
-            raise BadInput(
-                f'{file}: names has the numbers {join_some(given)}; number the classes '
-                'from 0 without gaps'
-            )
-        given = [given[key] for key in order]
-    if not isinstance(given, list) or not given:
-        raise BadInput(
-            f'{file} has no names of classes; write names: [first, second] in it'
+def _has_more(lines: list[tuple[str, str]], notes: list[str]) -> bool:
+    """Whether longer lines are a box and more, as of trackers and of keypoints.
+
+    Such a line of an even count of numbers could be an outline as well.
+    """
+    every = [line.split()[1:] for _, line in lines]
+    rows = [row for row in every if len(row) > 4]
+    counts = {len(row) for row in rows}
+    if not (len(counts) == 1 or counts == {5, 6}):
+        return False
+    if min(counts) == 5 and len(rows) < len(every):
+        return False
+    try:
+        table = [[float(word) for word in row] for row in rows]
+    except ValueError:
+        return False  # said of the line
+    if not all(_is_box(row[:4]) for row in table):
+        return False
+    behind = [value for row in table for value in row[4:]]
+    outside = [value for value in behind if not -BEYOND <= value <= 1 + BEYOND]
+    are_whole = all(value.is_integer() for value in outside)  # a track, a visibility
+    count = min(counts)
+    if count == 5 and not are_whole:  # such as an angle
+        return False
+    drawable = not count % 2 and not (outside and are_whole)
+    if drawable and (len(rows) < MANY or all(map(_is_parallelogram, table))):
+        notes.append(
+            f'labels of {count} numbers behind the class are read as outlines; '
+            'kpt_shape: [1, 2] in data.yaml reads a box and more'
         )
-    names = [str(name).strip() for name in given]
-    if len(set(names)) < len(names):
-        raise BadInput(f'{file}: names has one twice ({join_some(names, 10)})')
-    if table.get('nc') not in (None, len(names)):
-        raise BadInput(
-            f'{file} has nc: {table["nc"]}, but {len(names)} names; make them agree'
-        )
-    return names
+        return False
+    notes.append(
+        f'labels have {join_some(sorted(counts))} numbers behind the class: the first '
+        '4 are read, as a box (kpt_shape: [0, 0] in data.yaml: they are outlines)'
+    )
+    return True
 
 
-def _is_whole(value: object) -> bool:
-    return str(value).isdecimal()
-
-
-def _base(table: dict, file: str) -> str:
-    """Where paths of the file count from: ``path``, as seen from the file or here."""
-    here = os.path.dirname(os.path.abspath(file))
-    given = os.path.expanduser(str(table.get('path') or '.'))
-    for base in (os.path.join(here, given), os.path.abspath(given)):
-        if os.path.isdir(base):
-            return os.path.normpath(base)
-    return here  # the file was moved together with its data
-
-
-def _pictures(
-    given: Any, base: str, file: str, split: str, notes: list[str]
-) -> list[str]:
-    """Pictures of a split: of a folder, a list of files, or several of either."""
-    result: list[str] = []
-    for one in given if isinstance(given, list) else [given]:
-        place = _find(str(one), base)
-        if place is None:
-            if split != 'train':
-                notes.append(f'{split}: {one} does not exist')
-                continue
-            raise BadInput(
-                f'{file}: {split}: {one} does not exist; looked in {base}. Correct '
-                'path or train in it'
-            )
-        if os.path.isdir(place):
-            result += [os.path.join(place, name) for name in pictures_below(place)]
-            continue
-        above = os.path.dirname(place)
-        for line in filter(None, map(str.strip, read_text(place).splitlines())):
-            result.append(_find(line, above) or _find(line, base) or f'{above}/{line}')
-    files = dict.fromkeys(map(os.path.normpath, result))
-    return [file for file in files if file.lower().endswith(IMAGES)]
-
-
-def _find(given: str, base: str) -> str | None:
-    given = os.path.expanduser(given.replace('\\', '/'))
-    # Roboflow writes ../train/images beside a folder train.
-    for tail in (given, given.removeprefix('../'), given.lstrip('./')):
-        if os.path.exists(path := os.path.join(base, tail)):
-            return path
-    return None
-
-
-def _from_folders(root: str) -> _Found | None:
-    inner = folders_in(root)
-    names = read_names(root, inner.get('labels', '')) if 'labels' in inner else None
-    if names is None or 'images' not in inner or not _has_text(inner['labels']):
-        return None
-    places: dict[str, list[str]] = {}
-    for name in pictures_below(inner['images']):
-        first = name.split(os.sep)[0].lower() if os.sep in name else ''
-        split = next((s for s, known in SPLITS.items() if first in known), 'all')
-        places.setdefault(split, []).append(os.path.join(inner['images'], name))
-    if 'train' in places:
-        places.pop('all', None)
-    kind = f'YOLO text labels ({os.path.basename(names.file)})'
-    return root, kind, names.names, places, False
-
-
-def _has_text(folder: str) -> bool:
-    return any(
-        file.endswith('.txt') for _, _, files in os.walk(folder) for file in files
+def _is_box(row: Sequence[float]) -> bool:
+    """Whether x, y, width and height are a box inside the image."""
+    return all(
+        size > 0 and size / 2 - BEYOND <= middle <= 1 + BEYOND - size / 2
+        for middle, size in zip(row[:2], row[2:], strict=True)
     )
 
 
-def _label_file(picture: str) -> str:
-    """``images`` of the path, the last one, is ``labels``; else it lies beside."""
-    head, mark, tail = picture.rpartition(f'{os.sep}images{os.sep}')
-    if mark:
-        picture = f'{head}{os.sep}labels{os.sep}{tail}'
-    return f'{os.path.splitext(picture)[0]}.txt'
+def _is_parallelogram(row: Sequence[float]) -> bool:
+    """Whether the points are the corners of a turned box."""
+    return len(row) == 8 and all(
+        abs(row[i] + row[i + 4] - row[i + 2] - row[i + 6]) < BEYOND for i in (0, 1)
+    )
 
 
 def _read(
-    files: list[str], names: list[str], keypoints: bool, cache: Cache, notes: list[str]
+    files: list[str],
+    lines: dict[str, list[tuple[str, str]]],
+    names: list[str],
+    boxed: bool,
+    cache: Cache,
+    notes: list[str],
 ) -> Split:
     """The COCO tables of some pictures.
 
@@ -216,13 +162,10 @@ def _read(
         width, height = picture.turned
         image = dict(id=number + 1, file_name=os.path.relpath(file, folder))
         images.append({**image, 'width': width, 'height': height})
-        label = _label_file(file)
-        lines = read_text(label).splitlines() if os.path.isfile(label) else []
-        lines = list(dict.fromkeys(filter(None, map(str.strip, lines))))
-        bare += not lines
-        for line in lines:
+        bare += not lines.get(file)
+        for label, line in lines.get(file, ()):
             try:
-                kind, box, mask = _object(line, width, height, len(names), keypoints)
+                kind, box, mask = _object(line, width, height, len(names), boxed)
             except ValueError as error:
                 bad.append(f'{label}: {line[:60]!r} {error}')
                 continue
@@ -243,7 +186,7 @@ def _read(
 
 
 def _object(
-    line: str, width: int, height: int, classes: int, keypoints: bool
+    line: str, width: int, height: int, classes: int, boxed: bool
 ) -> tuple[int, list[float], list[list[float]]]:
     """Class, box (x, y, width, height) and polygons in pixels of a label's line.
 
@@ -257,7 +200,7 @@ def _object(
         raise ValueError('has words in place of numbers') from None
     if number != int(number) or not 0 <= number < classes:
         raise ValueError(f'has the class {first}; 0-{classes - 1} are named')
-    if keypoints:
+    if boxed:
         values = values[:4]
     if len(values) < 4 or len(values) % 2 or not all(map(math.isfinite, values)):
         raise ValueError('is neither a box of 4 numbers nor a polygon of 6 or more')

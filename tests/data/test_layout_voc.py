@@ -72,3 +72,88 @@ def test_voc_that_is_wrong(own, demo, tmp_path):
     file.write_text(text[:-5])
     with pytest.raises(BadInput, match=f'{file.name} is no XML'):
         own(tmp_path / 'set')
+
+
+def lists_of(root, **names):
+    """Write the lists of a set anew: train2 are the first two of train."""
+    folder = root / 'ImageSets' / 'Main'
+    old = {s: (folder / f'{s}.txt').read_text().split() for s in ('train', 'val')}
+    for file in folder.iterdir():
+        file.unlink()
+    for name, given in names.items():
+        (folder / f'{name}.txt').write_text('\n'.join(given(**old)))
+    return folder
+
+
+def test_voc_trainval_is_what_is_trained_on(own, demo, tmp_path):
+    root = tmp_path / 'set'
+    layouts.voc(demo, root)
+    lists_of(root, trainval=lambda train, val: train)
+    result = own(root)
+    both = [read(result.sources[s])['images'] for s in ('train', 'val')]
+    assert [len(images) for images in both] == [8, 2]
+    assert all(i['file_name'].startswith('train') for part in both for i in part)
+    assert '4 of 14 images are in no list' in result.lines[3]
+    assert 'trainval is the training data' in result.lines[3]
+
+
+def test_voc_as_of_2007(own, demo, tmp_path):
+    root = tmp_path / 'set'
+    layouts.voc(demo, root)
+    folder = lists_of(root, trainval=lambda train, val: train + val[:1],
+                      test=lambda train, val: val)  # fmt: skip
+    result = own(root)
+    counts = [result.sources[s].count for s in ('train', 'val', 'test')]
+    assert counts == [8, 2, 4]
+    # Lists beside the folders, of both files, as PaddleDetection has them.
+    for split, name in (('trainval', 'train'), ('test', 'valid')):
+        stems = (folder / f'{split}.txt').read_text().split()
+        lines = [f'./JPEGImages/{s}.jpg ./Annotations/{s}.xml' for s in stems]
+        (root / f'{name}.txt').write_text('\n'.join(lines[:4]))
+        (folder / f'{split}.txt').unlink()
+    (root / 'test.txt').write_text('a note')
+    result = own(root)
+    assert [result.sources[s].count for s in ('train', 'val')] == [4, 4]
+
+
+@pytest.mark.parametrize(
+    'named, written, word',
+    [
+        ('gbk', 'gbk', '图片'),
+        ('GB2312', 'gbk', '鎔'),
+        ('Shift_JIS', 'cp932', '画①'),
+        ('euc-kr', 'euc-kr', '그림'),
+        ('Big5', 'big5', '圖'),
+        ('utf-16', 'utf-8', 'é'),
+        ('ansi', 'ascii', 'e'),
+    ],
+)
+def test_voc_in_other_encodings(named, written, word, own, tmp_path):
+    file = tmp_path / 'set' / 'a.xml'
+    file.parent.mkdir()
+    for name in 'ab':
+        voc_file(file.with_stem(name), name=word)
+        text = f'<?xml version="1.0" encoding="{named}"?>{{}}'.format(
+            file.with_stem(name).read_text()
+        )
+        file.with_stem(name).write_bytes(text.encode(written))
+    assert own(file.parent).classes == [word]
+
+
+@pytest.mark.parametrize('head', ['', '<?xml version="1.0" encoding="utf-8"?>'])
+def test_voc_in_an_encoding_that_is_not_named(head, own, tmp_path):
+    voc_file(tmp_path / 'a.xml', name='画面')
+    text = (tmp_path / 'a.xml').read_text()
+    (tmp_path / 'a.xml').write_bytes((head + text).encode('gbk'))
+    with pytest.raises(BadInput, match='a.xml is no text in utf-8.* encoding="gbk"'):
+        own(tmp_path)
+
+
+@pytest.mark.parametrize('side', ['nan', 'inf', '-1', '0.5', 'wide', '1e999'])
+def test_voc_sizes_that_are_none(side, own, tmp_path):
+    size = f'<size><width>{side}</width><height>20</height></size>'
+    (tmp_path / 'set').mkdir()
+    for name in 'ab':
+        voc_file(tmp_path / 'set' / f'{name}.xml', size=size)
+    (image,) = read(own(tmp_path / 'set').sources['val'])['images']
+    assert (image['width'], image['height']) == (40, 20)
