@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
 from .findings import Findings
+from .masks import Bounds, bounds_of, misses, runs_of
 
 BOM = b'\xef\xbb\xbf'
 
@@ -25,6 +26,8 @@ class Mask(NamedTuple):
     form: str  # 'polygons', 'pieces', 'flat', 'rle', 'none' or 'broken'
     size: tuple[int, int] | None = None  # height, width of a run-length code
     shown: str = ''
+    misses: bool = False  # its box
+    bounds: Bounds | None = None  # where it does
 
 
 POLYGONS, NONE = Mask('polygons'), Mask('none')
@@ -77,6 +80,9 @@ def parse(path: str, found: Findings, light: bool = True) -> Any:
     except RecursionError:
         found.add('json-broken', path, '', 'brackets within brackets without end')
         return None
+    except ValueError:  # Python's limit
+        found.add('json-broken', path, '', 'a whole number of over 4300 digits')
+        return None
     if strange:
         word = re.search(r'(?<!["\w])-?(NaN|Infinity)\b', text)
         line = text.count('\n', 0, word.start()) + 1 if word else 1
@@ -111,8 +117,19 @@ def _what_breaks(text: str, error: json.JSONDecodeError) -> str:
 
 def _lighten(entry: dict) -> dict:
     if 'segmentation' in entry:
-        entry['segmentation'] = _mask(entry['segmentation'])
+        given, box = entry['segmentation'], entry.get('bbox')
+        mask = _mask(given)
+        if mask.form in ('polygons', 'rle') and is_box(box):
+            bounds = bounds_of(given)
+            if misses(box, bounds):
+                mask = mask._replace(misses=True, bounds=bounds)
+        entry['segmentation'] = mask
     return entry
+
+
+def is_box(value: object) -> TypeGuard[list[float]]:
+    """Whether a 'bbox' is a list of four numbers."""
+    return type(value) is list and len(value) == 4 and all(map(_is_number, value))
 
 
 def is_polygon(piece: object) -> bool:
@@ -137,21 +154,9 @@ def _mask(value: object) -> Mask:
             return Mask('flat')
         if all(type(p) is list and all(map(_is_number, p)) for p in value):
             return Mask('pieces') if good else Mask('none', shown=_shown(value))
-    if isinstance(value, dict) and isinstance(value.get('size'), list):
-        size, counts = value['size'], value.get('counts')
-        if len(size) == 2 and all(type(n) is int for n in size):
-            if isinstance(counts, str) and counts:
-                return Mask('rle', (size[0], size[1]))
-            if _adds_up(counts, size[0] * size[1]):
-                return Mask('rle', (size[0], size[1]))
+    if isinstance(value, dict) and runs_of(value) is not None:
+        return Mask('rle', (value['size'][0], value['size'][1]))
     return Mask('broken', shown=_shown(value))
-
-
-def _adds_up(counts: object, pixels: int) -> bool:
-    """Whether the runs of an uncompressed code are as long as the mask."""
-    if not isinstance(counts, list) or not all(type(n) is int for n in counts):
-        return False
-    return sum(counts) == pixels
 
 
 def _shown(value: object) -> str:
@@ -170,6 +175,23 @@ def read_coco(path: str, found: Findings) -> CocoFile | None:
     data = parse(path, found)
     if data is None:
         return None
+    tables = tables_of(data, path, found)
+    if tables is None:
+        return None
+    file = CocoFile(path, tables[0], tables[1], tables[2])
+    if not isinstance(data.get('info'), dict):
+        found.add('info-missing', path)
+    return file
+
+
+def tables_of(data: Any, path: str, found: Findings) -> list[list[dict]] | None:
+    """Images, annotations and categories of what a file holds; None where it lacks one.
+
+    Args:
+        data: As JSON has it.
+        path: The file.
+        found: Takes 'json-shape'.
+    """
     if not isinstance(data, dict):
         found.add('json-shape', path, 'the whole', f'a {_kind(data)}')
         return None
@@ -190,10 +212,7 @@ def read_coco(path: str, found: Findings) -> CocoFile | None:
     if any('segments_info' in entry for entry in tables[1][:1]):
         found.add('json-shape', path, 'annotations', 'those of panoptic segmentation')
         return None
-    file = CocoFile(path, tables[0], tables[1], tables[2])
-    if not isinstance(data.get('info'), dict):
-        found.add('info-missing', path)
-    return file
+    return tables
 
 
 def _kind(value: object) -> str:
@@ -286,7 +305,7 @@ def _boxes(file: CocoFile, found: Findings) -> np.ndarray:
     except ValueError:
         pass  # of different lengths: one by one
     for number, (row, box) in enumerate(zip(rows, given, strict=True)):
-        if type(box) is not list or len(box) != 4 or not all(map(_is_number, box)):
+        if not is_box(box):
             _lacks(file.path, number, row, 'bbox', found)
             given[number] = [np.nan] * 4
     return np.array(given, float)

@@ -4,15 +4,20 @@ Each check notes what it finds and, for a repair, enters it in the plan that
 :func:`mmmsmlp.data.coco_copy.mend` carries out on the whole file.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
 from ..errors import join_some
-from .coco import CocoFile, Columns, columns_of, entry
+from .coco import CocoFile, Columns, columns_of, entry, parse
 from .findings import Findings
+from .masks import Bounds, are_swapped
+
+FEW = 0.001  # of the annotations: published scores of COCO count its twins
+MOST = 0.2  # of the masks beside their boxes: no slips any more
+_ODD = np.array([3, 5, 7, 11, 13, 17]) ** 15  # below 2**63
 
 
 @dataclass
@@ -67,9 +72,10 @@ def check_coco(
     columns = columns_of(file, found)
     if columns is None:
         return plan, summary, None
-    _check_ids(file, columns, plan, found)
+    _check_ids(file, columns, use, plan, found)
     if file.annotations or not (use.trains or use.scores):
         _check_boxes(file, columns, plan, found)
+        _check_twins(file, columns, plan, found)
     order = _check_classes(file, columns, use, plan, found)
     _count(file, columns, plan, order, use, summary, found)
     if use.masks:
@@ -97,7 +103,7 @@ def _of(key: str) -> Callable[[dict], str]:
 
 
 def _check_ids(
-    file: CocoFile, columns: Columns, plan: Repairs, found: Findings
+    file: CocoFile, columns: Columns, use: Use, plan: Repairs, found: Findings
 ) -> None:
     path = file.path
     for key, kind in (('id', 'image-id-repeated'), ('file_name', 'file-repeated')):
@@ -122,6 +128,11 @@ def _check_ids(
         plan.renumber = True
     if file.annotations and columns.crowd.all():
         found.add_many('all-crowd', path, len(columns.crowd), [])
+    ignored = np.array([bool(row.get('ignore')) for row in file.annotations], bool)
+    if use.trains and ignored.all():
+        _note('all-ignored', file, ignored, _of('ignore'), found)
+    else:
+        _note('ignored', file, ignored & ~columns.crowd, _of('ignore'), found)
     missing = [
         i for i, row in enumerate(file.annotations) if row.get('iscrowd') is None
     ]
@@ -158,6 +169,42 @@ def _check_boxes(
         _note('box-overhangs', file, ~empty & over, bbox, found)
         bad = ~empty & ~(columns.area > 0)  # NaN too
     plan.area = _note('area', file, bad, _of('area'), found)
+
+
+def _check_twins(
+    file: CocoFile, columns: Columns, plan: Repairs, found: Findings
+) -> None:
+    """Annotations that say once more what one before them says, as merges leave them.
+
+    Of a file as large as COCO a handful are no slip: published scores count them.
+    """
+    keys = np.column_stack([columns.image, columns.category, columns.box])
+    good = np.isfinite(keys).all(1) & (columns.image >= 0)
+    good[plan.drop] = False
+    places = np.flatnonzero(good)
+    # Sums of bits, which 64-bit numbers cut: equal for equal rows, and seldom else.
+    sums = (keys[places].view(np.int64) * _ODD).sum(1)
+    _, number, counts = np.unique(sums, return_inverse=True, return_counts=True)
+    alike = places[counts[number] > 1].tolist()
+    if not alike:
+        return
+    rows = parse(file.path, Findings(), light=False)['annotations']
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    twins = np.zeros(len(rows), bool)
+    for i in alike:
+        group = groups[keys[i].tobytes()]
+        twins[i] = any(_say_the_same(rows[i], rows[known]) for known in group)
+        if not twins[i]:
+            group.append(i)
+    kind = 'twins-few' if twins.sum() < FEW * len(rows) else 'annotation-twins'
+    found_at = _note(kind, file, twins, _of('bbox'), found)
+    if kind == 'annotation-twins':
+        plan.drop += found_at
+
+
+def _say_the_same(one: dict, other: dict) -> bool:
+    keys = ('segmentation', 'keypoints', 'iscrowd')
+    return all((one.get(key) or 0) == (other.get(key) or 0) for key in keys)
 
 
 def _are_fractions(box: np.ndarray, wide: np.ndarray, high: np.ndarray) -> bool:
@@ -289,3 +336,47 @@ def _check_masks(
         lambda r: f'size {list(r["segmentation"].size)}',
         found,
     )
+    if {'box-fractions', 'box-corners'}.isdisjoint(found.kinds()):
+        _check_places(file, columns, used & ~other, found)
+
+
+def _check_places(
+    file: CocoFile, columns: Columns, used: np.ndarray, found: Findings
+) -> None:
+    """Whether masks lie in their boxes."""
+    rows = file.annotations
+    masks = [row.get('segmentation') for row in rows]
+    away = used & np.array([getattr(m, 'misses', False) for m in masks], bool)
+    places = np.flatnonzero(away).tolist()
+    if not places:
+        return
+    cures = Counter(
+        _why(columns.box[i].tolist(), masks[i].bounds) for i in places
+    )  # fmt: skip
+    cure, count = cures.most_common(1)[0]
+
+    def shown(row: dict) -> str:
+        bounds = row['segmentation'].bounds
+        where = 'no pixel' if bounds is None else f'from {bounds[:2]} to {bounds[2:]}'
+        return f'bbox {row["bbox"]}, mask {where}'
+
+    kind = 'masks-miss' if len(places) > MOST * used.sum() else 'mask-misses'
+    examples = [(entry(i, rows[i]), shown(rows[i])) for i in places[:5]]
+    cure = cure if kind == 'masks-miss' and count > len(places) / 2 else ''
+    found.add_many(kind, file.path, len(places), examples, cure=cure)
+
+
+def _why(box: list[float], bounds: Bounds | None) -> str:
+    """What would bring mask and box together, for a cure."""
+    if bounds is None:
+        return ''
+    if max(bounds) <= 1.001:
+        return (
+            'The polygons are fractions of the image: multiply x by its width and y by '
+            'its height'
+        )
+    if are_swapped(box, bounds):
+        return (
+            'x and y have changed places, in the boxes or in the masks: write x first'
+        )
+    return ''

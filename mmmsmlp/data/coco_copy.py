@@ -9,6 +9,7 @@ from typing import Any
 from .coco import is_polygon, parse
 from .coco_checks import Repairs
 from .findings import Findings
+from .masks import runs_of
 
 
 def write_copy(source: str, target: str, plan: Repairs) -> None:
@@ -65,12 +66,8 @@ def area_of(row: dict[str, Any]) -> float:
     mask = row.get('segmentation')
     if isinstance(mask, list) and mask and all(map(is_polygon, mask)):
         area = sum(map(_polygon_area, mask))
-    elif isinstance(mask, dict) and isinstance(mask.get('counts'), list):
-        area = sum(mask['counts'][1::2])
-    elif isinstance(mask, dict) and isinstance(mask.get('counts'), str):
-        from pycocotools.mask import area as area_of_code
-
-        area = int(area_of_code(mask))
+    elif isinstance(mask, dict) and (runs := runs_of(mask)) is not None:
+        area = int(runs[1::2].sum())
     else:
         area = 0
     return float(area) or row['bbox'][2] * row['bbox'][3]

@@ -2,7 +2,9 @@
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache as keep
 
 import numpy as np
 
@@ -10,6 +12,8 @@ from .cache import Cache
 from .coco import read_coco
 from .coco_checks import Repairs, Summary, Use, check_coco
 from .findings import Findings
+from .kinds_coco import LOOK, UPRIGHT
+from .layouts import near, near_names
 from .pictures import Picture, check_pictures, look
 
 
@@ -109,11 +113,13 @@ def _check_file(path: str, use: Use, found: Findings, cache: Cache) -> dict:
 def _find_moved(
     lost: set[str], there: set[str], folder: str, path: str, found: Findings
 ) -> dict[str, str]:
-    """Where files lie whose names have backslashes, or start at another place.
+    """Where files lie whose names have backslashes, start at another place, or are
+    spelled as another system does.
 
     No two names, of those lost and those there, may come to mean one file.
     """
-    places = {name: _tail_that_exists(name, folder) for name in sorted(lost)}
+    listed = keep(near_names)
+    places = {name: _tail_that_exists(name, folder, listed) for name in sorted(lost)}
     counts = Counter([*places.values(), *there])
     moved = {n: place for n, place in places.items() if place and counts[place] == 1}
     for name, place in moved.items():
@@ -123,12 +129,17 @@ def _find_moved(
     return moved
 
 
-def _tail_that_exists(name: str, folder: str) -> str | None:
+def _tail_that_exists(
+    name: str, folder: str, listed: Callable[[str], dict[str, str]]
+) -> str | None:
     parts = [part for part in name.replace('\\', '/').split('/') if part]
-    for start in range(len(parts)):
-        tail = '/'.join(parts[start:])
-        if '..' not in parts[start:] and os.path.isfile(os.path.join(folder, tail)):
-            return tail
+    tails = [parts[i:] for i in range(len(parts)) if '..' not in parts[i:]]
+    for tail in tails:
+        if os.path.isfile(os.path.join(folder, *tail)):
+            return '/'.join(tail)
+    for *inner, last in tails:
+        if called := listed(os.path.join(folder, *inner)).get(near(last)):
+            return '/'.join([*inner, called])
     return None
 
 
@@ -147,16 +158,23 @@ def _compare_sizes(
         if picture.problem in ('missing', 'empty', 'broken'):
             continue
         stored = (picture.width, picture.height)
-        read = picture.turned if rotates else stored
+        read, follows = picture.as_read(rotates), picture.follows(rotates)
+        flipped = stored[::-1] if picture.orientation >= 5 else stored
         if (width, height) == read:
-            if rotates and picture.orientation > 1 and read == stored:
-                detail = f'orientation {picture.orientation}'
-                found.add('turned-unclear', path, name, detail)
+            wanted = not follows and picture.turns == 'asked'
+            if picture.orientation > 1 and stored == flipped and not wanted:
+                done = 'followed' if follows else 'not followed'
+                detail = f'orientation {picture.orientation}, {done} when it is read'
+                cure = '' if picture.turns == 'asked' else f'{LOOK}: {UPRIGHT}'
+                found.add('turned-unclear', path, name, detail, cure=cure)
             continue
         if width <= 0 or height <= 0:
             plan.sizes[str(i)] = list(read)
             found.add('size-missing', path, name, f'{read[0]} x {read[1]}')
             continue
-        turned = picture.orientation >= 5 and (width, height) == stored
         value = f'{width} x {height} in the file, {read[0]} x {read[1]} when it is read'
-        found.add('size-rotated' if turned else 'size-differs', path, name, value)
+        kind = 'size-differs'
+        if (width, height) in (stored, flipped):
+            kind = 'size-rotated' if follows else 'size-unturned'
+        cure = UPRIGHT if kind == 'size-rotated' and picture.turns == 'always' else ''
+        found.add(kind, path, name, value, cure=cure)

@@ -7,12 +7,13 @@ on a GPU without a word that helps.
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
 
-from ..errors import join_some
+from ..errors import BadInput, join_some
 from .cache import Cache
 from .coco_checks import Summary
 from .findings import Findings
@@ -51,20 +52,116 @@ class MapSet:
 
 
 def read_map(path: str, full: bool = True) -> Picture:
-    """Read a label map: as a picture, with how many pixels have which value."""
+    """Read a label map: as a picture, with how many pixels have which value.
+
+    ``detail`` is 'grey' where several channels are alike, 'colours' where they are not
+    and the values are colours, 'fractions' where they are no whole numbers, or 'JPEG'.
+    """
     picture = read_picture(path, full=True)
-    if picture.problem or picture.mode not in ('L', 'P', '1', 'I;16', 'I'):
+    if picture.problem:
         return picture
     with Image.open(path) as image:
-        pixels = np.asarray(image).ravel()
+        form = _form(image)
+        if form == 'fractions':
+            return picture._replace(detail=form)
+        pixels = codes_of(image, form == 'colours').ravel()
+        palette = image.getpalette('RGB') if image.mode == 'P' else None
         lossy = image.format == 'JPEG'
     values, counts = np.unique(pixels, return_counts=True)
-    if pixels.dtype == np.uint8:
-        counts = np.bincount(pixels)
-        values = np.flatnonzero(counts)
-        counts = counts[values]
-    pairs = tuple(zip(values.tolist(), counts.tolist(), strict=True))[:1024]
-    return picture._replace(values=pairs, detail='JPEG' if lossy else '')
+    numbers = values.astype(np.int64).tolist()[:1024]
+    colours = numbers if form == 'colours' else []
+    if palette:
+        parts = np.array([*palette, *[0] * 768][:768]).reshape(256, 3)
+        colours = (parts @ (1 << 16, 1 << 8, 1))[numbers].tolist()
+    return picture._replace(
+        values=tuple(zip(numbers, counts.tolist()[:1024], strict=True)),
+        colours=tuple(colours),
+        detail=form or ('JPEG' if lossy else ''),
+    )
+
+
+def _form(image: Image.Image) -> str:
+    pixels = np.asarray(image)
+    if pixels.ndim == 2:
+        whole = pixels.dtype.kind != 'f' or (pixels == np.floor(pixels)).all()
+        return '' if whole else 'fractions'
+    colours = pixels[..., : 1 if pixels.shape[2] == 2 else 3]  # and no transparency
+    return 'grey' if (colours == colours[..., :1]).all() else 'colours'
+
+
+def codes_of(image: Image.Image, by_colour: bool) -> np.ndarray:
+    """What a map says of each pixel, (H, W): its number, or its colour, 0xRRGGBB."""
+    if by_colour:
+        return np.asarray(image.convert('RGB')).astype(np.int64) @ (1 << 16, 1 << 8, 1)
+    pixels = np.asarray(image)
+    return pixels[..., 0] if pixels.ndim == 3 else pixels
+
+
+def write_maps(
+    files: dict[str, str], numbers: dict[int, int], by_colour: bool = False
+) -> None:
+    """Write copies of label maps with one number a pixel, but for those that are there.
+
+    Args:
+        files: What is written, and what of.
+        numbers: Classes by what the maps say; the other numbers stay.
+        by_colour: They say it by colours.
+
+    Raises:
+        BadInput: One cannot be read, or holds fractions.
+    """
+
+    def write(target: str, source: str) -> None:
+        made = os.path.getmtime(target) if os.path.exists(target) else 0
+        if made >= os.path.getmtime(source):
+            return
+        try:
+            with Image.open(source) as image:
+                codes = codes_of(image, by_colour)
+        except (OSError, ValueError) as error:
+            raise BadInput(f'the label map {source} cannot be read: {error}') from error
+        if (codes != np.floor(codes)).any():
+            raise BadInput(
+                f'the label map {source} holds fractions; save whole numbers'
+            )
+        values, index = np.unique(codes, return_inverse=True)
+        new = np.array([numbers.get(value, value) for value in values.tolist()])
+        kind = np.uint8 if new.max() <= IGNORED else np.uint16
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        pixels = new.astype(kind)[index].reshape(codes.shape)
+        Image.fromarray(pixels).save(target, format='PNG')
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(write, files.keys(), files.values()))
+
+
+def unlike_palettes(maps: Iterable[Picture]) -> str:
+    """A colour that has several numbers, where numbers have several colours too.
+
+    So it is where each map was quantised by itself. Palettes of different programs
+    differ as well, but have a colour at one place.
+    """
+    numbers: dict[int, set[int]] = defaultdict(set)
+    colours: dict[int, set[int]] = defaultdict(set)
+    for map_ in maps:
+        if map_.mode == 'P':
+            for (number, _), colour in zip(map_.values, map_.colours, strict=True):
+                numbers[colour].add(number)
+                colours[number].add(colour)
+    for colour, those in numbers.items():
+        if len(those) > 1 and all(len(colours[number]) > 1 for number in those):
+            return f'{rgb(colour)} is {join_some(sorted(those), 4)}'
+    return ''
+
+
+def code_of(colour: Sequence[int]) -> int:
+    """0xRRGGBB of red, green and blue."""
+    return colour[0] << 16 | colour[1] << 8 | colour[2]
+
+
+def rgb(colour: int) -> tuple[int, int, int]:
+    """Red, green and blue."""
+    return colour >> 16, colour >> 8 & 255, colour & 255
 
 
 def check_maps(
@@ -88,6 +185,8 @@ def check_maps(
             groups[kind].append((name, value))
     for kind, examples in groups.items():
         found.add_many(kind, use.maps, len(examples), examples)
+    if unlike := unlike_palettes(maps):
+        found.add('map-palettes', use.maps, '', f'the colour {unlike}')
     there = set(_listed(use.maps, use.map_suffix))
     extra = [(name + use.map_suffix, '') for name in sorted(there - set(names))]
     if use.names is None:
@@ -131,13 +230,18 @@ def _problems(
     if map_.problem:
         yield f'picture-{map_.problem}', map_.detail
         return
-    if picture.width and picture.turned != (map_.width, map_.height):
+    size = map_.as_read(False)  # Pillow reads it, which turns no more than TIFF
+    if picture.width and picture.turned != size:
         width, height = picture.turned
-        how = ' once turned by its EXIF orientation' if picture.orientation > 1 else ''
-        value = f'{map_.width} x {map_.height}, its image {width} x {height}{how}'
+        turned = picture.orientation > 1 and picture.follows(True)
+        how = ' once turned by its EXIF orientation' if turned else ''
+        value = f'{size[0]} x {size[1]}, its image {width} x {height}{how}'
         yield 'map-size', value
-    if map_.mode not in ('L', 'P', '1', 'I;16', 'I'):
-        yield 'map-colours', f'mode {map_.mode}'
+    if map_.detail in ('grey', 'colours'):
+        alike = ', all channels alike' if map_.detail == 'grey' else ''
+        yield 'map-colours', f'mode {map_.mode}{alike}'
+    elif map_.detail == 'fractions':
+        yield 'map-fractions', ''
     elif map_.mode == 'P' and not use.by_pillow:
         yield 'map-palette', ''
     if map_.detail == 'JPEG':
@@ -152,6 +256,7 @@ def _check_values(
     found: Findings,
 ) -> None:
     pixels: Counter[int] = Counter()
+    maps = [m if m.detail != 'colours' else m._replace(values=()) for m in maps]
     for map_ in maps:
         pixels.update({value: count for value, count in map_.values})
     first = 1 if use.reduce_zero else 0

@@ -1,7 +1,6 @@
 """Layouts of COCO files: COCO's, Roboflow's, Label Studio's, CVAT's and labelme's."""
 
 import os
-import re
 from collections import Counter
 from typing import Any
 
@@ -9,7 +8,8 @@ from ..errors import BadInput, join_some
 from .cache import Cache
 from .coco import parse
 from .findings import Findings
-from .layouts import Layout, Split, files_in, folders_in, split_folders, split_of
+from .image_folder import image_folder
+from .layouts import Layout, Split, by_split, files_in, folders_in, split_folders, stem
 
 ROBOFLOW = '_annotations.coco.json'
 _KINDS = {
@@ -18,7 +18,6 @@ _KINDS = {
     'result.json': 'a Label Studio COCO export',
 }
 _OTHERS = ('captions_', 'person_keypoints_', 'panoptic_', 'stuff_', 'image_info_')
-LOOKED_AT = 50  # file names by which an image folder is found
 
 
 def find_coco(path: str, cache: Cache) -> Layout | None:
@@ -44,7 +43,7 @@ def find_coco(path: str, cache: Cache) -> Layout | None:
         if not table['boxes'] and split in ('val', 'test'):
             notes.append(f'{_called(file, root)} has no annotations and is left out')
             continue
-        folder = image_folder(file, table['names'], root, split)
+        folder = image_folder(file, table['names'], root, split, notes)
         boxes, masks = table['boxes'], table['masks']
         parts[split] = Split(folder, table['names'], file, None, boxes, masks)
         tables[split] = table
@@ -109,11 +108,11 @@ def _one_of(files: list[str], folder: str, notes: list[str]) -> str | None:
 
 
 def _by_split(files: list[str], folder: str, notes: list[str]) -> dict[str, str]:
-    groups: dict[str, list[str]] = {}
-    for file in files:
-        words = re.split(r'[^a-z0-9]+', os.path.basename(file).lower())
-        split = next((s for s in map(split_of, words) if s), 'all')
-        groups.setdefault(split, []).append(file)
+    paths = {stem(file): file for file in files}
+    groups = {
+        split: [paths[name] for name in names]
+        for split, names in by_split(paths).items()
+    }
     if 'all' in groups and len(groups) == 1 and len(files) > 1:
         names = join_some(os.path.basename(file) for file in files)
         raise BadInput(
@@ -196,7 +195,7 @@ def _classes(tables: dict[str, dict], notes: list[str]) -> list[str]:
     for table in tables.values():
         for name, count, group in table['categories']:
             counts[name] += count
-            if group != name:
+            if group != name and isinstance(group, str):
                 groups.add(group)
     # Roboflow lists the project itself as a category, which groups the others.
     roots = [name for name, count in counts.items() if not count and name in groups]
@@ -205,53 +204,3 @@ def _classes(tables: dict[str, dict], notes: list[str]) -> list[str]:
     for name in roots:
         notes.append(f'category {name!r} only groups the others and is no class')
     return [name for name in counts if name not in roots]
-
-
-def image_folder(file: str, names: list[str], root: str = '', split: str = '') -> str:
-    """Where the images of a COCO file lie: the folder where most of their names exist.
-
-    Args:
-        file: Its path.
-        names: What it calls its images; where it names none, its own folder is given.
-        root: Folder of the whole set, if it is known.
-        split: Such as 'train', if it is known.
-
-    Raises:
-        BadInput: None of them is found.
-    """
-    if not names:
-        return os.path.dirname(file) or '.'
-    step = max(1, len(names) // LOOKED_AT)
-    some = [name.replace('\\', '/').lstrip('/') for name in names[::step]]
-    places = _places(file, root, split)
-    for shorten in (str, os.path.basename):
-        counts = [
-            sum(os.path.isfile(os.path.join(place, shorten(n))) for n in some)
-            for place in places
-        ]
-        if max(counts):
-            return places[counts.index(max(counts))]
-    raise BadInput(
-        f'none of the images that {file} names was found, the first is '
-        f'{names[0]!r}; looked in {join_some(places, 8)}'
-    )
-
-
-def _places(file: str, root: str, split: str) -> list[str]:
-    """Folders where the images of a file may lie, the likeliest first."""
-    here = os.path.dirname(file) or '.'
-    above = os.path.dirname(os.path.abspath(here))
-    stem = os.path.splitext(os.path.basename(file))[0]
-    first, _, rest = stem.partition('_')
-    own = dict.fromkeys((rest, split, stem, first, stem.rpartition('_')[2]))
-    own.pop('', None)
-    names = ['images', 'JPEGImages', 'data', 'imgs', 'img', *own]
-    near = [os.path.join(base, name) for base in (here, above) for name in names]
-    inner = [os.path.join(above, 'images', name) for name in own]
-    places = [here, *near, *inner, *filter(None, [root])]
-    if os.path.dirname(file) != root:
-        places.append(above)
-    for folder in folders_in(root).values():
-        places += [folder, *folders_in(folder).values()]
-    known = dict.fromkeys(os.path.normpath(place) for place in places)
-    return [place for place in known if os.path.isdir(place)]

@@ -9,10 +9,14 @@ from .layout_maps import IMAGE_FOLDERS, MAP_FOLDERS
 from .layouts import (
     Layout,
     Split,
+    check_name,
     folder_names,
+    has_pictures,
+    is_plain,
     pictures_below,
     read_names,
     split_folders,
+    split_of,
 )
 
 
@@ -20,8 +24,8 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
     """Folders of classes, in a folder for each split or in one."""
     if not os.path.isdir(path):
         return None
-    places = split_folders(path) or {'all': path}
-    notes: list[str] = []
+    places = _splits(path) or {'all': path}
+    notes = _left_out(path, places)
     parts: dict[str, Split] = {}
     seen: dict[str, None] = {}
     for split, folder in places.items():
@@ -43,6 +47,8 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
     if not parts:
         return None
     folders = sorted(seen)
+    for folder in folders:
+        check_name(folder)
     if len(folders) < 2:
         raise BadInput(
             f'{path}: there is one class folder ({join_some(folders)}); a '
@@ -54,6 +60,37 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
     if places.keys() >= {'train', 'val'}:
         layout.kind = "ImageNet's class folders"
     return layout
+
+
+def _splits(path: str) -> dict[str, str]:
+    """The folders of splits; one that a word alone says, 'test tube', holds folders."""
+    return {
+        split: _unpacked(folder, split)
+        for split, folder in split_folders(path).items()
+        if is_plain(os.path.basename(folder)) or _holds_classes(folder)
+    }
+
+
+def _unpacked(folder: str, split: str) -> str:
+    """The folder of the same split within, where that is all there is: seg_train's."""
+    inner = folder_names(folder)
+    if len(inner) == 1 and split_of(inner[0]) == split:
+        return _unpacked(os.path.join(folder, inner[0]), split)
+    return folder
+
+
+def _holds_classes(folder: str) -> bool:
+    return any(has_pictures(os.path.join(folder, n)) for n in folder_names(folder))
+
+
+def _left_out(path: str, places: dict[str, str]) -> list[str]:
+    """What is to be said of folders of classes beside those of splits."""
+    inner = [os.path.join(path, name) for name in folder_names(path)]
+    read = tuple(f'{place}{os.sep}' for place in places.values())
+    unread = [f for f in inner if not any(r.startswith(f'{f}{os.sep}') for r in read)]
+    others = [folder for folder in unread if _holds_classes(folder)]
+    names = join_some(map(os.path.basename, others))
+    return [f'{names} is not read'] if others and 'all' not in places else []
 
 
 def class_of(name: str) -> str:

@@ -1,22 +1,27 @@
 """Layouts of label maps: mmseg's folders, ADE20K's, and images beside masks."""
 
 import os
+import unicodedata
 from collections import Counter
+from dataclasses import replace
 
-from ..errors import BadInput, join_some
+from ..errors import BadInput
 from .cache import Cache
-from .label_maps import IGNORED, read_map
 from .layouts import (
+    SPLITS,
     Layout,
-    Names,
     Split,
+    files_in,
     folders_in,
+    near,
     pictures_below,
-    read_names,
+    read_text,
     split_folders,
     split_of,
+    stem,
 )
-from .pictures import look
+from .map_numbers import number_classes
+from .pictures import read_picture
 
 IMAGE_FOLDERS = (
     'img_dir',
@@ -32,48 +37,138 @@ MAP_FOLDERS = (
     'semantic', 'annots', 'mask', 'label', 'ann', 'gt',
 )  # fmt: skip
 _IMAGE_MARKS = ('_leftImg8bit', '_image', '_img', '_sat')
-ADE = 'ADE20K'
+_BESIDE = ('_mask', '_label', '_labels')  # maps in the folder of their images
+_LIST_FOLDERS = ('splits', 'split', 'lists', 'list')
 
 
 def find_maps(path: str, cache: Cache) -> Layout | None:
     """Folders of images and of label maps."""
     pairs = _pairs(path) if os.path.isdir(path) else {}
-    names, suffixes = {}, {}
+    members, suffixes = {}, {}
     for split, (images, maps) in pairs.items():
-        pictures, labels = pictures_below(images), pictures_below(maps)
+        pictures, labels = _members(images, maps)
         if pictures and labels:
-            suffixes[split] = _suffixes(pictures, labels)
-            names[split] = pictures
+            suffixes[split] = _suffixes(pictures, labels, maps)
+            members[split] = pictures, labels
     if not suffixes:
         return None
-    image_suffix, map_suffix = _same_suffixes(path, pairs, suffixes)
-    notes: list[str] = []
-    parts = {}
-    for split, (images, maps) in pairs.items():
-        if split not in names:
-            notes.append(f'{split} has no images with label maps and is left out')
-            continue
-        if other := [n for n in names[split] if not n.endswith(image_suffix)]:
-            raise BadInput(
-                f'{images} has {len(names[split]) - len(other)} images that '
-                f'end with {image_suffix!r} and {len(other)} that do not, such as '
-                f'{other[0]}; mmsegmentation reads one suffix: convert or move them'
-            )
-        stems = [name[: -len(image_suffix)] for name in names[split]]
-        parts[split] = Split(images, stems, maps)
-    layout = Layout(
-        _kind(path, pairs),
-        'maps',
-        path,
-        parts,
-        [],
-        None,
-        notes,
-        image_suffix,
-        map_suffix,
+    known = _known_suffixes(path, pairs, suffixes)
+    notes = [
+        f'{split} has no images with label maps and is left out'
+        for split in pairs
+        if split not in members
+    ]
+    matched = {split: _match(*members[split], ends) for split, ends in known.items()}
+    image_suffix, map_suffix = next(iter(known.values()))
+    plain = all(
+        name.endswith(image_suffix)
+        and map_ == f'{name[: -len(image_suffix)]}{map_suffix}'
+        for found in matched.values()
+        for name, map_ in found.items()
     )
-    _number_classes(layout, cache)
+    parts = {}
+    for split, found in matched.items():
+        images, maps = pairs[split]
+        if plain:
+            stems = [name[: -len(image_suffix)] for name in found]
+            parts[split] = Split(images, stems, maps, chosen=images == maps)
+        else:
+            parts[split] = Split(images, [*found], maps, chosen=True, maps=found)
+    if not plain:
+        image_suffix = ''
+        notes.append('names of images and maps differ: the maps are copied')
+    kind = _kind(path, pairs)
+    layout = Layout(
+        kind, 'maps', path, parts, [], None, notes, image_suffix, map_suffix
+    )
+    _read_lists(layout)
+    number_classes(layout, cache)
     return layout
+
+
+def _members(images: str, maps: str) -> tuple[list[str], list[str]]:
+    """Images and maps; in one folder, the maps are known by their endings."""
+    if images != maps:
+        return pictures_below(images), pictures_below(maps)
+    names = pictures_below(images)
+    labels = [name for name in names if os.path.splitext(name)[0].endswith(_BESIDE)]
+    return [name for name in names if name not in {*labels}], labels
+
+
+def _match(
+    pictures: list[str], labels: list[str], ends: tuple[str, str]
+) -> dict[str, str]:
+    """The map of each image; one that has none gets the name it would have."""
+    end, rest = ends
+    mark = end[: end.rindex('.')]
+    there = {near(label): label for label in labels}
+    exact = {*labels}
+    found = {}
+    for name in pictures:
+        map_ = os.path.splitext(name)[0].removesuffix(mark) + rest
+        found[name] = map_ if map_ in exact else there.get(near(map_), map_)
+    return found
+
+
+def _read_lists(layout: Layout) -> None:
+    """Let lists beside the folders say which images are of which split."""
+    part = layout.parts.get('all')
+    lists = _lists(layout.root) if part else {}
+    if part is None or not lists:
+        return
+    known = _by_call(part)
+    parts: dict[str, Split] = {}
+    for split, file in lists.items():
+        lines = [line for line in read_text(file).splitlines() if line.strip()]
+        called = {line: _called(line, known) for line in lines}
+        if names := sorted({name for name in called.values() if name}):
+            parts[split] = replace(part, names=names, chosen=True)
+            lost = [line for line, name in called.items() if not name]
+            where = os.path.relpath(file, layout.root)
+            more = f', but for {len(lost)} lines such as {lost[0]}' if lost else ''
+            layout.notes.append(f'{split} is what {where} lists{more}')
+    if not parts:
+        return
+    seen = {name for found in parts.values() for name in found.names}
+    if rest := [name for name in part.names if name not in seen]:
+        if 'train' not in parts:
+            parts['train'] = replace(part, names=rest, chosen=True)
+        else:
+            layout.notes.append(f'{len(rest)} images are in no list and are left out')
+    layout.parts = {split: parts[split] for split in SPLITS if split in parts}
+
+
+def _by_call(part: Split) -> dict[str, str]:
+    """Names of images by what a list may call them."""
+    bare = {n: os.path.splitext(n)[0] if part.maps else n for n in part.names}
+    counts = Counter(map(os.path.basename, bare.values()))
+    short = {os.path.basename(b): n for n, b in bare.items()}
+    alone = {call: name for call, name in short.items() if counts[call] == 1}
+    return {**alone, **{call: name for name, call in bare.items()}}
+
+
+def _called(line: str, known: dict[str, str]) -> str | None:
+    """The image of a line: its name or path, with or without its map's behind it."""
+    texts = [line.strip(), line.split()[0]]
+    texts += [os.path.splitext(text)[0] for text in texts]
+    texts += [os.path.basename(text) for text in texts]
+    return next((known[text] for text in texts if text in known), None)
+
+
+def _lists(root: str) -> dict[str, str]:
+    """The list of each split, in the first place that has any."""
+    inner = folders_in(root)
+    sets = inner.get('imagesets', '')
+    places = [os.path.join(sets, 'Segmentation'), sets]
+    for place in [*places, *(inner.get(name, '') for name in _LIST_FOLDERS), root]:
+        files = {stem(path).lower(): path for path in files_in(place, '.txt')}
+        by_split = {split_of(name): path for name, path in files.items()}
+        found = {split: by_split[split] for split in SPLITS if split in by_split}
+        if 'train' not in found and 'trainval' in files:
+            found['train'] = files['trainval']
+        if found:
+            return found
+    return {}
 
 
 def _pairs(root: str) -> dict[str, tuple[str, str]]:
@@ -102,35 +197,50 @@ def _pairs(root: str) -> dict[str, tuple[str, str]]:
             found[split] = pair[0], pair[1]
         elif other:
             found[split] = folder, other
+        elif _holds_both(folder):
+            found[split] = folder, folder
+    if not found and _holds_both(root):
+        found['all'] = root, root
     return found
+
+
+def _holds_both(folder: str) -> bool:
+    pictures, labels = _members(folder, folder)
+    return 0 < len(pictures) <= 2 * len(labels)
 
 
 _ENDS = ('annot', '_labels', '_masks', '_annot', '_label', '_mask')  # CamVid's and kin
 
 
-def _suffixes(pictures: list[str], labels: list[str]) -> tuple[str, str] | None:
+def _suffixes(
+    pictures: list[str], labels: list[str], folder: str
+) -> tuple[str, str] | None:
     """The ends of images and of maps whose names are alike before them."""
     best: tuple[int, tuple[str, str] | None] = (0, None)
+    called = {unicodedata.normalize('NFC', label): label for label in labels}
+    pictures = [unicodedata.normalize('NFC', name) for name in pictures]
     ends = Counter(os.path.splitext(name)[1] for name in pictures)
     for mark in ('', *_IMAGE_MARKS):
         for extension in ends:
             end = mark + extension
             stems = {n[: -len(end)] for n in pictures if n.endswith(end)}
-            rests = Counter(
-                label[len(stem) :]
-                for label in labels
-                if (stem := _stem_in(label, stems)) is not None
-            )
-            for rest, count in sorted(rests.items(), key=_prefer)[:1]:
-                if count > best[0]:
-                    best = count, (end, rest)
+            first: dict[str, str] = {}
+            rests: Counter[str] = Counter()
+            for label, name in called.items():
+                if (before := _stem_in(label, stems)) is not None:
+                    rests[label[len(before) :]] += 1
+                    first.setdefault(label[len(before) :], os.path.join(folder, name))
+            most = max(rests.values(), default=0)
+            if most > best[0]:
+                alike = [rest for rest, count in rests.items() if count == most]
+                best = most, (end, min(alike, key=lambda r: _prefer(r, first[r])))
     return best[1]
 
 
-def _prefer(rest: tuple[str, int]) -> tuple[int, bool, bool]:
-    """The commonest end; of Cityscapes' four maps an image, the training labels."""
-    end, count = rest
-    return -count, 'labelTrainIds' not in end, 'labelIds' not in end
+def _prefer(end: str, file: str) -> tuple[bool, bool, bool, bool]:
+    """Of several maps an image, Cityscapes' training labels; numbers before colours."""
+    told = 'labelTrainIds' not in end, 'labelIds' not in end, 'nstance' in end
+    return (*told, read_picture(file).mode not in ('L', 'P', '1', 'I;16', 'I'))
 
 
 def _stem_in(label: str, stems: set[str]) -> str | None:
@@ -142,89 +252,27 @@ def _stem_in(label: str, stems: set[str]) -> str | None:
     return None
 
 
-def _same_suffixes(
+def _known_suffixes(
     path: str,
     pairs: dict[str, tuple[str, str]],
     suffixes: dict[str, tuple[str, str] | None],
-) -> tuple[str, str]:
-    known = Counter(pair for pair in suffixes.values() if pair)
+) -> dict[str, tuple[str, str]]:
     if lost := [split for split, pair in suffixes.items() if pair is None]:
         images, maps = pairs[lost[0]]
         raise BadInput(
             f'{path}: no label map in {maps} begins with the name of an image '
             f'in {images}; a map has its name, such as 1.jpg and 1.png'
         )
-    if len(known) > 1:
-        shown = ', '.join(f'{split}: {pair}' for split, pair in suffixes.items())
-        raise BadInput(
-            f'{path}: the splits end their names differently ({shown}); '
-            'name images and label maps alike in all of them'
-        )
-    return next(iter(known))
+    return {split: pair for split, pair in suffixes.items() if pair}
 
 
 def _kind(root: str, pairs: dict[str, tuple[str, str]]) -> str:
-    images = os.path.relpath(next(iter(pairs.values()))[0], root)
+    images, maps = next(iter(pairs.values()))
+    if images == maps:
+        return 'images with label maps beside them'
+    images = os.path.relpath(images, root)
     if images.startswith('img_dir'):
         return "mmsegmentation's folders of label maps"
     if split_of(os.path.basename(images)) and images.endswith('ing'):
         return "ADE20K's folders of label maps"
     return 'folders of images and label maps'
-
-
-def _number_classes(layout: Layout, cache: Cache) -> None:
-    """What the numbers in the maps are called, as far as the folder says."""
-    if all(name.startswith('ADE_') for p in layout.parts.values() for name in p.names):
-        layout.kind, layout.reduce_zero = "ADE20K's folders of label maps", True
-        layout.classes = [ADE]  # whose names the toolbox has
-        return
-    values: Counter[int] = Counter()
-    for part in layout.parts.values():
-        files = [
-            os.path.join(part.labels, name + layout.map_suffix) for name in part.names
-        ]
-        for map_ in look(files, cache, True, read_map, 'maps of '):
-            values.update({value: count for value, count in map_.values})
-    layout.values = sorted(set(values) - {IGNORED})
-    if named := read_names(layout.root):
-        _name_classes(layout, named)
-
-
-def _name_classes(layout: Layout, named: Names) -> None:
-    count, values = len(named.names), layout.values
-    layout.classes, layout.palette = list(named.names), named.palette
-    if not values or values[-1] != count:
-        return
-    if values[0] == 0:
-        layout.classes = ['background', *layout.classes]
-        layout.palette = [[0, 0, 0], *named.palette] if named.palette else None
-        layout.notes.append(
-            f'the maps hold 0-{count} and {os.path.basename(named.file)} names {count} '
-            'classes: 0 is the background'
-        )
-    else:
-        layout.reduce_zero = True
-        layout.notes.append(f'the maps hold 1-{count}: one is subtracted from each')
-
-
-def number_from_maps(layout: Layout) -> None:
-    """Name the classes by their numbers, where nothing else names them.
-
-    Raises:
-        BadInput: The numbers leave out more than they use.
-    """
-    values = layout.values or [0, 1]
-    first, count = values[0], values[-1] + 1
-    if count > 2 * len(values) + 1 and count > 3:
-        raise BadInput(
-            f'{layout.root}: the label maps hold {join_some(values, 10)}: '
-            'number the classes from 0 without gaps, or name them all in a file '
-            'classes.txt there, one a line'
-        )
-    if first == 1:
-        layout.reduce_zero = True
-        layout.notes.append(f'the maps hold 1-{count - 1}: one is subtracted from each')
-    layout.classes = [f'class {number}' for number in range(first == 1, count)]
-    layout.notes.append(
-        f'nothing names the classes: write {layout.root}/classes.txt, one name a line'
-    )

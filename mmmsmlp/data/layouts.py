@@ -8,8 +8,12 @@ class folders (:mod:`layout_folders`).
 import json
 import os
 import re
-from dataclasses import dataclass, field
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import unquote
 
 from ..errors import BadInput
 
@@ -17,11 +21,15 @@ IMAGES = (
     '.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.dib', '.ppm', '.pgm', '.pbm',
     '.pnm', '.jp2', '.tif', '.tiff', '.webp',
 )  # fmt: skip
+_EVALUATION = ('evaluation', 'eval', 'dev')  # val; test where there is another val
 SPLITS = {
     'train': ('train', 'training', 'train2017', 'train2014'),
-    'val': ('val', 'valid', 'validation', 'val2017', 'val2014'),
+    'val': (
+        'val', 'valid', 'validation', 'validate', 'val2017', 'val2014', *_EVALUATION
+    ),
     'test': ('test', 'testing'),
-}
+}  # fmt: skip
+_ORDER = [name for names in SPLITS.values() for name in names]
 
 
 @dataclass
@@ -35,6 +43,7 @@ class Split:
     boxes: int = 0
     masks: int = 0
     chosen: bool = False  # ``names`` are some of what lies there
+    maps: dict[str, str] = field(default_factory=dict)  # of names, where no suffix says
 
 
 @dataclass
@@ -52,12 +61,33 @@ class Layout:
     map_suffix: str = ''
     values: list[int] = field(default_factory=list)  # in the label maps, but 255
     reduce_zero: bool = False
+    recode: dict[int, int] | None = None  # classes by what the maps say, to be written
+    by_colour: bool = False  # and they say it by 0xRRGGBB
     folders: dict[str, str] = field(default_factory=dict)  # of classes, to their names
 
 
 def split_of(name: str) -> str | None:
-    """Which split a folder or a list of this name holds."""
-    return next((s for s, names in SPLITS.items() if name.lower() in names), None)
+    """Which split a folder or a list of this name holds: by its first word that says.
+
+    'instances_train2017', 'Train images', 'valSet' and 'test' do; 'trainval' does not.
+    """
+    return next(filter(None, map(_split_of_word, _words(name))), None)
+
+
+def _words(name: str) -> list[str]:
+    """Words in lower case, without numbers, and without 'set' and its like behind."""
+    parts = re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', name).lower()
+    ends = r'(?<=.)(set|data|images?|imgs?|split)$'
+    return [re.sub(ends, '', word) for word in re.findall('[a-z]+', parts)]
+
+
+def _split_of_word(word: str) -> str | None:
+    return next((s for s, names in SPLITS.items() if word in names), None)
+
+
+def stem(path: str) -> str:
+    """The name of a file without its ending."""
+    return os.path.splitext(os.path.basename(path))[0]
 
 
 def folders_in(folder: str) -> dict[str, str]:
@@ -76,6 +106,19 @@ def files_in(folder: str, *suffixes: str) -> list[str]:
     return sorted(path for path in found if path.lower().endswith(suffixes or ''))
 
 
+def near_names(folder: str) -> dict[str, str]:
+    """Names of the files in a folder by their :func:`near`, but for those alike."""
+    names = [os.path.basename(path) for path in files_in(folder)]
+    counts = Counter(map(near, names))
+    return {near(name): name for name in names if counts[near(name)] == 1}
+
+
+def near(name: str) -> str:
+    """A file's name as other systems may spell it: case, accents, %20, .jpeg."""
+    whole = unicodedata.normalize('NFC', unquote(name)).casefold()
+    return re.sub(r'\.jpeg$', '.jpg', whole)
+
+
 def _entries(folder: str) -> list[os.DirEntry]:
     try:
         with os.scandir(folder) as entries:
@@ -84,26 +127,83 @@ def _entries(folder: str) -> list[os.DirEntry]:
         return []
 
 
+def by_split(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names of folders or files by the split they say, 'all' where they say none."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(split_of(name) or 'all', []).append(name)
+    val = groups.get('val', [])
+    late = [name for name in val if not {*_EVALUATION}.isdisjoint(_words(name))]
+    if 'test' not in groups and 0 < len(late) < len(val):
+        groups['test'] = late
+        groups['val'] = [name for name in val if name not in late]
+    return groups
+
+
 def split_folders(folder: str) -> dict[str, str]:
-    """The folders of splits in a folder."""
-    found = {split_of(name): path for name, path in folders_in(folder).items()}
-    return {split: found[split] for split in SPLITS if split in found}
+    """The folder of each split in a folder.
+
+    It is called plainly so, or else a word of its name says so, and of no other's: of
+    ``train_images`` and ``train_masks`` neither is.
+    """
+    groups = by_split(folder_names(folder))
+    found = {}
+    for split in SPLITS:
+        group = groups.get(split, [])
+        plain = sorted(filter(is_plain, group), key=lambda n: _ORDER.index(n.lower()))
+        if plain or len(group) == 1:
+            found[split] = os.path.join(folder, (plain or group)[0])
+    return found
 
 
-def pictures_below(folder: str) -> list[str]:
+def is_plain(name: str) -> bool:
+    """Whether a name is a split's and nothing else."""
+    return name.lower() in _ORDER
+
+
+def pictures_below(folder: str, hidden: bool = False) -> list[str]:
     """Pictures in a folder and below, as they are called from it, in order."""
-    result = []
+    return sorted(_walk(folder, hidden))
+
+
+def has_pictures(folder: str) -> bool:
+    """Whether a picture lies in a folder or below."""
+    return any(True for _ in _walk(folder))
+
+
+def _walk(folder: str, hidden: bool = False) -> Iterator[str]:
     for parent, inner, files in os.walk(folder, followlinks=True):
-        inner[:] = [name for name in inner if not name.startswith('.')]
+        inner[:] = [name for name in inner if hidden or not name.startswith('.')]
         here = os.path.relpath(parent, folder)
         for file in files:
-            if file.lower().endswith(IMAGES) and not file.startswith('.'):
-                result.append(os.path.normpath(os.path.join(here, file)))
-    return sorted(result)
+            if file.lower().endswith(IMAGES) and (hidden or not file.startswith('.')):
+                yield os.path.normpath(os.path.join(here, file))
+
+
+def check_name(name: str) -> None:
+    """Refuse the name of a file or folder that is no UTF-8.
+
+    Raises:
+        BadInput: It is none; shows its bytes.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(name).decode(errors='backslashreplace')
+        raise BadInput(
+            f'the name {shown} is no UTF-8, as a zip of another system may leave it; '
+            'rename it (convmv -f latin1 -t utf8 --notest -r FOLDER)'
+        ) from error
 
 
 def put(path: str, text: str) -> str:
-    """Write a file, complete or not at all; its path."""
+    """Write a file, complete or not at all; its path.
+
+    Raises:
+        BadInput: A name in it is no UTF-8.
+    """
+    for line in text.splitlines():
+        check_name(line)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     part = f'{path}.{os.getpid()}.part'
     with open(part, 'w', encoding='utf-8') as file:
@@ -137,6 +237,7 @@ class Names:
     names: list[str]
     by_folder: dict[str, str]  # where the file names folders
     palette: list[list[int]] | None = None
+    first: int | None = None  # number of the first, where the file has numbers
 
 
 # One name a line, or of CVAT name:colour:..., or of Kaggle's ImageNet folder and name.
@@ -192,6 +293,33 @@ def _from_table(path: str) -> Names | None:
         return None
     named: dict[str, Any]
     named = {k: v.get('name') if isinstance(v, dict) else v for k, v in data.items()}
-    if named and all(type(name) is str for name in named.values()):
-        return Names(path, list(named.values()), named)
-    return None
+    if named and all(type(number) is int for number in named.values()):
+        return numbered(path, {number: name for name, number in named.items()}, True)
+    if not named or not all(type(name) is str for name in named.values()):
+        return None
+    listed = Names(path, list(named.values()), named)
+    if all(key.isdecimal() for key in named):
+        found = numbered(path, {int(key): name for key, name in named.items()})
+        return replace(found or listed, by_folder=named)
+    return listed
+
+
+def numbered(path: str, names: dict[int, str], whole: bool = False) -> Names | None:
+    """Names in the order of their numbers, without 255; a gap is named by its number.
+
+    Args:
+        path: Their file.
+        names: By number.
+        whole: There may be no gaps.
+
+    Returns:
+        None where the numbers are none of classes: far apart, or negative.
+    """
+    names = {number: name for number, name in names.items() if number != 255}
+    low, high = min(names, default=-1), max(names, default=-1)
+    gaps = high - min(low, 1) + 1 - len(names)
+    if low < 0 or gaps > (0 if whole else len(names)) or len(names) < 1 + whole:
+        return None
+    first = min(low, 1)
+    full = [names.get(i, f'class {i}') for i in range(first, high + 1)]
+    return Names(path, full, {}, None, first)

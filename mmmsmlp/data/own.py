@@ -15,12 +15,13 @@ from typing import Any
 
 from ..errors import BadInput, is_there_another, join_some
 from .cache import Cache
-from .coco import parse
+from .coco import parse, tables_of
 from .findings import Findings
 from .layout_coco import find_coco, glance
 from .layout_folders import class_of, find_folders
-from .layout_maps import ADE, find_maps, number_from_maps
+from .layout_maps import find_maps
 from .layouts import Layout, Split, put
+from .map_numbers import ADE, copy_maps, map_suffix, number_from_maps
 from .voc import find_voc
 from .yolo import find_yolo, find_yolo_beside
 
@@ -97,7 +98,7 @@ def prepare(path: str, request: Request, folder: str, cache: Cache) -> OwnData:
     _settle_classes(layout, request)
     mark = f'{os.path.realpath(path)} {request.share}'
     name = os.path.basename(os.path.abspath(layout.root)) or 'data'
-    known = hashlib.sha256(mark.encode()).hexdigest()[:8]
+    known = hashlib.sha256(os.fsencode(mark)).hexdigest()[:8]
     target = os.path.join(os.path.abspath(folder), f'{name}-{known}')
     write = _SOURCES[request.task]
     by_split: dict[str, Source] = {}
@@ -107,7 +108,7 @@ def prepare(path: str, request: Request, folder: str, cache: Cache) -> OwnData:
     return OwnData(
         request.task, layout.classes, _palette(layout, request),
         {loop: by_split[split] for loop, (split, _) in parts.items()},
-        _lines(path, layout, by_split), layout.image_suffix, layout.map_suffix,
+        _lines(path, layout, by_split), layout.image_suffix, map_suffix(layout),
         layout.reduce_zero, ADE if layout.classes == [ADE] else '',
     )  # fmt: skip
 
@@ -243,7 +244,7 @@ def _divide(layout: Layout, part: Split, share: float) -> tuple[Split, Split]:
         )
     chosen = [name for name in part.names if name in val]
     train, other = (
-        Split(part.folder, names, part.labels, part.tables, chosen=True)
+        Split(part.folder, names, part.labels, part.tables, chosen=True, maps=part.maps)
         for names in (rest, chosen)
     )
     return train, other
@@ -254,7 +255,7 @@ def _choose(names: Sequence[str], share: float, groups: int) -> list[str]:
     origins: dict[str, list[str]] = {}
     for name in names:
         origins.setdefault(re.split(r'\.rf\.', name)[0], []).append(name)
-    order = sorted(origins, key=lambda name: hashlib.sha256(name.encode()).digest())
+    order = sorted(origins, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
     most = len(order) if share == 1 else len(order) - 1
     least = 1 if len(order) > 1 or groups == 1 else 0
     count = min(max(least, round(share * len(order))), most)
@@ -298,6 +299,7 @@ def _number_as_learned(layout: Layout, request: Request) -> bool:
     if layout.palette and len(named) < len(learned):
         layout.palette = [[0, 0, 0], *layout.palette]
     layout.classes, layout.reduce_zero = list(learned), reduces
+    layout.notes = [n for n in layout.notes if 'one is subtracted' not in n]
     layout.notes.append(
         'the maps are numbered as the checkpoint learned them'
         + (': one is subtracted from each' if reduces else '')
@@ -314,7 +316,10 @@ def _coco_source(layout: Layout, part: Split, target: str, cache: Cache) -> Sour
         if not part.chosen and known >= set(layout.classes):
             file = os.path.abspath(part.labels)
             return Source(part.folder, file, '', count, part.boxes, part.masks)
-        data = parse(part.labels, Findings(), light=False)
+        found = Findings()
+        data = parse(part.labels, found, light=False)
+        if tables_of(data, part.labels, found) is None:
+            raise BadInput(found.lines('error')[0])
     if part.chosen:
         data = _only(data, set(part.names))
     data = dict(data, categories=_aligned(data['categories'], layout.classes))
@@ -345,9 +350,13 @@ def _aligned(categories: list[dict], classes: list[str]) -> list[dict]:
 
 
 def _map_source(layout: Layout, part: Split, target: str, cache: Cache) -> Source:
+    """Folders of images and maps, or of copies of maps that are told otherwise."""
     text = ''.join(f'{name}\n' for name in part.names)
     listed = put(f'{target}.txt', text) if part.chosen else ''
-    return Source(part.folder, part.labels, listed, len(part.names))
+    labels = part.labels
+    if layout.recode is not None or part.maps:
+        labels = copy_maps(layout, part, target)
+    return Source(part.folder, labels, listed, len(part.names))
 
 
 def _folder_source(layout: Layout, part: Split, target: str, cache: Cache) -> Source:

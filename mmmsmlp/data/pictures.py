@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from .cache import Cache
 from .findings import Findings
@@ -22,6 +23,10 @@ from .findings import Findings
 TAIL = 4096  # bytes at the end that are looked at
 ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND'}
 ANIMATED = ('GIF', 'PNG', 'WEBP', 'TIFF')  # a JPEG's frames are previews
+COMMON = ('JPEG', 'MPO', 'PNG', 'BMP', 'TIFF', 'WEBP', 'PPM')  # every cv2 has them
+# Of which formats cv2 follows the orientation: unless it is told not to, or always. It
+# does not of any other, such as WebP and AVIF.
+TURNS = {'JPEG': 'asked', 'MPO': 'asked', 'PNG': 'asked', 'TIFF': 'always'}
 LARGE, HUGE = 90_000_000, 2**30  # pixels; cv2 takes no more than the second
 WHAT = 'pictures looked at'
 REFUSED = {
@@ -42,6 +47,7 @@ class Picture(NamedTuple):
     height: int = 0
     mode: str = ''  # PIL's, or 'I;16' and 'F' by what is stored
     orientation: int = 1  # EXIF's 1 to 8; from 5 on, width and height change places
+    turns: str = ''  # whether its reader follows that: 'asked', 'always' or '', never
     frames: int = 1
     problem: str = ''  # 'missing', 'empty', 'broken' or 'truncated'
     detail: str = ''
@@ -49,12 +55,21 @@ class Picture(NamedTuple):
     tail: int = 0  # checksum of the end and the length: equal for equal files
     decoded: bool = False
     values: Sequence[tuple[int, int]] = ()  # of a label map: value, pixels
+    colours: Sequence[int] = ()  # of each value, as 0xRRGGBB, where it has one
 
     @property
     def turned(self) -> tuple[int, int]:
-        """Width and height as a reader has them that follows EXIF."""
+        """Width and height as it is read where nothing forbids to turn it."""
+        return self.as_read(True)
+
+    def as_read(self, asked: bool) -> tuple[int, int]:
+        """Width and height as cv2 gives them, ``asked`` to follow EXIF or not."""
         size = self.width, self.height
-        return size[::-1] if self.orientation >= 5 else size
+        return size[::-1] if self.orientation >= 5 and self.follows(asked) else size
+
+    def follows(self, asked: bool) -> bool:
+        """Whether cv2 turns a picture of this format."""
+        return self.turns == 'always' or (asked and self.turns == 'asked')
 
 
 def read_picture(path: str, full: bool = False) -> Picture:
@@ -86,19 +101,25 @@ def _read_open(file: BinaryIO, tail: bytes, full: bool) -> Picture:
             mode = 'I;16'
         if image.format == 'PNG' and mode == 'I':
             mode = 'I;16'  # older versions of Pillow
-        orientation = image.getexif().get(0x0112, 1) if _has_exif(image) else 1
         frames = 1
         if image.format in ANIMATED and getattr(image, 'is_animated', False):
             frames = 2
-        width, height = image.size
-        picture = Picture(width, height, mode, _whole(orientation), frames)
+        (width, height), turns = image.size, TURNS.get(image.format or '', '')
+        if isinstance(image, TiffImageFile):  # some versions of Pillow turn its size
+            width, height = image.tag_v2[256], image.tag_v2[257]
+        picture = Picture(width, height, mode, _orientation(image), turns, frames)
         mark = ENDS.get(image.format or '')
         deep = mode in ('I;16', 'I', 'F')
-        if not (full or deep or (mark and mark not in tail)):
+        rare = image.format not in COMMON
+        if not (full or deep or rare or (mark and mark not in tail)):
             return picture
-        if mode == 'I;16' and image.mode == 'RGB':
-            file.seek(0)  # Pillow has cut them to their upper 8 bits
-            return _by_cv2(file.read())
+        if rare or (mode == 'I;16' and image.mode not in ('I;16', 'I;16B', 'I')):
+            file.seek(0)  # Pillow has cut several channels to their upper 8 bits
+            seen = _by_cv2(file.read())
+            if rare:
+                detail = f'{image.format}, which OpenCV does not read here'
+                return picture if seen.width else seen._replace(detail=detail)
+            return picture._replace(problem=seen.problem, high=seen.high, decoded=True)
         try:
             image.load()
         except Exception as error:
@@ -108,9 +129,13 @@ def _read_open(file: BinaryIO, tail: bytes, full: bool) -> Picture:
         return picture._replace(decoded=True)
 
 
-def _has_exif(image: Image.Image) -> bool:
-    # Only TIFF's orientation stands in the picture's own tags.
-    return 'exif' in image.info or image.format in ('TIFF', 'MPO', 'WEBP')
+def _orientation(image: Image.Image) -> int:
+    """As EXIF says, of which Pillow would make up one from other tags."""
+    if isinstance(image, TiffImageFile):
+        return _whole(image.tag_v2.get(0x0112))
+    tags = Image.Exif()
+    tags.load(image.info.get('exif', b''))
+    return _whole(tags.get(0x0112))
 
 
 def _whole(orientation: object) -> int:
@@ -131,12 +156,16 @@ def _by_cv2(content: bytes) -> Picture:
     """A picture that Pillow does not know, such as a TIFF of 16-bit colours."""
     import cv2
 
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    code = np.frombuffer(content, np.uint8)
+    pixels = cv2.imdecode(code, cv2.IMREAD_UNCHANGED)
+    if pixels is None:  # such as a TIFF that is turned
+        pixels = cv2.imdecode(code, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if pixels is None:
         return Picture(problem='broken', detail=f'{_kind(content)}: {content[:16]!r}')
     mode = {'uint8': 'RGB', 'uint16': 'I;16'}.get(str(pixels.dtype), 'F')
-    high = 0.0 if mode == 'RGB' else float(np.nanmax(pixels))
     height, width = pixels.shape[:2]
+    colours = pixels.reshape(height, width, -1)[..., :3]  # and no transparency
+    high = 0.0 if mode == 'RGB' else float(np.nanmax(colours))
     return Picture(width, height, mode, high=high, decoded=True)
 
 
@@ -207,9 +236,11 @@ def look(
         size, mtime = stat.st_size, stat.st_mtime_ns
         key, rows = known[folder]
         row = rows.get(name)
-        if row and row[:2] == (size, mtime):
-            *rest, values = row[2]
-            picture = Picture._make([*rest, tuple(map(tuple, values))])
+        known_form = row and len(row[2]) == len(Picture._fields)
+        if row and known_form and row[:2] == (size, mtime):
+            *rest, values, colours = row[2]
+            shown = tuple(map(tuple, values)), tuple(colours)
+            picture = Picture._make([*rest, *shown])
             if picture.decoded or not full or picture.problem:
                 found[i] = picture
                 continue

@@ -7,7 +7,8 @@ from ..data.coco import read_coco
 from ..data.coco_checks import Use
 from ..data.coco_set import check_set
 from ..data.findings import Findings
-from ..data.layout_coco import glance, image_folder
+from ..data.image_folder import image_folder
+from ..data.layout_coco import glance
 from ..data.own import recognise, task_of
 from ..errors import BadInput
 from .class_order import follow_order
@@ -87,7 +88,7 @@ def inspect_coco(path: Path, images: str | None, cache: Cache, full: bool) -> Ve
         table = glance(str(path), cache) or dict(masks=0, boxes=0)
         masks = 2 * table['masks'] > table['boxes']
     try:
-        folder = images or image_folder(str(path), names)
+        folder = images or image_folder(str(path), names, notes=vetted.told)
     except BadInput as error:
         raise BadInput(f'{error}; name their folder with --images DIR') from error
     use = Use(classes=None, masks=masks, trains=True, scores=True)

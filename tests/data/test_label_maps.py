@@ -62,11 +62,23 @@ def to_two(labels):
     return np.where(labels == 1, 255, 0).astype(np.uint8)
 
 
+def quantise(root):
+    """Each map with the palette of its own colours, the commonest first."""
+    for k in range(3):
+        image = Image.fromarray((labels_of(root, k) + k) % 3)
+        image.putpalette(
+            [9 * ((number - k) % 3 + 1) for number in range(3) for _ in range(3)]
+        )
+        image.save(root / 'maps' / 'town' / f'{k}.png')
+
+
 BENT = {
     'map gone': (lambda root: (root / 'maps/town/1.png').unlink(), 'map-missing', ['town/1.png']),
     'image gone': (lambda root: (root / 'images/town/1.jpg').unlink(), 'map-extra', ['town/1.png']),
     'another size': (lambda root: put(root, 1, labels_of(root, 1)[:9]), 'map-size', ['30 x 9, its image 30 x 21']),
     'colours': (lambda root: put(root, 1, np.stack([labels_of(root, 1)] * 3, 2)), 'map-colours', ['town/1.png: mode RGB']),
+    'fractions': (lambda root: put(root, 1, labels_of(root, 1) / np.float32(2), name='1.tif'), 'map-fractions', ['town/1.tif'], dict(map_suffix='.tif', names=('town/1',))),
+    'palettes': (quantise, 'map-palettes', ['(9, 9, 9) is 0, 1', 'labelmap.txt']),
     'value 7': (value(7), 'map-values', ['value 7 in 7 pixels', '0-2 and 255 (ignored)', '3 classes', 'hold 0, 1, 2, 7']),
     'from 1': (all_maps(lambda m: np.where(m < 9, m + 1, m).astype(np.uint8)), 'map-values', ['value 3', 'Subtract one', 'reduce_zero_label=True']),
     '16 bits': (value(300, np.uint16), 'map-wide', ['value 300 in 7 pixels']),
@@ -123,6 +135,26 @@ def test_nothing_is_said_of_clean_maps(maps, tmp_path, cache, form):
     assert known.summary.images == (2 if form == 'listed' else 3)
     if form != 'listed':
         assert known.summary.classes == dict(background=600, road=600, car=600)
+
+
+def test_palettes_of_two_programs_may_differ(maps, tmp_path, cache):
+    """Numbers are right; colours are what a program shows them by."""
+    ramp = [value for value in range(256) for _ in range(3)]
+    for k, colours in enumerate(([0, 0, 0, 128, 0, 0, 0, 128, 0, *[0] * 759], ramp)):
+        image = Image.fromarray(labels_of(tmp_path, k))
+        image.putpalette(colours)
+        image.save(tmp_path / 'maps' / 'town' / f'{k}.png')
+    found = Findings()
+    check_maps(maps, found, cache)
+    assert not len(found), [group.line() for group in found]
+
+
+def test_whole_numbers_in_floating_point_are_read(maps, tmp_path, cache):
+    for k in range(3):
+        put(tmp_path, k, labels_of(tmp_path, k).astype(np.float32), name=f'{k}.tif')
+    found = Findings()
+    known = check_maps(replace(maps, map_suffix='.tif'), found, cache)
+    assert not len(found) and known.summary.classes == dict.fromkeys(CLASSES, 600)
 
 
 def test_a_turned_picture_is_compared_as_it_is_read(maps, tmp_path, cache):

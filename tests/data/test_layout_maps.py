@@ -1,5 +1,7 @@
 """Are label maps read as they are meant: numbers, names, lists and suffixes?"""
 
+import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -102,10 +104,187 @@ def test_images_beside_masks_are_split_by_lists(own, tmp_path):
 def test_label_maps_that_are_not_in_order(own, tmp_path):
     with pytest.raises(BadInput, match='hold 0, 50, 100: number the classes from 0'):
         own(map_set(tmp_path / 'gaps', values=(0, 50, 100)), 'maps')
-    root = map_set(tmp_path / 'mixed')
-    (root / 'images' / 'p0.jpg').rename(root / 'images' / 'p0.jpeg')
-    with pytest.raises(BadInput, match="4 images that end with '.jpg' and 1 that do"):
-        own(root, 'maps')
     root = map_set(tmp_path / 'other', label='m-{}.png')
     with pytest.raises(BadInput, match='begins with the name of an image'):
         own(root, 'maps')
+
+
+def maps_read(result, split):
+    """What the maps of a split hold as they are read, by their images' names."""
+    source, end = result.sources[split], result.map_suffix
+    names = Path(source.listed).read_text().split()
+    return {
+        name: np.unique(np.array(Image.open(Path(source.labels) / f'{name}{end}')))
+        for name in names
+    }
+
+
+def paint(root, change):
+    for path in sorted((root / 'masks').iterdir()):
+        change(np.array(Image.open(path))).save(path)
+    return root
+
+
+COLOURS = np.array([[0, 0, 0], [9, 80, 7], [200, 0, 7]], np.uint8)
+CVAT = '# label:color_rgb:parts:actions\nsky:0,0,0::\nroad:9,80,7::\nroof:200,0,7::\n'
+
+
+def coloured(labels):
+    return Image.fromarray(COLOURS[labels])
+
+
+def quantised(labels):
+    return coloured(labels).convert('P', palette=Image.Palette.ADAPTIVE, colors=3)
+
+
+FORMS = {
+    'colours': coloured,
+    'colours with transparency': lambda m: coloured(m).convert('RGBA'),
+    'palettes': quantised,
+    'grey': lambda m: Image.fromarray(m).convert('RGB'),
+    'grey with transparency': lambda m: Image.fromarray(m).convert('LA'),
+    'numbers': Image.fromarray,
+}
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_maps_of_any_form_are_read_as_numbers(own, tmp_path, form):
+    root = map_set(tmp_path / 'set', values=(0, 1, 2))
+    for k in range(5):  # another colour is the commonest
+        labels = np.resize(np.array([0, 1, 2, k % 3], np.uint8), (8, 12))
+        Image.fromarray(labels).save(root / 'masks' / f'p{k}.png')
+    paint(root, FORMS[form])
+    (root / 'labelmap.txt').write_text(CVAT)
+    result = own(root, 'maps')
+    assert result.classes == ['sky', 'road', 'roof'] and not result.reduce_zero
+    labels = [Path(result.sources[split].labels) for split in ('train', 'val')]
+    if form == 'numbers':
+        assert labels == [root / 'masks'] * 2
+    for path in labels[0].glob('*.png'):
+        k = int(path.stem[1:])
+        expected = np.resize(np.array([0, 1, 2, k % 3], np.uint8), (8, 12))
+        assert (np.array(Image.open(path)) == expected).all()
+
+
+def test_colours_of_no_class_are_named(own, tmp_path):
+    root = paint(map_set(tmp_path / 'set'), coloured)
+    (root / 'labelmap.txt').write_text(CVAT.replace('9,80,7', '9,80,8'))
+    with pytest.raises(BadInput, match=r'p0.png has pixels of the colour \(9, 80, 7\)'):
+        own(root, 'maps')
+    (root / 'labelmap.txt').unlink()
+    (root / 'class_dict.csv').write_text('name,r,g,b\nroad,9,80,7\n')
+    result = own(root, 'maps')
+    assert result.classes == ['background', 'road']
+    assert result.palette == [[0, 0, 0], [9, 80, 7]]
+
+
+def test_a_map_that_cannot_be_copied_is_named(own, tmp_path):
+    root = paint(map_set(tmp_path / 'set'), FORMS['grey'])
+    (root / 'masks' / 'p3.png').write_text('none')
+    with pytest.raises(BadInput, match='map .*p3.png cannot be read'):
+        own(root, 'maps')
+
+
+@pytest.mark.parametrize('grey', [True, False])
+def test_255_is_the_second_of_two(own, tmp_path, grey):
+    root = map_set(tmp_path / 'set', values=(0, 255))
+    paint(root, lambda m: Image.fromarray(m).convert('RGB' if grey else 'L'))
+    (root / 'classes.txt').write_text('background\nroof\n')
+    result = own(root, 'maps')
+    assert (
+        result.classes == ['background', 'roof']
+        and '255 is read as 1' in result.lines[3]
+    )
+    assert all(list(held) == [0, 1] for held in maps_read(result, 'train').values())
+
+
+@pytest.mark.parametrize(
+    ('rename', 'images'),
+    [
+        (lambda p: p.with_suffix('.JPG') if p.stem in ('p0', 'p1') else p, 'p0.JPG'),
+        (lambda p: p.with_name(unicodedata.normalize('NFD', f'ö{p.name}')), None),
+    ],
+)
+def test_names_may_be_spelled_otherwise(own, tmp_path, rename, images):
+    root = map_set(tmp_path / 'set')
+    for path in sorted((root / 'images').iterdir()):
+        path.rename(rename(path))
+    if images is None:
+        for path in sorted((root / 'masks').iterdir()):
+            path.rename(path.with_name(f'ö{path.name}'))
+    result = own(root, 'maps')
+    held = {**maps_read(result, 'train'), **maps_read(result, 'val')}
+    assert sorted(held) == sorted(path.name for path in (root / 'images').iterdir())
+    assert all(list(values) == [0, 1] for values in held.values())
+    assert result.image_suffix == '' and 'maps are copied' in result.lines[3]
+
+
+@pytest.mark.parametrize('place', ['ImageSets/Segmentation', 'splits', ''])
+@pytest.mark.parametrize('line', ['{}', '{}.jpg', 'images/{}.jpg masks/{}.png'])
+def test_lists_say_what_is_of_which_split(own, tmp_path, place, line):
+    root = map_set(tmp_path / 'set')
+    (root / 'masks' / 'p4.png').unlink()
+    (root / place).mkdir(parents=True, exist_ok=True)
+    for split, names in dict(train=['p0', 'p2'], val=['p1', 'p3', 'p9']).items():
+        text = ''.join(line.replace('{}', name) + '\n' for name in names)
+        (root / place / f'{split}.txt').write_text(text)
+    result = own(root, 'maps')
+    assert [*maps_read(result, 'train')] == ['p0', 'p2']
+    assert [*maps_read(result, 'val')] == ['p1', 'p3']
+    for words in ('1 images are in no list', 'val is what', 'but for 1 lines such as'):
+        assert words in result.lines[3]
+
+
+def test_what_no_list_has_is_trained_on(own, tmp_path):
+    root = map_set(tmp_path / 'set')
+    (root / 'val.txt').write_text('p1\n')
+    assert [*maps_read(own(root, 'maps'), 'train')] == ['p0', 'p2', 'p3', 'p4']
+
+
+NUMBERED = ['classes.json', {'10': 'k', **{str(i): 'abcdefghij'[i] for i in range(10)}}]
+
+
+@pytest.mark.parametrize(
+    ('values', 'file', 'text', 'classes', 'reduces'),
+    [
+        (range(11), *NUMBERED, 'abcdefghijk', False),
+        ((0, 1, 2), 'classes.json', {'c': 2, 'a': 0, 'b': 1}, 'abc', False),
+        ((0, 1), 'classes.json', {'0': 'a', '2': 'b'}, ['a', 'class 1', 'b'], False),
+        ((1, 2), 'classes.json', {'0': 'a', '1': 'b', '2': 'c'}, 'abc', False),
+        ((1, 2), 'classes.json', {'1': 'a', '2': 'b', '3': 'c'}, 'abc', True),
+        ((0, 2), 'classes.json', {'1': 'a', '2': 'b', '3': 'c'},
+         ['background', *'abc'], False),
+        ((1, 2), 'classes.txt', 'a\nb\nc\n', 'abc', True),
+        ((1, 2), 'classes.txt', 'background\nb\nc\n', ['background', *'bc'], False),
+        ((0, 1, 3), 'classes.txt', 'background\nb\nc\n', ['background', *'bc'], True),
+        ((0, 1), '_classes.csv', 'Pixel Value, Class\n1, b\n0, a\n', 'ab', False),
+    ],
+)  # fmt: skip
+def test_numbers_and_names(own, tmp_path, values, file, text, classes, reduces):
+    root = map_set(tmp_path / 'set', values=[*values])
+    (root / file).write_text(text if isinstance(text, str) else json.dumps(text))
+    result = own(root, 'maps')
+    assert (result.classes, result.reduce_zero) == ([*classes], reduces)
+
+
+def test_maps_beside_their_images(own, tmp_path):
+    for split in ('train', 'valid'):
+        place = map_set(tmp_path / split, label='{}_mask.png')
+        for path in [*place.glob('*/*')]:
+            path.rename(place / path.name)
+        for kind in ('images', 'masks'):
+            (place / kind).rmdir()
+        (tmp_path / split / '_classes.csv').write_text(
+            'Pixel Value, Class\n0, a\n1, b\n'
+        )
+    result = own(tmp_path, 'maps')
+    assert (result.image_suffix, result.map_suffix) == ('.jpg', '_mask.png')
+    assert result.classes == ['a', 'b'] and len(maps_read(result, 'val')) == 5
+
+
+def test_of_two_maps_an_image_that_of_numbers_is_read(own, tmp_path):
+    root = map_set(tmp_path / 'set', label='{}_label.png')
+    for path in sorted((root / 'masks').iterdir()):
+        shown = path.with_name(path.name.replace('label', 'color'))
+        coloured(np.array(Image.open(path))).save(shown)
+    assert own(root, 'maps').map_suffix == '_label.png'

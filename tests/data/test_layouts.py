@@ -1,6 +1,7 @@
 """Is a data set understood as it lies there, whatever tool exported it?"""
 
 import json
+import os
 import shutil
 from collections import defaultdict
 from pathlib import Path
@@ -156,6 +157,67 @@ def test_a_checkpoint_numbers_the_classes(demo, own, tmp_path):
     assert boxes_of(found) == boxes_of(original(demo, 'val'))
     with pytest.raises(BadInput, match='does not know: circle; it knows square'):
         own(tmp_path / 'set', loops=('test',), learned=SHAPES[1:])
+
+
+def draw_classes(root, *folders, ending='png'):
+    for folder in folders:
+        (root / folder).mkdir(parents=True)
+        for i in range(3):
+            Image.new('RGB', (4, 4)).save(root / folder / f'{i}.{ending}')
+
+
+@pytest.mark.parametrize(
+    ('train', 'val'),
+    [('training_set', 'val_set'), ('TrainImages', 'ValImages'), ('training', 'eval'),
+     ('seg_train/seg_train', 'seg_dev/seg_dev'), ('Train', 'evaluation')],
+)  # fmt: skip
+def test_class_folders_in_splits_of_other_names(train, val, own, tmp_path):
+    for split in (train, val, 'extra'):
+        draw_classes(tmp_path / 'set', f'{split}/cat', f'{split}/dog')
+    result = own(tmp_path / 'set', 'folders')
+    assert result.classes == ['cat', 'dog']
+    found = [Path(result.sources[s].images) for s in ('train', 'val')]
+    assert found == [tmp_path / 'set' / train, tmp_path / 'set' / val]
+    assert 'extra is not read' in result.lines[3]
+
+
+def test_a_class_whose_name_has_the_word_of_a_split(own, tmp_path):
+    draw_classes(tmp_path / 'set', 'test tube', 'flask')
+    assert own(tmp_path / 'set', 'folders').classes == ['flask', 'test tube']
+
+
+@pytest.mark.posix
+def test_names_that_are_no_utf8_are_refused(own, tmp_path):
+    draw_classes(tmp_path / 'set', 'cat', 'dog')
+    name = os.fsdecode(b'gr\xf6n.png')
+    os.rename(tmp_path / 'set/cat/0.png', tmp_path / 'set/cat' / name)
+    with pytest.raises(BadInput, match=r'gr\\xf6n.png .* is no UTF-8'):
+        own(tmp_path / 'set', 'folders')
+    os.rename(tmp_path / 'set/dog', tmp_path / 'set' / name)
+    with pytest.raises(BadInput, match=r'the name gr\\xf6n.png is no UTF-8'):
+        own(tmp_path / 'set', 'folders')
+
+
+@pytest.mark.parametrize(
+    'bend',
+    [
+        lambda data: data['images'].append(None),
+        lambda data: data['annotations'].append(None),
+        lambda data: data.update(annotations={'1': {}}),
+        lambda data: data.update(categories=['circle']),
+    ],
+)
+def test_one_file_with_an_entry_that_is_no_table(bend, demo, own, tmp_path):
+    layouts.cvat(demo, tmp_path / 'set')
+    file = tmp_path / 'set' / 'annotations' / 'instances_default.json'
+    data = json.loads(file.read_text())
+    data['categories'][0]['supercategory'] = ['shape']
+    file.write_text(json.dumps(data))
+    assert own(tmp_path / 'set').classes == SHAPES
+    bend(data)
+    file.write_text(json.dumps(data))
+    with pytest.raises(BadInput, match='instances_default.json: lacks a list of COCO'):
+        own(tmp_path / 'set')
 
 
 @pytest.mark.posix

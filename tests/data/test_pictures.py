@@ -44,9 +44,12 @@ def cut(path):
 
 
 def rgb16(path):
-    import cv2
-
     cv2.imwrite(str(path), PIXELS.astype(np.uint16))
+
+
+def rgba16(path, scale=257):
+    pixels = np.dstack([PIXELS.astype(np.uint16) * scale, np.full((40, 60), 65535)])
+    cv2.imwrite(str(path), pixels.astype(np.uint16))
 
 
 def animated(path):
@@ -66,13 +69,15 @@ ODD = [
      ['values up to 40', 'of 65535', 'black']),
     ('a.png', rgb16, 'deep', ['of 65535']),
     ('a.tif', rgb16, 'deep', ['values up to 254 of 65535']),
+    ('a.png', rgba16, '16-bit', ['values up to 65278 of 65535']),
+    ('a.png', lambda path: rgba16(path, 16), 'deep', ['values up to 4064 of 65535']),
     ('a.png', lambda path: save(path, GREY.astype(np.uint16) * 257), '16-bit', []),
     ('a.tif', lambda path: save(path, GREY.astype(np.float32) / 255), 'float',
      ['values up to 0.99', 'by their range']),
     ('a.jpg', lambda path: save(path, mode='CMYK'), 'cmyk', ['a.jpg']),
     ('a.png', lambda path: save(path, mode='RGBA'), 'alpha', ['mode RGBA']),
     ('a.png', lambda path: save(path, mode='LA'), 'alpha', ['mode LA']),
-    ('a.gif', animated, 'animated', ['first frame']),
+    ('a.webp', animated, 'animated', ['first frame']),
     ('a.png', lambda path: save(path, PIXELS[:1]), 'thin', ['60 x 1 pixels']),
     ('a.png', lambda path: save(path, np.zeros((1, 3000, 3), np.uint8)), 'too-thin',
      ['3000 x 1']),
@@ -103,13 +108,21 @@ CLEAN = {
     'rgb.jpg': dict(quality=90),
     'grey.jpg': dict(pixels=GREY),
     'palette.png': dict(mode='P'),
-    'still.gif': dict(mode='P'),
     'lossless.webp': dict(lossless=True),
     'plain.bmp': {},
     'two.png': dict(mode='1'),
     'turned.jpg': dict(exif=exif(3)),
     'ÄÖ 画像 (1).png': {},
 }
+
+
+def test_a_format_that_opencv_may_lack_is_said(tmp_path):
+    save(tmp_path / 'still.gif', mode='P')
+    picture = read_picture(str(tmp_path / 'still.gif'))
+    assert bool(picture.problem) != cv2.haveImageReader(str(tmp_path / 'still.gif'))
+    save(tmp_path / 'a.tga')
+    picture = read_picture(str(tmp_path / 'a.tga'))
+    assert picture.detail == 'TGA, which OpenCV does not read here'
 
 
 def test_nothing_is_said_of_good_pictures(tmp_path, cache):
@@ -131,16 +144,27 @@ def test_nothing_is_said_of_good_pictures(tmp_path, cache):
         assert len(seen) == len(CLEAN) + 1
 
 
-@pytest.mark.parametrize('orientation', range(1, 9))
-def test_exif_orientation(tmp_path, orientation):
-    """Against what mmcv's reader gives."""
+@pytest.mark.parametrize('asked', [True, False])
+@pytest.mark.parametrize('name', ['a.jpg', 'a.png', 'a.tif', 'a.webp', 'a.avif'])
+def test_exif_orientation(tmp_path, name, asked):
+    """Against what mmcv's reader gives of each format."""
     import mmcv
 
-    save(tmp_path / 'a.jpg', exif=exif(orientation))
-    picture = read_picture(str(tmp_path / 'a.jpg'))
-    height, width = mmcv.imread(str(tmp_path / 'a.jpg')).shape[:2]
-    assert picture.turned == (width, height)
-    assert (picture.width, picture.height) == (60, 40)
+    path, flag = str(tmp_path / name), 'color' if asked else 'color_ignore_orientation'
+    for orientation in range(1, 9):
+        try:
+            save(path, exif=exif(orientation))
+        except (KeyError, OSError):
+            pytest.skip('Pillow has no AVIF')
+        picture, pixels = read_picture(path), mmcv.imread(path, flag)
+        if pixels is None:
+            assert picture.problem == 'broken' and 'OpenCV' in picture.detail
+            continue
+        assert picture.as_read(asked) == pixels.shape[1::-1]
+        assert (picture.width, picture.height) == (60, 40)
+        assert picture.orientation == orientation
+        follows = (name in ('a.jpg', 'a.png') and asked) or name == 'a.tif'
+        assert picture.follows(asked) == follows
 
 
 @pytest.mark.parametrize(

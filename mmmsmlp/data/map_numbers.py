@@ -1,0 +1,197 @@
+"""What label maps say: by numbers or by colours, of which classes, from 0 or from 1.
+
+Maps that say it otherwise than by one number a pixel are copied into the run folder.
+"""
+
+import os
+import zlib
+
+from ..errors import BadInput, join_some
+from .cache import Cache
+from .label_maps import (
+    BACKGROUNDS,
+    IGNORED,
+    code_of,
+    read_map,
+    rgb,
+    unlike_palettes,
+    write_maps,
+)
+from .layouts import Layout, Names, Split, files_in, numbered, read_names, read_text
+from .pictures import Picture, look
+
+_BORDER = 0xE0E0C0  # VOC's, around objects
+COPIED = '.png'
+ADE = 'ADE20K'
+
+
+def number_classes(layout: Layout, cache: Cache) -> None:
+    """What the numbers in the maps are called, as far as the folder says."""
+    if all(name.startswith('ADE_') for p in layout.parts.values() for name in p.names):
+        layout.kind, layout.reduce_zero = "ADE20K's folders of label maps", True
+        layout.classes = [ADE]  # whose names the toolbox has
+        return
+    files = [
+        _map_file(layout, part, name)
+        for part in layout.parts.values()
+        for name in part.names
+    ]
+    maps = look(files, cache, True, read_map, 'maps of ')
+    named = read_names(layout.root) or _names_in_csv(layout)
+    forms = {map_.detail for map_ in maps}
+    palette = named.palette if named else None
+    if 'colours' in forms or unlike_palettes(maps) or _is_shuffled(maps, palette):
+        if named and palette:
+            _number_colours(layout, named, files, maps)
+        elif named:
+            layout.classes = named.names
+        return
+    if 'grey' in forms:
+        layout.recode = {}
+        layout.notes.append('of maps of several equal channels one is copied')
+    layout.values = sorted({v for map_ in maps for v, _ in map_.values})
+    if layout.values == [0, IGNORED] and (not named or len(named.names) <= 2):
+        layout.recode, layout.values = {IGNORED: 1}, [0, 1]
+        layout.notes.append('the maps hold 0 and 255: 255 is read as 1')
+    layout.values = [value for value in layout.values if value != IGNORED]
+    if named:
+        _name_classes(layout, named)
+
+
+def _is_shuffled(maps: list[Picture], palette: list[list[int]] | None) -> bool:
+    """Whether numbers have the colours of classes, but those of other classes."""
+    codes = list(map(code_of, palette or []))
+    pairs: set[tuple[int, int]] = set()
+    for map_ in maps:
+        if map_.mode == 'P':
+            numbers = [number for number, _ in map_.values]
+            shown = dict(zip(numbers, map_.colours, strict=True))
+            shown.pop(IGNORED, None)
+            if len({*shown.values()}) < len(shown) or not {*shown.values()} <= {
+                *codes,
+                0,
+            }:
+                return False  # colours that say nothing
+            pairs |= shown.items()
+    return bool(codes) and any(codes[n : n + 1] != [colour] for n, colour in pairs)
+
+
+def _number_colours(
+    layout: Layout, named: Names, files: list[str], maps: list[Picture]
+) -> None:
+    """Number colours as a palette does.
+
+    Raises:
+        BadInput: There are others.
+    """
+    layout.classes, layout.palette = list(named.names), list(named.palette or [])
+    there = {colour for map_ in maps for colour in map_.colours}
+    if 0 in there and [0, 0, 0] not in layout.palette:
+        layout.classes = ['background', *layout.classes]
+        layout.palette = [[0, 0, 0], *layout.palette]
+        layout.notes.append('black is the background')
+    codes = list(map(code_of, layout.palette))
+    layout.recode = {_BORDER: IGNORED} | {c: i for i, c in enumerate(codes)}
+    layout.by_colour, layout.values = True, list(range(len(codes)))
+    layout.notes.append(f'colours are numbered as {os.path.basename(named.file)} says')
+    for file, map_ in zip(files, maps, strict=True):
+        if other := [c for c in map_.colours if c not in layout.recode]:
+            raise BadInput(
+                f'{file} has pixels of the colour {rgb(other[0])}, and {named.file} '
+                f'has no class of it: {join_some(map(str, map(rgb, codes)), 8)}; add '
+                'it there, or save the map without blending or JPEG'
+            )
+
+
+def _names_in_csv(layout: Layout) -> Names | None:
+    """Names by number, in each split of Roboflow's; or with colours, as CamVid has."""
+    folders = dict.fromkeys(part.labels for part in layout.parts.values())
+    files = [path for f in (layout.root, *folders) for path in files_in(f, '.csv')]
+    for file in files:
+        lines = [line.split(',') for line in read_text(file).splitlines()]
+        rows = [[cell.strip() for cell in line] for line in lines[1:] if any(line)]
+        widths = {len(row) for row in rows}
+        if widths == {2} and all(row[0].isdecimal() for row in rows):
+            return numbered(file, {int(number): name for number, name in rows})
+        if widths == {4} and all(''.join(row[1:]).isdecimal() for row in rows):
+            palette = [[int(cell) for cell in row[1:]] for row in rows]
+            return Names(file, [row[0] for row in rows], {}, palette)
+    return None
+
+
+def _name_classes(layout: Layout, named: Names) -> None:
+    """Whether the first name is that of 0 or of 1, by what the maps hold."""
+    count, values = len(named.names), layout.values
+    file = os.path.basename(named.file)
+    layout.classes, layout.palette = list(named.names), named.palette
+    if not values or values[-1] > count or (named.first == 0 and values[-1] < count):
+        return
+    span, says = f'{values[0]}-{values[-1]}', f'{file} names {count} classes'
+    from_one = values[-1] == count or named.first == 1
+    background = layout.classes[0].lower() in BACKGROUNDS
+    if values[0] == 0 and from_one and not background:
+        layout.classes = ['background', *layout.classes]
+        layout.palette = [[0, 0, 0], *named.palette] if named.palette else None
+        layout.notes.append(f'the maps hold {span} and {says}: 0 is the background')
+    elif values[0] == 0 and from_one:
+        layout.reduce_zero = True
+        layout.notes.append(
+            f'the maps hold {span} and {says} from the background on: 0 is ignored, '
+            'one is subtracted from each'
+        )
+    elif values[0] > 0 and (from_one or not background):
+        layout.reduce_zero = True
+        other = f'{{"0": "{layout.classes[0]}", ...}}'
+        doubt = f', of {count} (or say otherwise in classes.json: {other})'
+        layout.notes.append(
+            f'the maps hold {span}{"" if from_one else doubt}: one is subtracted from '
+            'each'
+        )
+
+
+def number_from_maps(layout: Layout) -> None:
+    """Name the classes by their numbers, where nothing else names them.
+
+    Raises:
+        BadInput: The numbers leave out more than they use.
+    """
+    values = layout.values or [0, 1]
+    first, count = values[0], values[-1] + 1
+    if count > 2 * len(values) + 1 and count > 3:
+        raise BadInput(
+            f'{layout.root}: the label maps hold {join_some(values, 10)}: '
+            'number the classes from 0 without gaps, or name them all in a file '
+            'classes.txt there, one a line'
+        )
+    if first == 1:
+        layout.reduce_zero = True
+        layout.notes.append(f'the maps hold 1-{count - 1}: one is subtracted from each')
+    layout.classes = [f'class {number}' for number in range(first == 1, count)]
+    layout.notes.append(
+        f'nothing names the classes: write {layout.root}/classes.txt, one name a line'
+    )
+
+
+def copy_maps(layout: Layout, part: Split, target: str) -> str:
+    """Copy the maps of a split, numbered by class; their folder."""
+    recode = layout.recode or {}
+    mark = zlib.crc32(repr((recode, layout.by_colour)).encode())
+    folder = f'{target}-maps-{mark:08x}'
+    files = {
+        os.path.join(folder, name + COPIED): _map_file(layout, part, name)
+        for name in part.names
+    }
+    there = {copy: map_ for copy, map_ in files.items() if os.path.isfile(map_)}
+    write_maps(there, recode, layout.by_colour)
+    return folder
+
+
+def _map_file(layout: Layout, part: Split, name: str) -> str:
+    """The map of an image, as it lies there."""
+    return os.path.join(part.labels, part.maps.get(name, name + layout.map_suffix))
+
+
+def map_suffix(layout: Layout) -> str:
+    """How maps end as they are read: the user's, or their copies."""
+    copied = layout.recode is not None or any(p.maps for p in layout.parts.values())
+    return COPIED if copied else layout.map_suffix
