@@ -50,6 +50,8 @@ def find_coco(path: str, cache: Cache) -> Layout | None:
     if not parts:
         raise BadInput(f'{path}: {"; ".join(notes)}; there is nothing to read')
     classes = _classes(tables, notes)
+    named = {split: [n for n, *_ in t['categories']] for split, t in tables.items()}
+    refuse_twins(root, named)
     first = next(iter(files.values()))
     return Layout(_kind(first, root), 'boxes', root, parts, classes, notes=notes)
 

@@ -15,6 +15,7 @@ from .layouts import (
     is_plain,
     pictures_below,
     read_names,
+    refuse_twins,
     split_folders,
     split_of,
 )
@@ -54,6 +55,7 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
             f'{path}: there is one class folder ({join_some(folders)}); a '
             'classifier needs two or more'
         )
+    refuse_twins(path, {s: map(class_of, part.names) for s, part in parts.items()})
     named = _names_of(path, folders)
     layout = Layout('class folders', 'folders', path, parts, list(named.values()))
     layout.notes, layout.folders = notes, named

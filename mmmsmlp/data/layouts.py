@@ -10,8 +10,9 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any
 from urllib.parse import unquote
 
@@ -194,6 +195,34 @@ def check_name(name: str) -> None:
             f'the name {shown} is no UTF-8, as a zip of another system may leave it; '
             'rename it (convmv -f latin1 -t utf8 --notest -r FOLDER)'
         ) from error
+
+
+def refuse_twins(root: str, classes: Mapping[str, Iterable[str]]) -> None:
+    """Refuse a class that one split spells otherwise than another: it would be two.
+
+    Args:
+        root: Whose classes they are.
+        classes: Names by split; of two in one split, each is meant.
+
+    Raises:
+        BadInput: Names differ between splits in case, blanks, ``_`` and ``-``, Unicode
+            form or by characters that nobody sees.
+    """
+    for (one, names), (other, others) in combinations(classes.items(), 2):
+        names, others = set(names), set(others)
+        lone = {_plainly(name): name for name in names - others}
+        for name in sorted(others - names):
+            if twin := lone.get(_plainly(name)):
+                raise BadInput(
+                    f'{root}: the class {ascii(twin)} of {one} is {ascii(name)} in '
+                    f'{other}; spell it alike, or it would be two classes'
+                )
+
+
+def _plainly(name: str) -> str:
+    whole = unicodedata.normalize('NFKC', name).casefold()
+    seen = (c for c in whole if unicodedata.category(c) != 'Cf')
+    return re.sub(r'[\s_-]+', '', ''.join(seen))
 
 
 def put(path: str, text: str) -> str:

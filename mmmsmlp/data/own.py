@@ -331,10 +331,17 @@ def _coco_source(layout: Layout, part: Split, target: str, cache: Cache) -> Sour
 
 def _only(data: dict[str, Any], names: set[str]) -> dict[str, Any]:
     images = [row for row in data['images'] if str(row.get('file_name')) in names]
-    ids = {str(row.get('id')) for row in images}
+    ids = {_id_of(row, 'id') for row in images}
     rows = data.get('annotations') or []
-    kept = [row for row in rows if str(row.get('image_id')) in ids]
+    kept = [row for row in rows if _id_of(row, 'image_id') in ids]
     return dict(data, images=images, annotations=kept)
+
+
+def _id_of(row: dict[str, Any], key: str) -> str:
+    """As text, for a table of pandas has 1.0 where another one has 1."""
+    value = row.get(key)
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value)
 
 
 def _aligned(categories: list[dict], classes: list[str]) -> list[dict]:
