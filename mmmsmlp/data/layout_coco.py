@@ -9,7 +9,16 @@ from .cache import Cache
 from .coco import parse
 from .findings import Findings
 from .image_folder import image_folder
-from .layouts import Layout, Split, by_split, files_in, folders_in, split_folders, stem
+from .layouts import (
+    Layout,
+    Split,
+    by_split,
+    files_in,
+    folders_in,
+    refuse_twins,
+    split_folders,
+    stem,
+)
 
 ROBOFLOW = '_annotations.coco.json'
 _KINDS = {
@@ -50,8 +59,7 @@ def find_coco(path: str, cache: Cache) -> Layout | None:
     if not parts:
         raise BadInput(f'{path}: {"; ".join(notes)}; there is nothing to read')
     classes = _classes(tables, notes)
-    named = {split: [n for n, *_ in t['categories']] for split, t in tables.items()}
-    refuse_twins(root, named)
+    refuse_twins(root, {s: (n for n, *_ in t['categories']) for s, t in tables.items()})
     first = next(iter(files.values()))
     return Layout(_kind(first, root), 'boxes', root, parts, classes, notes=notes)
 

@@ -222,7 +222,7 @@ def refuse_twins(root: str, classes: Mapping[str, Iterable[str]]) -> None:
 def _plainly(name: str) -> str:
     whole = unicodedata.normalize('NFKC', name).casefold()
     seen = (c for c in whole if unicodedata.category(c) != 'Cf')
-    return re.sub(r'[\s_-]+', '', ''.join(seen))
+    return re.sub(r'[\s_-]+', ' ', ''.join(seen)).strip()
 
 
 def put(path: str, text: str) -> str:

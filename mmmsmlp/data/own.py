@@ -340,8 +340,9 @@ def _only(data: dict[str, Any], names: set[str]) -> dict[str, Any]:
 def _id_of(row: dict[str, Any], key: str) -> str:
     """As text, for a table of pandas has 1.0 where another one has 1."""
     value = row.get(key)
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value) if whole else value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value)
 
 
 def _aligned(categories: list[dict], classes: list[str]) -> list[dict]:

@@ -24,6 +24,7 @@ from .layouts import (
     pictures_below,
     read_names,
     read_text,
+    refuse_twins,
     split_folders,
 )
 from .pictures import look
@@ -54,7 +55,9 @@ def find_voc(path: str, cache: Cache) -> Layout | None:
     if not any(image.objects for _, images in splits.values() for image in images):
         return None
     every = [image for _, images in splits.values() for image in images]
-    names = sorted({name for image in every for name, _, _ in image.objects})
+    named = {split: _classes(images) for split, (_, images) in splits.items()}
+    refuse_twins(path, named)
+    names = sorted(set().union(*named.values()))
     if given := read_names(path):
         names = [n for n in given.names if n in names or not _is_void(n)] + [
             name for name in names if name not in given.names
@@ -72,6 +75,10 @@ def find_voc(path: str, cache: Cache) -> Layout | None:
         for split, (folder, images) in splits.items()
     }
     return Layout('VOC XML', 'boxes', path, parts, names, notes=notes)
+
+
+def _classes(images: list[_Image]) -> set[str]:
+    return {name for image in images for name, _, _ in image.objects}
 
 
 def _is_void(name: str) -> bool:

@@ -372,3 +372,45 @@ def test_no_known_layout(task, own, tmp_path):
         own(tmp_path / 'set' / 'notes.md', task)
     with pytest.raises(BadInput, match='lost does not exist'):
         own(tmp_path / 'lost', task)
+
+
+@pytest.mark.parametrize(
+    'theirs',
+    ['Circle', ' circle', 'circ\u200ble', 'cafe\u0301 bar', 'café-bar'],
+    ids=['case', 'blank', 'zero width', 'accent', 'hyphen'],
+)
+@pytest.mark.parametrize('name', ['coco', 'voc'])
+def test_a_class_spelled_otherwise_in_another_split(name, theirs, demo, own, tmp_path):
+    """It would be a class that nobody trains beside one that nobody evaluates."""
+    ours = 'café bar' if 'caf' in theirs else 'circle'
+    layouts.BOXES[name](demo, tmp_path / 'set')
+    for file in filter(Path.is_file, (tmp_path / 'set').rglob('*')):
+        if file.suffix in ('.json', '.xml'):
+            of_val = 'val' in file.name or file.stem in _stems(demo, 'val')
+            spelled = theirs if of_val else ours
+            if name == 'coco':
+                spelled = json.dumps(spelled)[1:-1]
+            text = file.read_text().replace('circle', spelled)
+            file.write_text(text)
+    if name == 'voc' and theirs == ' circle':
+        assert 'circle' in own(tmp_path / 'set').classes  # XML's blanks mean nothing
+        return
+    with pytest.raises(BadInput, match='spell it alike') as error:
+        own(tmp_path / 'set')
+    assert ascii(ours) in str(error.value) and ascii(theirs) in str(error.value)
+
+
+def _stems(root, split):
+    return {Path(row['file_name']).stem for row in original(root, split)['images']}
+
+
+def test_folders_spelled_otherwise_in_another_split(demo, own, tmp_path):
+    """Two classes of one split are meant, however alike."""
+    picture = next((demo / 'train').glob('*.*'))
+    for folder in ('train/Cat', 'train/cat', 'val/Cat', 'val/cat', 'train/dog'):
+        (tmp_path / 'set' / folder).mkdir(parents=True)
+        shutil.copy(picture, tmp_path / 'set' / folder)
+    assert set(own(tmp_path / 'set', task='folders').classes) == {'Cat', 'cat', 'dog'}
+    shutil.copytree(tmp_path / 'set/train/dog', tmp_path / 'set/val/Dog')
+    with pytest.raises(BadInput, match="'dog' of train is 'Dog' in val"):
+        own(tmp_path / 'set', task='folders')
