@@ -122,22 +122,37 @@ def find_state(content: Mapping[str, Any], file: FileName) -> Found:
     Raises:
         CheckpointError: No known layout fits.
     """
-    candidates = {name: _tensors(content.get(name)) for name in WRAPPERS}
-    candidates['bare'] = _tensors(content)
-    holding = [name for name, tensors in candidates.items() if tensors]
+    places = {name: content.get(name) for name in WRAPPERS}
+    for outer in (*WRAPPERS, 'ema'):
+        if isinstance(inner := content.get(outer), dict):
+            places |= {f'{outer} > {name}': inner.get(name) for name in WRAPPERS}
+    places['bare'] = content
+    holding = [name for name, place in places.items() if _tensors(place)]
     if not holding:
         raise CheckpointError(
             f'{file}: no state dict found: neither {", ".join(WRAPPERS)} nor the top '
             f'level holds tensors; the entries are {", ".join(map(str, content))}'
-            + (_EMA_ALONE if 'ema_state_dict' in content else '')
+            + _cure(content)
         )
     layout, *others = holding
     return Found(
-        tensors=candidates[layout],
+        tensors=_tensors(places[layout]),
         layout=layout,
         left_aside=tuple(name for name in others if name != 'bare'),
-        versions=getattr(content.get(layout, content), '_metadata', None),
+        versions=getattr(places[layout], '_metadata', None),
         shift_dist=_configured_distances(content.get('config')),
+    )
+
+
+def _cure(content: Mapping[str, Any]) -> str:
+    if 'ema_state_dict' in content:
+        return _EMA_ALONE
+    name = next((name for name, value in content.items() if _tensors(value)), None)
+    if name is None:
+        return ''
+    return (
+        f'. {name} holds some; if they are the weights, name them: '
+        f"torch.save({{'state_dict': torch.load(FILE)[{name!r}]}}, DST)"
     )
 
 

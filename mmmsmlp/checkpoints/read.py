@@ -16,6 +16,7 @@ from typing import IO, Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+import numpy as np
 import torch
 
 from ..errors import CheckpointError, is_there_another, join_some
@@ -192,9 +193,18 @@ def _read(file: Path) -> dict[str, Any]:
         raise CheckpointError(
             f'{file} holds a {type(content).__name__}, not a dict of tensors'
         )
-    if not _holds_tensors(content):
+    tensors = [(k, v) for k, v in _values(content) if isinstance(v, torch.Tensor)]
+    if not tensors:
+        arrays = any(isinstance(value, np.ndarray) for _, value in _values(content))
+        cure = '; make its arrays torch.from_numpy(array)' if arrays else ''
+        entries = join_some(content) or 'none'
         raise CheckpointError(
-            f'{file} holds no tensors; its entries are {join_some(content) or "none"}'
+            f'{file} holds no tensors; its entries are {entries}{cure}'
+        )
+    if empty := [key for key, tensor in tensors if tensor.is_meta]:
+        raise CheckpointError(
+            f'{file}: {len(empty)} tensors are of the device meta and have no values, '
+            f'such as {empty[0]}; save the model once its weights are there'
         )
     return content
 
@@ -244,12 +254,12 @@ def _read_pickle(file: Path) -> Any:
         ) from error
 
 
-def _holds_tensors(content: Any, depth: int = 3) -> bool:
-    if isinstance(content, torch.Tensor):
-        return True
-    if not isinstance(content, dict) or depth == 0:
-        return False
-    return any(_holds_tensors(value, depth - 1) for value in content.values())
+def _values(content: dict, depth: int = 3) -> Iterator[tuple[Any, Any]]:
+    for key, value in content.items():
+        if isinstance(value, dict) and depth > 1:
+            yield from _values(value, depth - 1)
+        else:
+            yield key, value
 
 
 _MAGIC = (
@@ -291,7 +301,9 @@ def _why_no_torch_zip(file: Path) -> str | None:
             'torch.save(torch.jit.load(FILE).state_dict(), DST)'
         )
     if 'data.pkl' not in names:
-        return 'is a zip archive, but not one that torch.save wrote'
+        inside = [name for name in names if name.endswith(_SUFFIXES)]
+        cure = f'; it holds {join_some(inside)}: unpack it first' if inside else ''
+        return f'is a zip archive, but not one that torch.save wrote{cure}'
     return None
 
 

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-VERSION = 3  # of what the rows hold; another one starts anew
+VERSION = 4  # of what the rows hold; another one starts anew
 TABLES = """
 create table if not exists files (
     folder blob, name blob, size integer, mtime integer, record text,

@@ -27,7 +27,7 @@ class Mask(NamedTuple):
     size: tuple[int, int] | None = None  # height, width of a run-length code
     shown: str = ''
     misses: bool = False  # its box
-    bounds: Bounds | None = None  # where it does
+    bounds: Bounds | None = None  # where it does, or where there is no box
 
 
 POLYGONS, NONE = Mask('polygons'), Mask('none')
@@ -119,9 +119,11 @@ def _lighten(entry: dict) -> dict:
     if 'segmentation' in entry:
         given, box = entry['segmentation'], entry.get('bbox')
         mask = _mask(given)
-        if mask.form in ('polygons', 'rle') and is_box(box):
+        if mask.form in ('polygons', 'rle') and (is_box(box) or not box):
             bounds = bounds_of(given)
-            if misses(box, bounds):
+            if not has_size(box):
+                mask = mask._replace(bounds=bounds)
+            elif misses(box, bounds):
                 mask = mask._replace(misses=True, bounds=bounds)
         entry['segmentation'] = mask
     return entry
@@ -130,6 +132,11 @@ def _lighten(entry: dict) -> dict:
 def is_box(value: object) -> TypeGuard[list[float]]:
     """Whether a 'bbox' is a list of four numbers."""
     return type(value) is list and len(value) == 4 and all(map(_is_number, value))
+
+
+def has_size(box: list[float] | None) -> TypeGuard[list[float]]:
+    """Whether a box has a width and a height, rather than none, 0 or NaN."""
+    return bool(box and box[2] > 0 and box[3] > 0)
 
 
 def is_polygon(piece: object) -> bool:
@@ -306,7 +313,8 @@ def _boxes(file: CocoFile, found: Findings) -> np.ndarray:
         pass  # of different lengths: one by one
     for number, (row, box) in enumerate(zip(rows, given, strict=True)):
         if not is_box(box):
-            _lacks(file.path, number, row, 'bbox', found)
+            if box or getattr(row.get('segmentation'), 'bounds', None) is None:
+                _lacks(file.path, number, row, 'bbox', found)
             given[number] = [np.nan] * 4
     return np.array(given, float)
 

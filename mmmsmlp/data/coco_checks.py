@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from ..errors import join_some
-from .coco import CocoFile, Columns, columns_of, entry, parse
+from .coco import CocoFile, Columns, columns_of, entry, has_size, parse
 from .findings import Findings
-from .masks import Bounds, are_swapped
+from .masks import Bounds, are_swapped, box_of
 
 FEW = 0.001  # of the annotations: published scores of COCO count its twins
 MOST = 0.2  # of the masks beside their boxes: no slips any more
@@ -30,6 +30,7 @@ class Repairs:
     crowd: bool = False  # iscrowd where it is missing
     categories: list[int] | None = None  # by place, in their new order
     drop: list[int] = field(default_factory=list)
+    boxes: list[int] = field(default_factory=list)  # from their masks
     area: list[int] = field(default_factory=list)
     masks: list[int] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)  # old file_name to new
@@ -145,6 +146,7 @@ def _check_ids(
 def _check_boxes(
     file: CocoFile, columns: Columns, plan: Repairs, found: Findings
 ) -> None:
+    _take_from_masks(file, columns, plan, found)
     known = columns.image >= 0
     index = np.where(known, columns.image, 0)
     # Where a size is not known yet (NaN, 0), nothing is outside.
@@ -169,6 +171,18 @@ def _check_boxes(
         _note('box-overhangs', file, ~empty & over, bbox, found)
         bad = ~empty & ~(columns.area > 0)  # NaN too
     plan.area = _note('area', file, bad, _of('area'), found)
+
+
+def _take_from_masks(
+    file: CocoFile, columns: Columns, plan: Repairs, found: Findings
+) -> None:
+    """Boxes of no size, where the mask has one."""
+    taken = np.zeros(len(columns.box), bool)
+    for i, row in enumerate(file.annotations):
+        bounds = getattr(row.get('segmentation'), 'bounds', None)
+        if bounds and not has_size(row.get('bbox')) and has_size(box_of(bounds)):
+            columns.box[i], taken[i] = box_of(bounds), True
+    plan.boxes = _note('box-of-mask', file, taken, _of('bbox'), found)
 
 
 def _check_twins(

@@ -9,7 +9,7 @@ from typing import Any
 from .coco import is_polygon, parse
 from .coco_checks import Repairs
 from .findings import Findings
-from .masks import runs_of
+from .masks import bounds_of, box_of, runs_of
 
 
 def write_copy(source: str, target: str, plan: Repairs) -> None:
@@ -47,6 +47,10 @@ def mend(data: dict[str, Any], plan: Repairs) -> dict[str, Any]:
         mask = rows[number]['segmentation']
         pieces = [mask] if is_polygon(mask) else list(filter(is_polygon, mask))
         rows[number]['segmentation'] = pieces
+    for number in plan.boxes:
+        bounds = bounds_of(rows[number]['segmentation'])
+        assert bounds is not None
+        rows[number]['bbox'] = box_of(bounds)
     for number in plan.area:
         rows[number]['area'] = area_of(rows[number])
     for number, row in enumerate(rows):

@@ -180,6 +180,11 @@ COCO = {
         'The loss could become NaN, and scoring would count them as objects not found',
         'They are left out of the copy that is read',
     ),
+    'box-of-mask': repair(
+        'boxes are missing or have no size, and their masks have one',
+        'Training would end in a KeyError, or leave the objects out',
+        'They are the bounds of the masks in the copy that is read',
+    ),
     'box-tiny': warning(
         'boxes are less than one pixel wide or high',
         'Training leaves them out, and scoring counts them',

@@ -62,6 +62,12 @@ def bounds_of(mask: list | dict) -> Bounds | None:
     return int(left.min()), top, int(right.max()) + 1, bottom
 
 
+def box_of(bounds: Bounds) -> list[float]:
+    """A 'bbox' that holds a mask: x, y, width and height."""
+    left, top, right, bottom = bounds
+    return [left, top, right - left, bottom - top]
+
+
 def misses(box: Sequence[float], bounds: Bounds | None) -> bool:
     """Whether a mask's bounds lie for the most part outside its box, or are a speck.
 

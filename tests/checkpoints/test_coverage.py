@@ -94,6 +94,26 @@ def test_model_goes_before_its_ema(tiny, same_weights):
     assert coverage.layout == 'model, not model_ema'
 
 
+def test_wrappers_within_wrappers(tiny, same_weights):
+    source, ema = tiny.build(**tiny.minimal), tiny.build(**tiny.minimal)
+    inner = {'model': {'state_dict': source.state_dict(), 'epoch': 3}}
+    averaged = {'ema': {'module': ema.state_dict(), 'updates': 9}}
+    for content, expected, layout in (
+        (inner, source, 'model > state_dict'),
+        (averaged, ema, 'ema > module'),
+        (dict(averaged, **inner), source, 'model > state_dict, not ema > module'),
+    ):
+        target = tiny.build(**tiny.minimal)
+        assert load_pretrained(target, tiny.save(content)).layout == layout
+        same_weights(target, expected)
+
+
+def test_an_unknown_wrapper_is_named_with_a_cure(tiny):
+    net = tiny.build(**tiny.minimal)
+    with pytest.raises(CheckpointError, match=r"torch.load\(FILE\)\['params'\]"):
+        load_pretrained(net, tiny.save({'epoch': 3, 'params': net.state_dict()}))
+
+
 def removable(net):
     return [key for key in net.state_dict() if not re.match(r'norm\d', key)]
 

@@ -143,8 +143,12 @@ def test_foreign(tmp_path, kind):
 def test_archives(tmp_path):
     with zipfile.ZipFile(tmp_path / 'a.pth', 'w') as archive:
         archive.writestr('weights.npy', b'')
-    with pytest.raises(CheckpointError, match='zip archive'):
+    with pytest.raises(CheckpointError, match='zip archive, .* wrote$'):
         read_checkpoint(tmp_path / 'a.pth')
+    with zipfile.ZipFile(tmp_path / 'c.pth', 'w') as archive:
+        archive.write(tmp_path / 'a.pth', 'weights/best.pth')
+    with pytest.raises(CheckpointError, match='it holds best.pth: unpack it first'):
+        read_checkpoint(tmp_path / 'c.pth')
     with tarfile.open(tmp_path / 'b.pth', 'w') as archive:
         archive.add(tmp_path / 'a.pth', 'a.pth')
     with pytest.raises(CheckpointError, match='tar archive'):
@@ -156,6 +160,20 @@ def test_no_tensors(tiny):
         read_checkpoint(tiny.save({'epoch': 3, 'config': {'lr': 1e-3}}))
     with pytest.raises(CheckpointError, match='a list, not a dict'):
         read_checkpoint(tiny.save([torch.ones(1)]))
+
+
+def test_tensors_without_values(tiny):
+    state = torch.nn.Linear(2, 2).state_dict()
+    with torch.device('meta'):
+        state['head.weight'] = torch.ones(3)
+    with pytest.raises(CheckpointError, match='1 tensors are .* meta .*head.weight'):
+        read_checkpoint(tiny.save({'state_dict': state}))
+
+
+def test_arrays_are_no_tensors(tiny):
+    arrays = {'weight': numpy.ones((2, 2), numpy.float32)}
+    with pytest.raises(CheckpointError, match=r'torch.from_numpy\(array\)'):
+        read_checkpoint(tiny.save({'state_dict': arrays}))
 
 
 def test_whole_module_is_refused(tiny):

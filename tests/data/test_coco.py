@@ -45,6 +45,16 @@ def one(key, value, table='annotations', number=4):
     return bend
 
 
+def boxed(box):
+    """Bend one box, and take its mask away."""
+
+    def bend(coco):
+        one('bbox', box)(coco)
+        one('segmentation', ...)(coco)
+
+    return bend
+
+
 def text(change):
     def bend(coco):
         coco.text = change(json.dumps(coco.data))
@@ -90,6 +100,7 @@ def full_twin(coco):
     coco.data['annotations'][0]['category_id'] = 4
 
 
+BOXES = dict(masks=False)
 RLE = dict(size=[62, 92], counts=[0, 92 * 62])
 TWIN = dict(id=0, name='cup', supercategory='none')
 
@@ -115,7 +126,8 @@ BENT = {
     'bbox of strings': (each('bbox', lambda r: [str(v) for v in r['bbox']]), 'annotation-key',
                         ['(18, first: annotation 1, bbox', "'5.0'", 'without quotes']),
     'bbox of three': (one('bbox', [1, 2, 3]), 'annotation-key', ['annotation 5, bbox: [1, 2, 3]']),
-    'no bbox': (one('bbox', ...), 'annotation-key', ['annotation 5, bbox: missing']),
+    'no bbox': (boxed(...), 'annotation-key', ['annotation 5, bbox: missing'], BOXES),
+    'no bbox, a mask': (one('bbox', ...), 'box-of-mask', ['annotation 5', 'bounds of the masks']),
     'no image_id': (one('image_id', ...), 'annotation-key', ['image_id: missing']),
     'iscrowd in quotes': (one('iscrowd', '0'), 'annotation-key', ["iscrowd: '0'"]),
     'image id twice': (one('id', 10, 'images'), 'image-id-repeated', ['id 10: 2 times']),
@@ -148,10 +160,11 @@ BENT = {
     'no box': (lambda c: c.data.update(annotations=[]), 'no-boxes', ['nothing to learn']),
     'nothing to score': (lambda c: c.data.pop('annotations'), 'no-annotations', ['format_only=True'],
                          dict(trains=False, scores=True)),
-    'zero size': (one('bbox', [5, 5, 0, 9]), 'box-empty', ['annotation 5: bbox [5, 5, 0, 9]']),
-    'negative size': (one('bbox', [50, 5, -9, 9]), 'box-empty', ['-9']),
+    'zero size': (boxed([5, 5, 0, 9]), 'box-empty', ['annotation 5: bbox [5, 5, 0, 9]'], BOXES),
+    'zero size, a mask': (one('bbox', [0, 0, 0, 0]), 'box-of-mask', ['annotation 5: bbox [0, 0, 0, 0]']),
+    'negative size': (boxed([50, 5, -9, 9]), 'box-empty', ['-9'], BOXES),
     'outside': (one('bbox', [-50, 5, 20, 9]), 'box-empty', ['-50']),
-    'box of NaN': (one('bbox', [float('nan')] * 4), 'box-empty', ['nan', 'NaN']),
+    'box of NaN': (boxed([float('nan')] * 4), 'box-empty', ['nan', 'NaN'], BOXES),
     'tiny': (one('bbox', [5, 5, 0.5, 9]), 'box-tiny', ['0.5']),
     'overhang': (one('bbox', [80, 5, 30, 9]), 'box-overhangs', ['[80, 5, 30, 9]']),
     'corners': (each('bbox', corners), 'box-corners', ['(18, first', '[x1, y1, x2, y2]', 'x2 - x1']),
@@ -312,7 +325,8 @@ def test_one_box_of_corners_is_known_by_its_area(coco):
 
 def test_examples_are_few_and_the_count_is_whole(coco):
     each('bbox', [5, 5, 0, 0])(coco)
-    found, _ = coco.check()
+    each('segmentation', [])(coco)
+    found, _ = coco.check(masks=False)
     (group,) = (group for group in found if group.kind == 'box-empty')
     assert group.count == 18 and len(group.examples) == KEPT == 5
     assert group.examples[4][0] == 'annotation 5'
@@ -325,7 +339,9 @@ def bent_everywhere(coco):
     coco.data['categories'].append(dict(id=9, name='plate'))
     rows.append(dict(rows[0], id=3, category_id=9))
     del coco.data['info'], rows[0]['iscrowd'], rows[1]['area'], rows[2]['id']
-    rows[3]['bbox'] = [5, 5, 0, 0]
+    rows[3]['bbox'], rows[3]['segmentation'] = [5, 5, 0, 0], [[5, 5, 5, 9, 5, 12]]
+    del rows[6]['bbox'], rows[7]['bbox']
+    rows[7]['segmentation'] = dict(size=[62, 92], counts=[62 * 20 + 8, 3, 59, 5, 4389])
     rows[4]['segmentation'] = rows[4]['segmentation'][0]
     rows[5]['segmentation'].append([1, 2, 3, 4])
     del coco.data['images'][2]['height']
@@ -347,7 +363,7 @@ def test_the_repaired_copy_is_a_clean_set_of_the_same_objects(coco):
     assert found.kinds('error') == set()
     assert found.kinds('repair') == {
         'info-missing', 'class-order', 'class-empty-twin', 'iscrowd-missing', 'area',
-        'annotation-ids', 'box-empty', 'mask-flat', 'mask-pieces', 'size-missing',
+        'annotation-ids', 'box-empty', 'box-of-mask', 'mask-flat', 'mask-pieces', 'size-missing',
         'path-separators', 'path-moved',
     }  # fmt: skip
     target = coco.root / 'copy' / 'set.json'
@@ -359,6 +375,8 @@ def test_the_repaired_copy_is_a_clean_set_of_the_same_objects(coco):
     rows = coco.data['annotations']
     assert len(rows) == 18 and rows[0]['iscrowd'] == 0 and rows[1]['area'] == 132
     assert len(rows[3]['segmentation']) == len(rows[4]['segmentation']) == 1
+    assert rows[5]['bbox'] == [5, 8, 12, 10]  # of a polygon
+    assert rows[6]['bbox'] == [20, 8, 2, 5]  # of a code
     assert coco.data['images'][2]['height'] == 62
     assert coco.data['images'][3]['file_name'] == '3.jpg'
     again, known = coco.check()
