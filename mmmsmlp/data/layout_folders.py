@@ -31,19 +31,23 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
     seen: dict[str, None] = {}
     for split, folder in places.items():
         classes = folder_names(folder)
-        if {name.lower() for name in classes} & {*IMAGE_FOLDERS, *MAP_FOLDERS}:
-            return None  # pictures beside what tells of them
-        names = [
+        if _tells_of_pictures(folder, classes):
+            return None
+        every = [
             os.path.join(name, picture)
             for name in classes
-            for picture in pictures_below(os.path.join(folder, name))
+            for picture in pictures_below(os.path.join(folder, name), hidden=True)
         ]
+        # A Mac leaves ._1.jpg beside 1.jpg, and mmpretrain would read both.
+        names = [name for name in every if f'{os.sep}.' not in name]
         if not names:
             if split == 'all':
                 return None
             notes.append(f'{split} has no class folders with pictures and is left out')
             continue
-        parts[split] = Split(folder, sorted(names), folder)
+        if hidden := len(every) - len(names):
+            notes.append(f'{hidden} hidden pictures of {split} are left out')
+        parts[split] = Split(folder, sorted(names), folder, chosen=hidden > 0)
         seen.update(dict.fromkeys(classes))
     if not parts:
         return None
@@ -65,12 +69,26 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
 
 
 def _splits(path: str) -> dict[str, str]:
-    """The folders of splits; one that a word alone says, 'test tube', holds folders."""
-    return {
+    """The folders of splits; one that a word alone says, 'test tube', holds folders.
+
+    A 'train' that holds none, beside 'bus' and 'car', is a class.
+    """
+    found = {
         split: _unpacked(folder, split)
         for split, folder in split_folders(path).items()
         if is_plain(os.path.basename(folder)) or _holds_classes(folder)
     }
+    alone = len(found) == 1 and len(_with_pictures(path)) > 2
+    return {} if alone and not any(map(_holds_classes, found.values())) else found
+
+
+def _tells_of_pictures(folder: str, classes: list[str]) -> bool:
+    """Whether folders are those of pictures and of what tells of them, no classes."""
+    names = {name.lower() for name in classes}
+    pictures, maps = names & {*IMAGE_FOLDERS}, names & {*MAP_FOLDERS}
+    if pictures and (maps or len(_with_pictures(folder)) < 2):
+        return True
+    return bool(maps) and len(classes) == 1
 
 
 def _unpacked(folder: str, split: str) -> str:
@@ -82,7 +100,12 @@ def _unpacked(folder: str, split: str) -> str:
 
 
 def _holds_classes(folder: str) -> bool:
-    return any(has_pictures(os.path.join(folder, n)) for n in folder_names(folder))
+    return bool(_with_pictures(folder))
+
+
+def _with_pictures(folder: str) -> list[str]:
+    inner = [os.path.join(folder, name) for name in folder_names(folder)]
+    return list(filter(has_pictures, inner))
 
 
 def _left_out(path: str, places: dict[str, str]) -> list[str]:

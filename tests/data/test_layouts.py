@@ -414,3 +414,48 @@ def test_folders_spelled_otherwise_in_another_split(demo, own, tmp_path):
     shutil.copytree(tmp_path / 'set/train/dog', tmp_path / 'set/val/Dog')
     with pytest.raises(BadInput, match="'dog' of train is 'Dog' in val"):
         own(tmp_path / 'set', task='folders')
+
+
+@pytest.mark.parametrize(
+    'classes',
+    [
+        ('mask', 'no_mask'),
+        ('label', 'plain'),
+        ('images', 'texts'),
+        ('bus', 'car', 'train'),
+    ],
+)
+@pytest.mark.parametrize('split', [False, True])
+def test_classes_called_as_other_folders_are(classes, split, demo, own, tmp_path):
+    picture = next((demo / 'train').glob('*.*'))
+    for place in ('train', 'val') if split else ('',):
+        for name in classes:
+            (tmp_path / 'set' / place / name).mkdir(parents=True)
+            for k in range(5):
+                copy = tmp_path / 'set' / place / name / f'{k}{picture.suffix}'
+                shutil.copy(picture, copy)
+    result = own(tmp_path / 'set', task='folders')
+    assert result.classes == sorted(classes)
+    assert result.sources['train'].count == (5 if split else 4) * len(classes)
+
+
+def test_pictures_beside_maps_are_no_classes(demo, own, tmp_path):
+    for name in ('images', 'labels'):
+        shutil.copytree(demo / 'train', tmp_path / 'set' / name)
+    with pytest.raises(BadInput, match='folders of images and label maps'):
+        own(tmp_path / 'set', task='folders')
+
+
+def test_what_a_mac_leaves_beside_pictures_is_left_out(demo, own, tmp_path):
+    """mmpretrain would read it, and end in a traceback."""
+    picture = next((demo / 'train').glob('*.*'))
+    for place in ('train/cat', 'train/dog', 'val/cat', 'val/dog'):
+        (tmp_path / 'set' / place).mkdir(parents=True)
+        shutil.copy(picture, tmp_path / 'set' / place / '1.jpg')
+    (tmp_path / 'set/train/cat/._1.jpg').write_bytes(b'Mac OS X')
+    result = own(tmp_path / 'set', task='folders')
+    train = result.sources['train']
+    listed = Path(train.listed).read_text().splitlines()
+    assert listed == ['cat/1.jpg 0', 'dog/1.jpg 1'] and train.count == 2
+    assert '1 hidden pictures of train are left out' in result.lines[3]
+    assert not result.sources['val'].listed
