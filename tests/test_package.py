@@ -189,7 +189,7 @@ def test_a_newcomer_reads_any_file_in_one_sitting():
     """
     paths = [*sources().values(), *(REPO / 'tools').rglob('*.py')]
     counts = Counter(path.relative_to(PACKAGE).parts[0] for path in sources().values())
-    assert counts.pop('mmcv_ops') <= 13 and counts.pop('data') <= 24
+    assert counts.pop('mmcv_ops') <= 13 and counts.pop('data') <= 25
     assert counts.pop('swap') <= 8 and counts.pop('deploy') <= 22
     assert counts.pop('report') <= 13
     assert counts.pop('explain') <= 3

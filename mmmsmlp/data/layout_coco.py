@@ -8,6 +8,7 @@ from ..errors import BadInput, join_some
 from .cache import Cache
 from .coco import parse
 from .findings import Findings
+from .foreign import foreign
 from .image_folder import image_folder
 from .layouts import (
     Layout,
@@ -37,7 +38,7 @@ def find_coco(path: str, cache: Cache) -> Layout | None:
             return None
         files, root = {'all': path}, os.path.dirname(path) or '.'
         if glance(path, cache) is None:
-            raise BadInput(f'{path} {_why_none(path, cache)}')
+            raise BadInput(foreign(path) or f'{path} {_why_none(path, cache)}')
     else:
         files, root = _files_of(path, cache, notes), path
     if not files:

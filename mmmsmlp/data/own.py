@@ -17,6 +17,7 @@ from ..errors import BadInput, is_there_another, join_some
 from .cache import Cache
 from .coco import parse, tables_of
 from .findings import Findings
+from .foreign import foreign
 from .layout_coco import find_coco, glance
 from .layout_folders import class_of, find_folders
 from .layout_maps import find_maps
@@ -166,7 +167,9 @@ def task_of(path: str, cache: Cache) -> str:
     if refusals:
         raise refusals[0]
     forms = '; '.join(_FORMS.values())
-    raise BadInput(f'{path} holds {_there(path)}; looked for {forms} (docs/data.md)')
+    raise BadInput(
+        f'{path}: there is {_there(path)}; looked for {forms} (docs/data.md)'
+    )
 
 
 def _find(path: str, task: str, cache: Cache) -> Layout | None:
@@ -183,10 +186,11 @@ def _only_folder(path: str) -> str | None:
 
 
 def _there(path: str) -> str:
+    told = foreign(path)
     if not os.path.isdir(path):
-        return 'a file that holds no COCO tables'
-    names = sorted(os.listdir(path))
-    return join_some(names, 8) if names else 'nothing in it'
+        return told or 'a file that holds no COCO tables'
+    names = join_some(sorted(os.listdir(path)), 8) or 'nothing in it'
+    return f'{names}; {told}' if told else names
 
 
 def _split(layout: Layout, request: Request) -> dict[str, tuple[str, Split]]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from .. import configs
 from ..data.cache import Cache
 from ..data.coco import read_coco
 from ..data.coco_checks import Use
@@ -10,9 +11,9 @@ from ..data.findings import Findings
 from ..data.image_folder import image_folder
 from ..data.layout_coco import glance
 from ..data.own import recognise, task_of
-from ..errors import BadInput
+from ..errors import BadInput, is_there_another
 from .class_order import follow_order
-from .config import load_config
+from .config import find_config, load_config
 from .own_data import use_data
 from .preflight import check_data_paths, check_dataset_classes
 from .vet import Vetted, vet
@@ -51,7 +52,7 @@ def inspect(
         use_data(cfg, str(path), None, LOOPS, told.append)
         told.pop()  # names the config of a run, and there is none
     else:
-        cfg = load_config(source)
+        cfg = load_config(_config_at(source))
         cfg.work_dir = scratch
     loops = tuple(loop for loop in LOOPS if cfg.get(f'{loop}_dataloader'))
     if cfg.get('test_dataloader') == cfg.get('val_dataloader'):
@@ -64,6 +65,19 @@ def inspect(
     vetted = vet(cfg, loops, cache, full)
     vetted.told = told
     return vetted
+
+
+def _config_at(source: str) -> str:
+    try:
+        return str(find_config(source))
+    except BadInput as error:
+        if Path(source).suffix == '.py':
+            raise
+        near = is_there_another(source) or configs.advice(source)
+        raise BadInput(
+            f'{source}: there is no such folder or COCO file, nor a config of that '
+            f'name{near}'
+        ) from error
 
 
 def _reader_of(path: str, cache: Cache) -> str:

@@ -195,13 +195,14 @@ class Tally(Confusion):
         true, found = np.nonzero(counts)
         rows = np.stack([true, found, counts[true, found]], 1)
         runner = self.runner
+        trains = self.loop == 'val'  # a test would build the loop that it asks
         record = dict(
             scope=self.scope,
             loop=self.loop,
             written=time.strftime('%Y-%m-%d %H:%M:%S'),
-            epoch=runner.epoch,
-            iter=runner.iter,
-            checkpoint=runner.cfg.get('load_from') if self.loop == 'test' else None,
+            epoch=runner.epoch if trains else 0,
+            iter=runner.iter if trains else 0,
+            checkpoint=None if trains else runner.cfg.get('load_from'),
             images=len(results),
             names=names,
             confusion=rows.tolist(),

@@ -72,6 +72,7 @@ def bend(coco):
     """Problems of every sort that an example can be shown of."""
     boxes = coco.data['annotations']
     boxes[0]['bbox'] = [5, 8, -12, 10]
+    boxes[0]['segmentation'] = []  # else the box would be the mask's
     boxes[4]['bbox'] = [None, 1, 2, 3]
     boxes[7]['category_id'] = 99
     coco.data['images'][3]['width'] = 500

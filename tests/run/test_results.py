@@ -76,7 +76,8 @@ def test_what_one_evaluation_writes(run_tool, tiny_config, trained, odd_ids, tmp
 
 def test_no_box_at_all_is_an_ap_of_zero(run_tool, tiny_config, trained, odd_ids):
     options = ['model.test_cfg.score_thr=1.5', f'test_evaluator.ann_file={odd_ids}',
-               f'test_dataloader.dataset.ann_file={odd_ids}']  # fmt: skip
+               f'test_dataloader.dataset.ann_file={odd_ids}',
+               'train_dataloader.dataset.ann_file=gone.json']  # fmt: skip
     code, out, err = run_tool(
         'test.py', tiny_config, trained / 'epoch_1.pth', '--metrics', 'm.json',
         '--classwise', '--work-dir', 'run', '--cfg-options', *options,

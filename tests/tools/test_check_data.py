@@ -69,13 +69,14 @@ def test_errors_end_it_once_the_page_is_written(run_tool, folder, tmp_path):
 
 def test_what_it_does_not_take(run_tool, folder, tmp_path):
     (tmp_path / 'empty').mkdir()
-    assert_fails(
-        run_tool('check_data.py', 'empty'), 'empty holds nothing in it; looked'
-    )
+    failed = run_tool('check_data.py', 'empty')
+    assert_fails(failed, 'empty: there is nothing in it; looked')
     assert_fails(run_tool('check_data.py', folder, '--images', folder), 'is for a')
     assert_fails(run_tool('check_data.py', 'no.json'), 'no.json')
     failed = run_tool('check_data.py', 'emtpy')
-    assert_fails(failed, 'config emtpy does not exist; ', "; did you mean 'empty'?")
+    assert_fails(failed, 'emtpy: there is no such folder or COCO file, nor a config')
+    assert "; did you mean 'empty'?" in failed[2]
+    assert_fails(run_tool('check_data.py', 'no.py'), 'config no.py does not exist')
     make_demo_data('demo', train=2, val=1, size=64)
     layouts.coco(tmp_path / 'demo', tmp_path / 'bare')
     for picture in (tmp_path / 'bare').rglob('*.jpg'):
