@@ -175,12 +175,14 @@ def _other_norm(name: str) -> str:
 
 
 def judge_rate(cfg: Config) -> str | None:
-    """Say where the joint batch is far from that for which the rate was chosen."""
+    """Say where nothing is learned, or the rate was chosen for quite another batch."""
+    rate = (cfg.optim_wrapper.get('optimizer') or {}).get('lr')
+    if rate == 0:
+        return 'optim_wrapper.optimizer.lr=0: no weight will change'
     scaling = cfg.get('auto_scale_lr') or {}
     base, joint = scaling.get('base_batch_size'), joint_batch(cfg)
     if not base or not joint or scaling.get('enable') or 1 / 2 < joint / base < 2:
         return None
-    rate = (cfg.optim_wrapper.get('optimizer') or {}).get('lr')
     scaled = f' (to {rate * joint / base:g})' if isinstance(rate, (int, float)) else ''
     return (
         f'the rate {rate} was chosen for {base} images a step, and this run takes '

@@ -1,5 +1,6 @@
 """Each bad input ends a tool with one error line, exit code 2 and no traceback."""
 
+import argparse
 import os
 import shutil
 import signal
@@ -253,6 +254,23 @@ def test_model_that_cannot_be_built(run_tool, tiny_config, options, fragment):
 def test_options_without_value(run_tool, tiny_config):
     result = run_tool('train.py', tiny_config, '--cfg-options', 'epochs')
     assert_fails(result, '--cfg-options takes KEY=VALUE')
+
+
+def test_options_are_read_as_mmengine_or_python_has_them(capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=entry.DictOptions)
+
+    def read(text):
+        return parser.parse_args(['--cfg-options', f'key={text}']).cfg_options['key']
+
+    assert read("[{'type': 'EMAHook', 'momentum': 2e-4}]") == [
+        dict(type='EMAHook', momentum=2e-4)
+    ]
+    assert read("{'scale': (8, 4)}") == dict(scale=(8, 4))
+    assert read('[1,(2,x)]') == [1, (2, 'x')] and read('1e-3') == 1e-3
+    with pytest.raises(SystemExit):
+        read('{type}')
+    assert 'takes KEY=VALUE pairs' in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='--amp runs here')

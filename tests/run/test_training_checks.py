@@ -128,6 +128,9 @@ def test_a_rate_of_another_batch_is_told():
         config(2, enable=True),
     ):
         assert training_checks.judge_rate(fine) is None
+    still = config(16)
+    still.optim_wrapper.optimizer.lr = 0
+    assert 'lr=0: no weight will change' in training_checks.judge_rate(still)
 
 
 def saving(tmp_path, **checkpoint):
