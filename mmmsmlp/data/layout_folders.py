@@ -26,6 +26,8 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
     if not os.path.isdir(path):
         return None
     places = _splits(path) or {'all': path}
+    if 'all' in places:
+        _refuse_flat(path)
     notes = _left_out(path, places)
     parts: dict[str, Split] = {}
     seen: dict[str, None] = {}
@@ -47,7 +49,9 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
             continue
         if hidden := len(every) - len(names):
             notes.append(f'{hidden} hidden pictures of {split} are left out')
-        parts[split] = Split(folder, sorted(names), folder, chosen=hidden > 0)
+        for inner, some in _by_inner_split(split, sorted(names)).items():
+            chosen = bool(hidden) or inner != split
+            parts[inner] = Split(folder, some, folder, chosen=chosen)
         seen.update(dict.fromkeys(classes))
     if not parts:
         return None
@@ -80,6 +84,28 @@ def _splits(path: str) -> dict[str, str]:
     }
     alone = len(found) == 1 and len(_with_pictures(path)) > 2
     return {} if alone and not any(map(_holds_classes, found.values())) else found
+
+
+def _refuse_flat(path: str) -> None:
+    """Refuse splits of pictures without classes, which are no classes themselves."""
+    folders = [os.path.basename(folder) for folder in _with_pictures(path)]
+    said = {split_of(folder) for folder in folders}
+    if None not in said and len(said) > 1:
+        raise BadInput(
+            f'{path}: {join_some(folders)} hold pictures and no folders of classes; a '
+            'classifier needs train/CLASS/ and val/CLASS/'
+        )
+
+
+def _by_inner_split(split: str, names: list[str]) -> dict[str, list[str]]:
+    """Pictures by split where the splits lie in the class folders: cat/train/1.jpg."""
+    parts: dict[str, list[str]] = {}
+    for name in names:
+        _, *inner, _ = name.split(os.sep)
+        if split != 'all' or not inner or not is_plain(inner[0]):
+            return {split: names}
+        parts.setdefault(split_of(inner[0]) or split, []).append(name)
+    return parts if 'train' in parts else {split: names}
 
 
 def _tells_of_pictures(folder: str, classes: list[str]) -> bool:

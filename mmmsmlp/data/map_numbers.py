@@ -5,6 +5,7 @@ Maps that say it otherwise than by one number a pixel are copied into the run fo
 
 import os
 import zlib
+from collections import Counter
 
 from ..errors import BadInput, join_some
 from .cache import Cache
@@ -22,6 +23,7 @@ from .pictures import Picture, look
 
 _BORDER = 0xE0E0C0  # VOC's, around objects
 COPIED = '.png'
+CLEAR = 0.95  # of the pixels of black and white JPEG: the rest are edges
 ADE = 'ADE20K'
 
 
@@ -46,16 +48,42 @@ def number_classes(layout: Layout, cache: Cache) -> None:
         elif named:
             layout.classes = named.names
         return
-    if 'grey' in forms:
+    if lossy := [f for f in files if f.lower().endswith(('.jpg', '.jpeg'))]:
+        _halve(layout, lossy[0], maps, named)
+    elif 'grey' in forms:
         layout.recode = {}
         layout.notes.append('of maps of several equal channels one is copied')
-    layout.values = sorted({v for map_ in maps for v, _ in map_.values})
+    layout.values = layout.values or sorted({v for m in maps for v, _ in m.values})
     if layout.values == [0, IGNORED] and (not named or len(named.names) <= 2):
         layout.recode, layout.values = {IGNORED: 1}, [0, 1]
         layout.notes.append('the maps hold 0 and 255: 255 is read as 1')
     layout.values = [value for value in layout.values if value != IGNORED]
     if named:
         _name_classes(layout, named)
+
+
+def _halve(layout: Layout, file: str, maps: list[Picture], named: Names | None) -> None:
+    """Tell black from white in maps that JPEG has blended where both meet.
+
+    Raises:
+        BadInput: There is more than black and white.
+    """
+    pixels = Counter[int]()
+    for map_ in maps:
+        pixels.update(dict(map_.values))
+    clear = sum(n for value, n in pixels.items() if value < 64 or value > 191)
+    if (
+        clear < CLEAR * pixels.total()
+        or max(pixels) < 192
+        or len(named.names if named else ()) > 2
+    ):
+        raise BadInput(
+            f'{file}: JPEG changes the numbers of a label map (here '
+            f'{join_some(sorted(pixels))}); export PNG, or black and white'
+        )
+    layout.recode = {value: int(value > 127) for value in pixels}
+    layout.values = [0, 1]
+    layout.notes.append('the maps are black and white JPEG: white is read as 1')
 
 
 def _is_shuffled(maps: list[Picture], palette: list[list[int]] | None) -> bool:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,7 @@ from .foreign import foreign
 from .layout_coco import find_coco, glance
 from .layout_folders import class_of, find_folders
 from .layout_maps import find_maps
-from .layouts import Layout, Split, put
+from .layouts import Layout, Split, folder_names, put
 from .map_numbers import ADE, copy_maps, map_suffix, number_from_maps
 from .voc import find_voc
 from .yolo import find_yolo, find_yolo_beside
@@ -130,9 +131,10 @@ def recognise(path: str, task: str, cache: Cache) -> Layout:
         if not layout.parts:
             raise BadInput(f'{path} has no images: {"; ".join(layout.notes)}')
         return layout
-    inner = _only_folder(path)
-    if inner and _find(inner, task, cache):
-        return recognise(inner, task, cache)
+    for inner in _only_folders(path):
+        if _find(inner, task, cache):
+            return recognise(inner, task, cache)
+    _refuse_several(path, task, cache)
     for other in _FINDERS.keys() - {task}:
         try:
             found = _find(path, other, cache)
@@ -157,7 +159,7 @@ def task_of(path: str, cache: Cache) -> str:
         BadInput: Nobody's that is known.
     """
     refusals = []
-    for place in filter(None, (path, _only_folder(path))):
+    for place in (path, *_only_folders(path)):
         for task in _FINDERS:
             try:
                 if _find(place, task, cache):
@@ -176,13 +178,27 @@ def _find(path: str, task: str, cache: Cache) -> Layout | None:
     return next(filter(None, (find(path, cache) for find in _FINDERS[task])), None)
 
 
-def _only_folder(path: str) -> str | None:
-    """What an archive was unpacked into, where that is all there is."""
-    if not os.path.isdir(path):
-        return None
-    with os.scandir(path) as entries:
-        inner = [e.path for e in entries if e.is_dir() and e.name[0] not in '._']
-    return inner[0] if len(inner) == 1 else None
+def _only_folders(path: str) -> list[str]:
+    """What an archive was unpacked into, where that is all there is, and so on."""
+    inner = folder_names(path)
+    if len(inner) != 1:
+        return []
+    within = os.path.join(path, inner[0])
+    return [within, *_only_folders(within)]
+
+
+def _refuse_several(path: str, task: str, cache: Cache) -> None:
+    """Name the sets within a folder, such as VOC2007 and VOC2012."""
+    sets = []
+    for name in folder_names(path):
+        with suppress(BadInput):
+            if _find(os.path.join(path, name), task, cache):
+                sets.append(name)
+    if len(sets) > 1 and task != 'folders':
+        raise BadInput(
+            f'{path} holds several data sets, {join_some(sets)}: name one of them, or '
+            'write a config that joins them (ConcatDataset)'
+        )
 
 
 def _there(path: str) -> str:

@@ -3,7 +3,7 @@
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -219,7 +219,11 @@ def from_folders(path: str, notes: list[str]) -> Found | None:
 
 
 def from_beside(path: str, notes: list[str]) -> Found | None:
-    """A set of labelImg's: labels beside the pictures, and ``classes.txt``."""
+    """A set of labelImg's: labels beside the pictures, and ``classes.txt``.
+
+    Raises:
+        BadInput: There are labels, and nothing names the classes.
+    """
     for top in filter(None, (folders_in(path).get('images'), path)):
         told: list[str] = []
         found = _with_names(path, top, '', told)
@@ -227,7 +231,19 @@ def from_beside(path: str, notes: list[str]) -> Found | None:
         if any(map(_is_label, label_files(files).values())):
             notes += told
             return found
+    if label := next(filter(_is_label, _texts(path)), None):
+        raise BadInput(
+            f'{label} is a label of YOLO, and nothing names the classes: write '
+            f'{os.path.join(path, "classes.txt")}, one name a line, in the order of '
+            'the numbers'
+        )
     return None
+
+
+def _texts(path: str) -> Iterator[str]:
+    for folder, _, files in os.walk(path):
+        texts = (file for file in sorted(files) if file.lower().endswith('.txt'))
+        yield from (os.path.join(folder, file) for file in texts)
 
 
 def _with_names(path: str, top: str, labels: str, notes: list[str]) -> Found | None:

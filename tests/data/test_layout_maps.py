@@ -288,3 +288,43 @@ def test_of_two_maps_an_image_that_of_numbers_is_read(own, tmp_path):
         shown = path.with_name(path.name.replace('label', 'color'))
         coloured(np.array(Image.open(path))).save(shown)
     assert own(root, 'maps').map_suffix == '_label.png'
+
+
+def jpeg_maps(root, paint, count=3):
+    """Images and maps of 64x64 whose right half is another class, as JPEG."""
+    half = np.zeros((64, 64), np.uint8)
+    half[:, 32:] = 1
+    for kind, pixels in (('images', half * 99), ('masks', paint(half))):
+        (root / kind).mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(pixels).save(root / kind / f'{i}.jpg', quality=75)
+    return half
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_black_and_white_jpeg_maps(channels, own, tmp_path):
+    def paint(half):
+        grey = half * 255
+        grey[:, 31:33] = 130  # blended where both meet
+        return grey if channels == 1 else np.stack([grey] * 3, 2)
+
+    half = jpeg_maps(tmp_path / 'set', paint)
+    result = own(tmp_path / 'set', 'maps')
+    assert result.classes == ['class 0', 'class 1'] and result.map_suffix == '.png'
+    for i in range(3):
+        (copy,) = (tmp_path / 'run').rglob(f'{i}.png')
+        read = np.asarray(Image.open(copy))
+        assert (read == half)[:, :30].all() and (read == half)[:, 34:].all()
+        assert set(np.unique(read)) == {0, 1}
+    (tmp_path / 'set' / 'classes.txt').write_text('skin\npolyp\n')
+    assert own(tmp_path / 'set', 'maps').classes == ['skin', 'polyp']
+    (tmp_path / 'set' / 'classes.txt').write_text('a\nb\nc\n')
+    with pytest.raises(BadInput, match='JPEG changes the numbers'):
+        own(tmp_path / 'set', 'maps')
+
+
+@pytest.mark.parametrize('paint', [lambda half: half * 3, lambda half: 100 + half * 90])
+def test_numbers_in_jpeg_are_refused(paint, own, tmp_path):
+    jpeg_maps(tmp_path / 'set', paint)
+    with pytest.raises(BadInput, match='JPEG changes the numbers of a label map'):
+        own(tmp_path / 'set', 'maps')

@@ -459,3 +459,54 @@ def test_what_a_mac_leaves_beside_pictures_is_left_out(demo, own, tmp_path):
     assert listed == ['cat/1.jpg 0', 'dog/1.jpg 1'] and train.count == 2
     assert '1 hidden pictures of train are left out' in result.lines[3]
     assert not result.sources['val'].listed
+
+
+def pictures_at(root, places, picture):
+    for place in places:
+        (root / place).mkdir(parents=True)
+        for k in range(3):
+            shutil.copy(picture, root / place / f'{place.replace("/", "-")}{k}.jpg')
+
+
+def test_splits_of_pictures_without_classes_are_no_classes(demo, own, tmp_path):
+    picture = next((demo / 'train').glob('*.*'))
+    pictures_at(tmp_path / 'set', ['train_images', 'val_images'], picture)
+    with pytest.raises(BadInput, match='train_images, val_images hold pictures and no'):
+        own(tmp_path / 'set', task='folders')
+
+
+def test_splits_within_class_folders(demo, own, tmp_path):
+    """They would be mixed, and val be trained on."""
+    picture = next((demo / 'train').glob('*.*'))
+    places = [
+        f'{name}/{split}' for name in ('cat', 'dog') for split in ('train', 'val')
+    ]
+    pictures_at(tmp_path / 'set', places, picture)
+    result = own(tmp_path / 'set', task='folders')
+    assert result.classes == ['cat', 'dog']
+    for split in ('train', 'val'):
+        lines = Path(result.sources[split].listed).read_text().splitlines()
+        assert lines == [
+            f'{name}/{split}/{name}-{split}{k}.jpg {number}'
+            for number, name in enumerate(('cat', 'dog'))
+            for k in range(3)
+        ]
+
+
+def test_several_sets_in_one_folder(demo, own, tmp_path):
+    for year in ('VOC2007', 'VOC2012'):
+        layouts.voc(demo, tmp_path / 'kit' / 'VOCdevkit' / year)
+    with pytest.raises(BadInput, match='several data sets, VOC2007, VOC2012: name one'):
+        own(tmp_path / 'kit' / 'VOCdevkit')
+    shutil.rmtree(tmp_path / 'kit' / 'VOCdevkit' / 'VOC2007')
+    for place in ('kit', 'kit/VOCdevkit'):
+        assert own(tmp_path / place).sources['train'].count == 10
+
+
+def test_labels_of_yolo_without_names(demo, own, tmp_path):
+    layouts.yolo(demo, tmp_path / 'set')
+    (tmp_path / 'set' / 'data.yaml').unlink()
+    with pytest.raises(BadInput, match=r'write .*set/classes.txt, one name a line'):
+        own(tmp_path / 'set')
+    (tmp_path / 'set' / 'classes.txt').write_text('\n'.join(SHAPES))
+    assert own(tmp_path / 'set').classes == SHAPES
