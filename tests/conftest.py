@@ -1,11 +1,14 @@
 """Which tests run: the tiers --fast, default and --all; and a stand-in for yacs."""
 
+import gc
 import os
 import re
 import sys
 import types
 
 import pytest
+
+from mmmsmlp.run.config import keep_what_is_slow
 
 pytest.register_assert_rewrite('tests.helpers')
 pytest_plugins = ['tests.helpers.fixtures']
@@ -53,6 +56,18 @@ def _left_out(config) -> set[str]:
         raise pytest.UsageError('--fast and --all are two tiers; give one')
     marks = {'slow', 'full'} if fast else set() if whole else {'slow'}
     return marks - set(re.findall(r'\w+', config.option.markexpr))
+
+
+@pytest.fixture(autouse=True, scope='module')
+def nothing_is_done_twice():
+    """Config bases are read once; what lives by now is not searched for garbage.
+
+    mmengine collects garbage for every dataset, which takes a second once a few hundred
+    tests and all toolboxes are in memory.
+    """
+    keep_what_is_slow()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -4,12 +4,14 @@ import inspect
 import re
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mmengine.config import Config
+from mmengine.config import Config, config, utils
+from yapf.yapflib import yapf_api
 
 from .. import configs
 from ..errors import BadInput, did_you_mean, is_there_another, join_some, one_line
@@ -44,6 +46,7 @@ def load_config(name: str, options: dict | None = None) -> Config:
         BadInput: The file does not exist, does not run, or an option does not fit.
     """
     path = find_config(name)
+    keep_what_is_slow()
     try:
         cfg = Config.fromfile(str(path))
     except Exception as error:  # a config is a program: it can raise anything
@@ -59,6 +62,33 @@ def load_config(name: str, options: dict | None = None) -> Config:
             f'--cfg-options {options} does not fit {path}: {one_line(error)}'
         ) from error
     return cfg
+
+
+def keep_what_is_slow() -> None:
+    """Let mmengine read a metafile, and format a config's text, once a process.
+
+    It reads all of a toolbox's hundred for every base that is called ``mmdet::``, and
+    formats the config for each log, copy and checkpoint that holds it.
+    """
+    if not hasattr(utils.load, 'cache_info'):
+        utils.load = cache(utils.load)
+        yapf_api.FormatCode = _keeping(yapf_api.FormatCode)
+        if hasattr(config, 'FormatCode'):  # mmengine 0.10.7 has it by name
+            config.FormatCode = yapf_api.FormatCode
+
+
+def _keeping(format_code: Callable) -> Callable:
+    known: dict[str, Any] = {}
+
+    def kept(*args: Any, **options: Any) -> Any:
+        key = repr((args, options))
+        if key not in known:
+            made = format_code(*args, **options)
+            known.clear()  # of one run at a time
+            known[key] = made
+        return known[key]
+
+    return kept
 
 
 def _missing_module(error: Exception) -> str:
