@@ -5,6 +5,7 @@ from collections import Counter
 
 from ..errors import BadInput, join_some
 from .cache import Cache
+from .foreign import foreign
 from .layout_maps import IMAGE_FOLDERS, MAP_FOLDERS
 from .layouts import (
     Layout,
@@ -91,9 +92,10 @@ def _refuse_flat(path: str) -> None:
     folders = [os.path.basename(folder) for folder in _with_pictures(path)]
     said = {split_of(folder) for folder in folders}
     if None not in said and len(said) > 1:
+        told = foreign(path)
         raise BadInput(
             f'{path}: {join_some(folders)} hold pictures and no folders of classes; a '
-            'classifier needs train/CLASS/ and val/CLASS/'
+            f'classifier needs train/CLASS/ and val/CLASS/{told and f"; {told}"}'
         )
 
 

@@ -473,6 +473,9 @@ def test_splits_of_pictures_without_classes_are_no_classes(demo, own, tmp_path):
     pictures_at(tmp_path / 'set', ['train_images', 'val_images'], picture)
     with pytest.raises(BadInput, match='train_images, val_images hold pictures and no'):
         own(tmp_path / 'set', task='folders')
+    (tmp_path / 'set' / 'labels.csv').write_text('id,breed\n')
+    with pytest.raises(BadInput, match='val/CLASS/; .*labels.csv is a table of labels'):
+        own(tmp_path / 'set', task='folders')
 
 
 def test_splits_within_class_folders(demo, own, tmp_path):
