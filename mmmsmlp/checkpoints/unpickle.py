@@ -142,7 +142,10 @@ def _stand_ins() -> dict[str, Any]:
         *(bool, complex, float, int, str, slice, dict, frozenset, list, set, tuple),
         *(datetime.datetime, datetime.timedelta, numpy.dtype, torch.Size, torch.device),
         *(torch._utils._rebuild_tensor, torch._utils._rebuild_tensor_v2),
-        torch._utils._rebuild_parameter,
+        *(
+            torch._utils._rebuild_parameter,
+            torch._utils._rebuild_meta_tensor_no_storage,
+        ),
     )
     functions: dict[str, Callable] = {
         **{f'{each.__module__}.{each.__name__}': each for each in harmless},
