@@ -22,11 +22,12 @@ WRAPPERS = (
     *('state_dict', 'model', 'model_state_dict', 'net', 'module'),
     *('model_ema', 'state_dict_ema', 'ema_model'),
 )
+AVERAGES = ('ema_model.', 'model_ema.', 'ema.')
 # What DDP, FSDP, torch.compile, Lightning and averaging put before keys, in the order
 # in which they are tried; `backbone.` is a detector's, a segmentor's, a classifier's.
 PREFIXES = (
     *('module.', '_orig_mod.', '_fsdp_wrapped_module.', 'model.', 'net.', 'network.'),
-    *('backbone.', 'encoder.', 'ema_model.', 'model_ema.', 'ema.'),
+    *('backbone.', 'encoder.', *AVERAGES),
 )
 HEAD = ('head.fc.weight', 'head.fc.bias')
 # Where single modules were compiled or wrapped, they stand in the middle of a key.
@@ -122,9 +123,12 @@ def find_state(content: Mapping[str, Any], file: FileName) -> Found:
     Raises:
         CheckpointError: No known layout fits.
     """
-    places = {name: content.get(name) for name in WRAPPERS}
+    places: dict[str, Any] = {}
     for outer in (*WRAPPERS, 'ema'):
-        if isinstance(inner := content.get(outer), dict):
+        inner = content.get(outer)
+        if outer != 'ema':
+            places[outer] = inner
+        if isinstance(inner, dict):
             places |= {f'{outer} > {name}': inner.get(name) for name in WRAPPERS}
     places['bare'] = content
     holding = [name for name, place in places.items() if _tensors(place)]
@@ -226,7 +230,8 @@ def _behind(prefix: str, found: Found, file: FileName) -> Found:
     chosen = found.under(prefix) if prefix else found
     if chosen.tensors:
         return chosen
-    if prefix in PREFIXES:  # of a file that holds the backbone alone
+    # Of a file that holds the backbone alone.
+    if prefix in PREFIXES and prefix not in AVERAGES:
         return found
     begin = dict.fromkeys(repr(key.split('.')[0] + '.') for key in found.tensors)
     raise CheckpointError(

@@ -341,7 +341,7 @@ def _check_masks(
     for i in np.flatnonzero(used & (forms == 'rle')):
         image = columns.image[i]
         size = columns.height[image], columns.width[image]
-        known = min(size) > 0  # neither NaN nor 0
+        known = size[0] > 0 and size[1] > 0  # neither NaN nor 0
         other[i] = known and rows[i]['segmentation'].size != size
     _note(
         'mask-size',

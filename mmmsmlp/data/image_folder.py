@@ -70,7 +70,7 @@ def _places(file: str, root: str, split: str) -> list[str]:
     near = [os.path.join(base, name) for base in (here, above) for name in names]
     inner = [os.path.join(above, 'images', name) for name in own]
     places = [here, *near, *inner, *filter(None, [root])]
-    if os.path.dirname(file) != root:
+    if os.path.normpath(here) != os.path.normpath(root):
         places.append(above)
     called = os.path.basename(os.path.abspath(here)).lower()
     beside = called in _BESIDE or is_plain(called)

@@ -112,8 +112,8 @@ def write_maps(
     """
 
     def write(target: str, source: str) -> None:
-        made = os.path.getmtime(target) if os.path.exists(target) else 0
-        if made >= os.path.getmtime(source):
+        made = os.stat(source)
+        if os.path.exists(target) and os.stat(target).st_mtime_ns == made.st_mtime_ns:
             return
         try:
             with Image.open(source) as image:
@@ -129,7 +129,10 @@ def write_maps(
         kind = np.uint8 if new.max() <= IGNORED else np.uint16
         os.makedirs(os.path.dirname(target), exist_ok=True)
         pixels = new.astype(kind)[index].reshape(codes.shape)
-        Image.fromarray(pixels).save(target, format='PNG')
+        part = f'{target}.{os.getpid()}.part'
+        Image.fromarray(pixels).save(part, format='PNG')
+        os.utime(part, ns=(made.st_atime_ns, made.st_mtime_ns))
+        os.replace(part, target)
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(write, files.keys(), files.values()))

@@ -10,6 +10,7 @@ from .layout_maps import IMAGE_FOLDERS, MAP_FOLDERS
 from .layouts import (
     Layout,
     Split,
+    by_split,
     check_name,
     folder_names,
     has_pictures,
@@ -101,12 +102,15 @@ def _refuse_flat(path: str) -> None:
 
 def _by_inner_split(split: str, names: list[str]) -> dict[str, list[str]]:
     """Pictures by split where the splits lie in the class folders: cat/train/1.jpg."""
-    parts: dict[str, list[str]] = {}
-    for name in names:
-        _, *inner, _ = name.split(os.sep)
-        if split != 'all' or not inner or not is_plain(inner[0]):
-            return {split: names}
-        parts.setdefault(split_of(inner[0]) or split, []).append(name)
+    inner = {name: name.split(os.sep)[1:-1][:1] for name in names}
+    if split != 'all' or not all(
+        places and is_plain(*places) for places in inner.values()
+    ):
+        return {split: names}
+    groups = by_split({place for (place,) in inner.values()})
+    parts = {
+        s: [n for n in names if inner[n][0] in group] for s, group in groups.items()
+    }
     return parts if 'train' in parts else {split: names}
 
 

@@ -3,6 +3,7 @@
 Maps that say it otherwise than by one number a pixel are copied into the run folder.
 """
 
+import csv
 import os
 import zlib
 from collections import Counter
@@ -49,7 +50,7 @@ def number_classes(layout: Layout, cache: Cache) -> None:
             layout.classes = named.names
         return
     if lossy := [f for f in files if f.lower().endswith(('.jpg', '.jpeg'))]:
-        _halve(layout, lossy[0], maps, named)
+        _threshold(layout, lossy[0], maps, named)
     elif 'grey' in forms:
         layout.recode = {}
         layout.notes.append('of maps of several equal channels one is copied')
@@ -62,7 +63,9 @@ def number_classes(layout: Layout, cache: Cache) -> None:
         _name_classes(layout, named)
 
 
-def _halve(layout: Layout, file: str, maps: list[Picture], named: Names | None) -> None:
+def _threshold(
+    layout: Layout, file: str, maps: list[Picture], named: Names | None
+) -> None:
     """Tell black from white in maps that JPEG has blended where both meet.
 
     Raises:
@@ -74,7 +77,7 @@ def _halve(layout: Layout, file: str, maps: list[Picture], named: Names | None) 
     clear = sum(n for value, n in pixels.items() if value < 64 or value > 191)
     if (
         clear < CLEAR * pixels.total()
-        or max(pixels) < 192
+        or max(pixels, default=255) < 192
         or len(named.names if named else ()) > 2
     ):
         raise BadInput(
@@ -113,7 +116,8 @@ def _number_colours(
         BadInput: There are others.
     """
     layout.classes, layout.palette = list(named.names), list(named.palette or [])
-    there = {colour for map_ in maps for colour in map_.colours}
+    shown = list(map(_colours_of, maps))
+    there = {colour for colours in shown for colour in colours}
     if 0 in there and [0, 0, 0] not in layout.palette:
         layout.classes = ['background', *layout.classes]
         layout.palette = [[0, 0, 0], *layout.palette]
@@ -122,8 +126,8 @@ def _number_colours(
     layout.recode = {_BORDER: IGNORED} | {c: i for i, c in enumerate(codes)}
     layout.by_colour, layout.values = True, list(range(len(codes)))
     layout.notes.append(f'colours are numbered as {os.path.basename(named.file)} says')
-    for file, map_ in zip(files, maps, strict=True):
-        if other := [c for c in map_.colours if c not in layout.recode]:
+    for file, colours in zip(files, shown, strict=True):
+        if other := [c for c in colours if c not in layout.recode]:
             raise BadInput(
                 f'{file} has pixels of the colour {rgb(other[0])}, and {named.file} '
                 f'has no class of it: {join_some(map(str, map(rgb, codes)), 8)}; add '
@@ -131,17 +135,24 @@ def _number_colours(
             )
 
 
+def _colours_of(map_: Picture) -> list[int]:
+    """A map without any colour holds shades of grey, of which black is one."""
+    grey = [value * 0x010101 for value, _ in map_.values]
+    return list(map_.colours) or [value for value in grey if value <= 0xFFFFFF]
+
+
 def _names_in_csv(layout: Layout) -> Names | None:
     """Names by number, in each split of Roboflow's; or with colours, as CamVid has."""
     folders = dict.fromkeys(part.labels for part in layout.parts.values())
     files = [path for f in (layout.root, *folders) for path in files_in(f, '.csv')]
     for file in files:
-        lines = [line.split(',') for line in read_text(file).splitlines()]
+        lines = list(csv.reader(read_text(file).splitlines()))
         rows = [[cell.strip() for cell in line] for line in lines[1:] if any(line)]
         widths = {len(row) for row in rows}
         if widths == {2} and all(row[0].isdecimal() for row in rows):
             return numbered(file, {int(number): name for number, name in rows})
-        if widths == {4} and all(''.join(row[1:]).isdecimal() for row in rows):
+        numeric = all(cell.isdecimal() for row in rows for cell in row[1:])
+        if widths == {4} and numeric:
             palette = [[int(cell) for cell in row[1:]] for row in rows]
             return Names(file, [row[0] for row in rows], {}, palette)
     return None
@@ -152,7 +163,7 @@ def _name_classes(layout: Layout, named: Names) -> None:
     count, values = len(named.names), layout.values
     file = os.path.basename(named.file)
     layout.classes, layout.palette = list(named.names), named.palette
-    if not values or values[-1] > count or (named.first == 0 and values[-1] < count):
+    if not values or values[-1] > count or named.first == 0:
         return
     span, says = f'{values[0]}-{values[-1]}', f'{file} names {count} classes'
     from_one = values[-1] == count or named.first == 1

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from .cache import Cache
 from .coco import parse, tables_of
 from .findings import Findings
 from .foreign import foreign
+from .label_maps import IGNORED
 from .layout_coco import find_coco, glance
 from .layout_folders import class_of, find_folders
 from .layout_maps import find_maps
@@ -292,19 +294,28 @@ def _settle_classes(layout: Layout, request: Request) -> None:
         return
     if layout.task == 'maps' and not layout.classes:
         high = layout.values[-1] + 1 if layout.values else 0
-        if high == len(request.classes):
+        if request.classes and high == len(request.classes):
             layout.classes = list(request.classes)
             layout.notes.append('classes are called as in the config')
         else:
             number_from_maps(layout)
     if not request.learned or layout.task == 'maps':
         return
+    if is_imagenet(layout.classes) and len(request.learned) == len(layout.classes):
+        return  # their names come later, in this order
     if unknown := [name for name in layout.classes if name not in request.learned]:
         raise BadInput(
             f'{layout.root} has classes that the checkpoint does not know: '
             f'{join_some(unknown, 8)}; it knows {join_some(request.learned, 8)}'
         )
     layout.classes = list(request.learned)
+
+
+def is_imagenet(classes: Sequence[str]) -> bool:
+    """Whether classes are the thousand of ImageNet, called as their folders."""
+    return len(classes) == 1000 and all(
+        re.fullmatch(r'n\d{8}', name) for name in classes
+    )
 
 
 def _number_as_learned(layout: Layout, request: Request) -> bool:
@@ -316,8 +327,13 @@ def _number_as_learned(layout: Layout, request: Request) -> bool:
     high = max(layout.values, default=0) - reduces
     if high >= len(learned) or named not in ([], learned, learned[1:]):
         return False
-    if layout.palette and len(named) < len(learned):
-        layout.palette = [[0, 0, 0], *layout.palette]
+    if named == learned[1:] and learned[1:]:  # of which training added the background
+        if layout.palette:
+            layout.palette = [[0, 0, 0], *layout.palette]
+        if layout.by_colour:
+            recode = layout.recode or {}
+            moved = {c: n if n == IGNORED else n + 1 for c, n in recode.items()}
+            layout.recode = {**moved, 0: 0}
     layout.classes, layout.reduce_zero = list(learned), reduces
     layout.notes = [n for n in layout.notes if 'one is subtracted' not in n]
     layout.notes.append(
@@ -331,7 +347,8 @@ def _coco_source(layout: Layout, part: Split, target: str, cache: Cache) -> Sour
     """A COCO file: the user's, or one that holds what is wanted of it."""
     data, count = part.tables, len(part.names)
     if data is None:
-        table = glance(part.labels, cache) or {}
+        table = glance(part.labels, cache)
+        assert table is not None
         known = {name for name, *_ in table['categories']}
         if not part.chosen and known >= set(layout.classes):
             file = os.path.abspath(part.labels)
@@ -396,7 +413,9 @@ def _folder_source(layout: Layout, part: Split, target: str, cache: Cache) -> So
     if part.chosen or named != layout.classes:
         numbers = {f: layout.classes.index(name) for f, name in layout.folders.items()}
         text = ''.join(f'{name} {numbers[class_of(name)]}\n' for name in part.names)
-        listed = put(f'{target}.txt', text)
+        # A checkpoint of other classes may number them otherwise in the same folder.
+        mark = zlib.crc32(repr(numbers).encode())
+        listed = put(f'{target}-{mark:08x}.txt', text)
     return Source(part.folder, '', listed, len(part.names))
 
 

@@ -51,6 +51,10 @@ def from_yaml(path: str, notes: list[str]) -> Found | None:
         try:
             # All as text: a class may be called no, on or 010.
             table = yaml.load(read_text(file), yaml.BaseLoader)  # noqa: S506
+        except BadInput:
+            if not meant:
+                continue
+            raise
         except yaml.YAMLError as error:
             if not meant:
                 continue
@@ -333,6 +337,6 @@ def label_files(
 def _is_label(file: str) -> bool:
     """Whether a text begins as a label does; ``classes.txt`` lies among them."""
     with suppress(BadInput, ValueError):
-        _, *words = read_text(file).lstrip().partition('\n')[0].split() or ['']
-        return len(words) > 3 and all(math.isfinite(float(word)) for word in words)
+        words = read_text(file).lstrip().partition('\n')[0].split()
+        return len(words) > 4 and all(math.isfinite(float(word)) for word in words)
     return False

@@ -7,7 +7,6 @@ segmentor or a classifier follow it; pipelines, schedule and model stay.
 import argparse
 import copy
 import os
-import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ from mmengine.config import Config
 
 from ..data.cache import Cache
 from ..data.layouts import IMAGES
-from ..data.own import SHARE, OwnData, Request, Source, prepare
+from ..data.own import SHARE, OwnData, Request, Source, is_imagenet, prepare
 from ..errors import BadInput
 from .class_order import dataset_meta
 from .config import tables_in
@@ -178,14 +177,10 @@ def _name_known(own: OwnData) -> None:
 
         own.classes = list(ADE20KDataset.METAINFO['classes'])
         own.palette = [list(colour) for colour in ADE20KDataset.METAINFO['palette']]
-    elif len(own.classes) == 1000 and all(map(_is_wordnet, own.classes)):
+    elif is_imagenet(own.classes):
         from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 
         own.classes = list(IMAGENET_CATEGORIES)
-
-
-def _is_wordnet(name: str) -> bool:
-    return re.fullmatch(r'n\d{8}', name) is not None
 
 
 def _leaf(cfg: Config, loop: str) -> dict:

@@ -102,6 +102,11 @@ def test_wrappers_within_wrappers(tiny, same_weights):
         (inner, source, 'model > state_dict'),
         (averaged, ema, 'ema > module'),
         (dict(averaged, **inner), source, 'model > state_dict, not ema > module'),
+        (
+            dict(inner, model_ema=ema.state_dict()),
+            source,
+            'model > state_dict, not model_ema',
+        ),
     ):
         target = tiny.build(**tiny.minimal)
         assert load_pretrained(target, tiny.save(content)).layout == layout

@@ -112,6 +112,8 @@ def test_the_prefix_of_init_cfg_chooses_one_of_several(tiny, same_weights):
         filled(file, 'none.')
     alone = tiny.save(student.state_dict())
     same_weights(filled(alone, 'backbone.'), student)
+    with pytest.raises(CheckpointError, match="no key starts with prefix='ema.'"):
+        filled(alone, 'ema.')
     with pytest.raises(CheckpointError, match="no key starts with prefix='teacher.'"):
         filled(alone, 'teacher.')
 

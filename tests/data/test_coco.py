@@ -312,6 +312,12 @@ def test_few_boxes_at_the_edge_are_not_taken_for_corners(coco):
     assert coco.check(masks=False)[0].kinds() == {'box-overhangs'}
 
 
+def test_a_code_of_an_image_whose_width_is_missing(coco):
+    del coco.data['images'][2]['width']
+    coco.data['annotations'][7].update(segmentation=dict(RLE), bbox=[0, 0, 92, 62])
+    assert coco.check()[0].kinds('error') == set()
+
+
 def test_one_box_of_corners_is_known_by_its_area(coco):
     coco.data['images'] = coco.data['images'][:1]
     coco.data['annotations'] = [

@@ -1,6 +1,7 @@
 """Are label maps read as they are meant: numbers, names, lists and suffixes?"""
 
 import json
+import os
 import unicodedata
 from pathlib import Path
 
@@ -328,3 +329,81 @@ def test_numbers_in_jpeg_are_refused(paint, own, tmp_path):
     jpeg_maps(tmp_path / 'set', paint)
     with pytest.raises(BadInput, match='JPEG changes the numbers of a label map'):
         own(tmp_path / 'set', 'maps')
+
+
+def colour_maps(root, colours, names):
+    """Maps in whose columns the colours stand, and their ``labelmap.txt``."""
+    for kind in ('images', 'masks'):
+        (root / kind).mkdir(parents=True, exist_ok=True)
+    for i in range(4):
+        pixels = np.resize(np.array(colours, np.uint8), (8, len(colours), 3))
+        Image.fromarray(pixels).save(root / 'masks' / f'{i}.png')
+        Image.fromarray(np.full_like(pixels, i)).save(root / 'images' / f'{i}.jpg')
+    (root / 'labelmap.txt').write_text('# name:colour\n' + names)
+    return root
+
+
+def first_row(result):
+    file = sorted(Path(result.sources['test'].labels).glob('*.png'))[0]
+    return np.asarray(Image.open(file))[0].tolist()
+
+
+RED_GREEN = 'red:255,0,0::\ngreen:0,255,0::\n'
+
+
+def test_colours_are_numbered_as_a_checkpoint_learned_them(own, tmp_path):
+    """Its background is in no map of these."""
+    root = colour_maps(tmp_path / 'set', [(255, 0, 0), (0, 255, 0)], RED_GREEN)
+    asked = dict(loops=('test',), share=1, reduces=False)
+    plain = own(root, 'maps', **asked)
+    assert plain.classes == ['red', 'green'] and first_row(plain) == [0, 1]
+    learned = ['background', 'red', 'green']
+    result = own(root, 'maps', learned=learned, **asked)
+    assert result.classes == learned and first_row(result) == [1, 2]
+    assert result.palette == [[0, 0, 0], [255, 0, 0], [0, 255, 0]]
+
+
+def test_shades_of_grey_are_colours_among_colours(own, tmp_path):
+    root = colour_maps(tmp_path / 'set', [(255, 0, 0), (0, 255, 0)], RED_GREEN)
+    Image.new('RGB', (2, 8)).save(root / 'masks' / '0.png')
+    result = own(root, 'maps')
+    assert result.classes == ['background', 'red', 'green']
+    Image.new('RGB', (2, 8), 'white').save(root / 'masks' / '0.png')
+    with pytest.raises(BadInput, match=r'0.png has pixels of the .*\(255, 255, 255\)'):
+        own(root, 'maps')
+
+
+def test_a_map_that_took_the_place_of_another_is_copied_anew(own, tmp_path):
+    """Its time may be older than the copy's, as of one that was unpacked."""
+    root = colour_maps(tmp_path / 'set', [(255, 0, 0), (0, 255, 0)], RED_GREEN)
+    asked = dict(loops=('test',), share=1)
+    assert first_row(own(root, 'maps', **asked)) == [0, 1]
+    colour_maps(root, [(0, 255, 0), (255, 0, 0)], RED_GREEN)
+    for file in (root / 'masks').iterdir():
+        os.utime(file, (1, 1))
+    assert first_row(own(root, 'maps', **asked)) == [1, 0]
+    assert not list((tmp_path / 'run').rglob('*.part'))
+
+
+def test_numbers_that_are_said_are_kept(own, tmp_path):
+    root = map_set(tmp_path / 'set', values=(0, 1, 2))
+    (root / 'classes.json').write_text('{"0": "road", "1": "car"}')
+    result = own(root, 'maps')  # of the 2 the check of the maps speaks
+    assert result.classes == ['road', 'car'] and not result.reduce_zero
+
+
+def test_class_dict_as_other_programs_write_it(own, tmp_path):
+    root = colour_maps(tmp_path / 'set', [(255, 0, 0), (0, 255, 0)], '')
+    (root / 'labelmap.txt').unlink()
+    table = root / 'class_dict.csv'
+    table.write_text(
+        '"name","r","g","b"\n"red","255","0","0"\n"green, light",0,255,0\n'
+    )
+    assert own(root, 'maps').classes == ['red', 'green, light']
+    table.write_text('name,r,g,b\nred,255,0,0\ngreen,,255,0\n')
+    assert own(root, 'maps', classes=['a']).classes != ['red', 'green']
+
+
+def test_maps_without_numbers_have_classes_all_the_same(own, tmp_path):
+    root = map_set(tmp_path / 'set', values=(255,))
+    assert own(root, 'maps').classes == ['class 0', 'class 1']

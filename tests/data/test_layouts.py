@@ -513,3 +513,42 @@ def test_labels_of_yolo_without_names(demo, own, tmp_path):
         own(tmp_path / 'set')
     (tmp_path / 'set' / 'classes.txt').write_text('\n'.join(SHAPES))
     assert own(tmp_path / 'set').classes == SHAPES
+
+
+def test_each_checkpoint_has_its_own_list(own, tmp_path):
+    """A training's list would number other classes once a test has run."""
+    draw_classes(tmp_path / 'set', 'val/cat', 'val/dog')
+    asked = dict(task='folders', loops=('test',))
+    texts = []
+    for learned in (['moon', 'cat', 'dog'], ['dog', 'cat', 'moon']):
+        source = own(tmp_path / 'set', learned=learned, **asked).sources['test']
+        texts.append((source.listed, Path(source.listed).read_text()))
+    assert 'cat/0.png 1\n' in texts[0][1] and 'dog/0.png 0\n' in texts[1][1]
+    assert Path(texts[0][0]).read_text() == texts[0][1]
+
+
+def test_imagenet_and_a_checkpoint_that_has_its_names(own, tmp_path):
+    folders = [f'n{number:08d}' for number in range(1000)]
+    for name in folders:
+        (tmp_path / 'set' / 'val' / name).mkdir(parents=True)
+        Image.new('RGB', (4, 4)).save(tmp_path / 'set' / 'val' / name / '0.png')
+    learned = [f'name {number}' for number in range(1000)]
+    asked = dict(task='folders', loops=('test',))
+    assert own(tmp_path / 'set', learned=learned, **asked).classes == folders
+    with pytest.raises(BadInput, match='does not know'):
+        own(tmp_path / 'set', learned=learned[:999], **asked)
+
+
+def test_evaluation_within_class_folders_is_the_test_split(own, tmp_path):
+    places = [f'{n}/{s}' for n in ('cat', 'dog') for s in ('train', 'val', 'eval')]
+    draw_classes(tmp_path / 'set', *places)
+    sources = own(tmp_path / 'set', 'folders').sources
+    for loop, folder in (('train', 'train'), ('val', 'val'), ('test', 'eval')):
+        assert f'cat/{folder}/0.png 0' in Path(sources[loop].listed).read_text()
+        assert sources[loop].count == 6
+
+
+def test_a_yaml_beside_the_data_that_is_none_of_theirs(demo, own, tmp_path):
+    layouts.coco(demo, tmp_path / 'set')
+    (tmp_path / 'set' / 'notes.yml').write_bytes('café'.encode('latin1'))
+    assert own(tmp_path / 'set').sources['train'].count == 10
