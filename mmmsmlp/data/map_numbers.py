@@ -211,6 +211,30 @@ def number_from_maps(layout: Layout) -> None:
     )
 
 
+def number_as_learned(layout: Layout, learned: list[str], reduces: bool | None) -> bool:
+    """Read maps as a checkpoint's were, which numbers in a few maps may not show."""
+    named = layout.classes
+    if layout.task != 'maps' or not learned or (named and reduces is None):
+        return False
+    high = max(layout.values, default=0) - bool(reduces)
+    if high >= len(learned) or named not in ([], learned, learned[1:]):
+        return False
+    if named == learned[1:] and learned[1:]:  # of which training added the background
+        if layout.palette:
+            layout.palette = [[0, 0, 0], *layout.palette]
+        if layout.by_colour:
+            recode = layout.recode or {}
+            moved = {c: n if n == IGNORED else n + 1 for c, n in recode.items()}
+            layout.recode = {**moved, 0: 0}
+    layout.classes, layout.reduce_zero = list(learned), bool(reduces)
+    layout.notes = [n for n in layout.notes if 'one is subtracted' not in n]
+    layout.notes.append(
+        'the maps are numbered as the checkpoint learned them'
+        + (': one is subtracted from each' if reduces else '')
+    )
+    return True
+
+
 def copy_maps(layout: Layout, part: Split, target: str) -> str:
     """Copy the maps of a split, numbered by class; their folder."""
     recode = layout.recode or {}

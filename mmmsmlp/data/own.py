@@ -20,12 +20,17 @@ from .cache import Cache
 from .coco import parse, tables_of
 from .findings import Findings
 from .foreign import foreign
-from .label_maps import IGNORED
 from .layout_coco import find_coco, glance
 from .layout_folders import class_of, find_folders
 from .layout_maps import find_maps
 from .layouts import Layout, Split, folder_names, put
-from .map_numbers import ADE, copy_maps, map_suffix, number_from_maps
+from .map_numbers import (
+    ADE,
+    copy_maps,
+    map_suffix,
+    number_as_learned,
+    number_from_maps,
+)
 from .voc import find_voc
 from .yolo import find_yolo, find_yolo_beside
 
@@ -290,7 +295,9 @@ def _settle_classes(layout: Layout, request: Request) -> None:
     Raises:
         BadInput: There are classes that the checkpoint does not know.
     """
-    if layout.classes == [ADE] or _number_as_learned(layout, request):
+    if layout.classes == [ADE] or number_as_learned(
+        layout, request.learned, request.reduces
+    ):
         return
     if layout.task == 'maps' and not layout.classes:
         high = layout.values[-1] + 1 if layout.values else 0
@@ -316,31 +323,6 @@ def is_imagenet(classes: Sequence[str]) -> bool:
     return len(classes) == 1000 and all(
         re.fullmatch(r'n\d{8}', name) for name in classes
     )
-
-
-def _number_as_learned(layout: Layout, request: Request) -> bool:
-    """Read maps as a checkpoint's were, which numbers in a few maps may not show."""
-    learned, named = request.learned, layout.classes
-    if layout.task != 'maps' or not learned or (named and request.reduces is None):
-        return False
-    reduces = bool(request.reduces)
-    high = max(layout.values, default=0) - reduces
-    if high >= len(learned) or named not in ([], learned, learned[1:]):
-        return False
-    if named == learned[1:] and learned[1:]:  # of which training added the background
-        if layout.palette:
-            layout.palette = [[0, 0, 0], *layout.palette]
-        if layout.by_colour:
-            recode = layout.recode or {}
-            moved = {c: n if n == IGNORED else n + 1 for c, n in recode.items()}
-            layout.recode = {**moved, 0: 0}
-    layout.classes, layout.reduce_zero = list(learned), reduces
-    layout.notes = [n for n in layout.notes if 'one is subtracted' not in n]
-    layout.notes.append(
-        'the maps are numbered as the checkpoint learned them'
-        + (': one is subtracted from each' if reduces else '')
-    )
-    return True
 
 
 def _coco_source(layout: Layout, part: Split, target: str, cache: Cache) -> Source:

@@ -83,7 +83,7 @@ def _follow(
             'data, in one order'
         )
     info = dict(dataset.get('metainfo') or {}, classes=names)
-    if len(info.get('palette', ())) == len(names):
+    if len(info.get('palette') or ()) == len(names):
         info['palette'] = [info['palette'][own.index(name)] for name in names]
     dataset['metainfo'] = info
     return f'data repaired: classes are put in the order of {leader}, {orders}'

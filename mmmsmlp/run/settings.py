@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 
 from ..errors import BadInput, did_you_mean
 
-# mmengine's own, which a config may leave out.
+# Those of mmengine, of the toolboxes and of ours.
 USUAL_HOOKS = {
     *('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler'),
     *('checkpoint', 'visualization', 'divergence'),
@@ -68,8 +68,15 @@ def check_hooks(cfg: Config) -> None:
             "[dict(type='EMAHook')]; on the command line "
             "\"custom_hooks=[{'type': 'EMAHook'}]\""
         )
-    for name, hook in (cfg.get('default_hooks') or {}).items():
-        if hook is not None and not _is_table(hook) and name != 'divergence':
+    for name, hook in list((cfg.get('default_hooks') or {}).items()):
+        if hook is None and name == 'visualization':
+            cfg.default_hooks.pop(name)  # mmengine lets its own six alone be None
+        elif hook is None and name not in USUAL_HOOKS:
+            raise BadInput(
+                f'default_hooks.{name}=None: there is no such hook to leave out'
+                + did_you_mean(name, USUAL_HOOKS)
+            )
+        elif hook is not None and not _is_table(hook) and name != 'divergence':
             raise BadInput(
                 f'default_hooks.{name}={hook!r} has no type'
                 + did_you_mean(name, USUAL_HOOKS - {name})

@@ -321,6 +321,7 @@ def test_metrics_that_nobody_gives_are_refused(hooks, words):
         (dict(custom_hooks=['EMAHook']), r"\['EMAHook'\] must be a list of tables"),
         (dict(custom_hooks=dict(type='EMAHook')), 'must be a list of tables'),
         (dict(default_hooks=dict(checkpont=dict(interval=1))), "mean 'checkpoint'"),
+        (dict(default_hooks=dict(chekpoint=None)), "no such hook.* mean 'checkpoint'"),
         (dict(model=dict(data_preprocessor=dict(std=[1, 0, 1]))), 'std=.* divides by'),
         (dict(optim_wrapper=dict(type='AmpOptimWrapper')), '--amp bf16'),
         (dict(optim_wrapper=dict(paramwise_cfg=dict(custom_key=1))), "'custom_keys'"),
@@ -332,10 +333,15 @@ def test_settings_that_do_nothing_or_fail_late(settings, words, monkeypatch):
         train_cfg=dict(max_epochs=1),
         randomness=dict(seed=0),
         custom_hooks=[dict(type='EMAHook')],
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook'), timer=None),
+        default_hooks=dict(
+            checkpoint=dict(type='CheckpointHook'), timer=None, visualization=None
+        ),
         optim_wrapper=dict(paramwise_cfg=dict(custom_keys=dict(gamma={}))),
     )
-    check_settings(Config(good))
+    cfg = Config(good)
+    check_settings(cfg)
+    # mmengine asserts of any name but its own that it is not None.
+    assert set(cfg.default_hooks) == {'checkpoint', 'timer'}
     with pytest.raises(BadInput, match=words):
         check_settings(Config(dict(good, **settings)))
 
