@@ -146,3 +146,15 @@ def test_two_files_of_near_names_are_not_chosen_between(coco):
         shutil.copy(coco.images / '0.jpg', coco.images / name)
     (coco.images / '0.jpg').unlink()
     assert coco.check()[0].kinds() == {'picture-missing'}
+
+
+@pytest.mark.parametrize('end', ['', '/', '/.'])
+def test_a_path_may_end_in_a_slash(end, own, tmp_path):
+    """What lies beside the set is none of its pictures."""
+    draw(tmp_path / 'pics', 9)
+    Image.new('L', (8, 8)).save(tmp_path / '1.jpg')
+    Image.new('L', (8, 8)).save(tmp_path / '0.jpg')
+    draw(tmp_path / 'birds' / 'pics')
+    write(tmp_path, 'birds/train.json')
+    source = own(f'{tmp_path / "birds"}{end}').sources['train']
+    assert Path(source.images).resolve() == tmp_path / 'birds' / 'pics'
