@@ -176,12 +176,12 @@ def _check_boxes(
 def _take_from_masks(
     file: CocoFile, columns: Columns, plan: Repairs, found: Findings
 ) -> None:
-    """Boxes of no size, where the mask has one."""
+    """Give boxes of no size, in ``columns.box``, that of a mask that has one."""
     taken = np.zeros(len(columns.box), bool)
-    for i, row in enumerate(file.annotations):
-        bounds = getattr(row.get('segmentation'), 'bounds', None)
-        if bounds and not has_size(row.get('bbox')) and has_size(box_of(bounds)):
-            columns.box[i], taken[i] = box_of(bounds), True
+    for i in np.flatnonzero(~(columns.box[:, 2:] > 0).all(1)):  # NaN too
+        bounds = getattr(file.annotations[i].get('segmentation'), 'bounds', None)
+        if bounds and has_size(box := box_of(bounds)):
+            columns.box[i], taken[i] = box, True
     plan.boxes = _note('box-of-mask', file, taken, _of('bbox'), found)
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 
 from ..errors import BadInput, join_some
 from .cache import Cache
@@ -84,15 +85,18 @@ def _splits(path: str) -> dict[str, str]:
         for split, folder in split_folders(path).items()
         if is_plain(os.path.basename(folder)) or _holds_classes(folder)
     }
-    alone = len(found) == 1 and len(_with_pictures(path)) > 2
+    alone = len(found) == 1 and len([*_with_pictures(path)]) > 2
     return {} if alone and not any(map(_holds_classes, found.values())) else found
 
 
 def _refuse_flat(path: str) -> None:
     """Refuse splits of pictures without classes, which are no classes themselves."""
-    folders = [os.path.basename(folder) for folder in _with_pictures(path)]
-    said = {split_of(folder) for folder in folders}
-    if None not in said and len(said) > 1:
+    folders = []
+    for folder in map(os.path.basename, _with_pictures(path)):
+        if split_of(folder) is None:
+            return  # a class
+        folders.append(folder)
+    if len(set(map(split_of, folders))) > 1:
         told = foreign(path)
         raise BadInput(
             f'{path}: {join_some(folders)} hold pictures and no folders of classes; a '
@@ -118,7 +122,7 @@ def _tells_of_pictures(folder: str, classes: list[str]) -> bool:
     """Whether folders are those of pictures and of what tells of them, no classes."""
     names = {name.lower() for name in classes}
     pictures, maps = names & {*IMAGE_FOLDERS}, names & {*MAP_FOLDERS}
-    if pictures and (maps or len(_with_pictures(folder)) < 2):
+    if pictures and (maps or len([*_with_pictures(folder)]) < 2):
         return True
     return bool(maps) and len(classes) == 1
 
@@ -132,12 +136,12 @@ def _unpacked(folder: str, split: str) -> str:
 
 
 def _holds_classes(folder: str) -> bool:
-    return bool(_with_pictures(folder))
+    return any(True for _ in _with_pictures(folder))
 
 
-def _with_pictures(folder: str) -> list[str]:
-    inner = [os.path.join(folder, name) for name in folder_names(folder)]
-    return list(filter(has_pictures, inner))
+def _with_pictures(folder: str) -> Iterator[str]:
+    inner = (os.path.join(folder, name) for name in folder_names(folder))
+    return filter(has_pictures, inner)
 
 
 def _left_out(path: str, places: dict[str, str]) -> list[str]:

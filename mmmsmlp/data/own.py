@@ -141,7 +141,8 @@ def recognise(path: str, task: str, cache: Cache) -> Layout:
     for inner in _only_folders(path):
         if _find(inner, task, cache):
             return recognise(inner, task, cache)
-    _refuse_several(path, task, cache)
+    if task != 'folders':
+        _refuse_several(path, task, cache)
     for other in _FINDERS.keys() - {task}:
         try:
             found = _find(path, other, cache)
@@ -201,7 +202,7 @@ def _refuse_several(path: str, task: str, cache: Cache) -> None:
         with suppress(BadInput):
             if _find(os.path.join(path, name), task, cache):
                 sets.append(name)
-    if len(sets) > 1 and task != 'folders':
+    if len(sets) > 1:
         raise BadInput(
             f'{path} holds several data sets, {join_some(sets)}: name one of them, or '
             'write a config that joins them (ConcatDataset)'
