@@ -45,7 +45,7 @@ def _files(folder: str) -> Iterator[str]:
 def _told(reader: Callable[[str], str], file: str) -> str:
     try:
         return reader(file)
-    except (OSError, ValueError, ElementTree.ParseError, RecursionError):
+    except (OSError, ValueError, LookupError, SyntaxError, RecursionError, csv.Error):
         return ''  # broken: of that somebody else speaks
 
 

@@ -23,7 +23,7 @@ def image_folder(
     """Where the images of a COCO file lie: the folder where most of their names exist.
 
     Splits may number their images alike: the folder of the file's own split comes
-    first, and another split's only where no other holds the names.
+    first, and another split's only where it holds more than twice as many of the names.
 
     Args:
         file: Its path.

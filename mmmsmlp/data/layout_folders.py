@@ -67,7 +67,7 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
             'classifier needs two or more'
         )
     refuse_twins(path, {s: map(class_of, part.names) for s, part in parts.items()})
-    named = _names_of(path, folders)
+    named = _names_of(path, folders, notes)
     layout = Layout('class folders', 'folders', path, parts, list(named.values()))
     layout.notes, layout.folders = notes, named
     if places.keys() >= {'train', 'val'}:
@@ -159,13 +159,20 @@ def class_of(name: str) -> str:
     return name.split(os.sep)[0]
 
 
-def _names_of(root: str, folders: list[str]) -> dict[str, str]:
+def _names_of(root: str, folders: list[str], notes: list[str]) -> dict[str, str]:
     """What classes are called: as a file of the root says of them, or as their folders.
 
     ImageNet has two cranes: names that stand for several folders get those behind them.
     """
     given = read_names(root)
-    if not given or not set(folders) <= given.by_folder.keys():
+    unnamed = [f for f in folders if given and f not in given.by_folder]
+    if given and given.by_folder and unnamed:
+        file = os.path.basename(given.file)
+        notes.append(
+            f'{file} does not name {join_some(unnamed)}: classes are called as their '
+            'folders'
+        )
+    if not given or unnamed:
         return {folder: folder for folder in folders}
     names = {folder: given.by_folder[folder] for folder in folders}
     counts = Counter(names.values())

@@ -143,7 +143,7 @@ def recognise(path: str, task: str, cache: Cache) -> Layout:
             return recognise(inner, task, cache)
     if task != 'folders':
         _refuse_several(path, task, cache)
-    for other in _FINDERS.keys() - {task}:
+    for other in filter(task.__ne__, _FINDERS):
         try:
             found = _find(path, other, cache)
         except BadInput:
@@ -231,11 +231,10 @@ def _split(layout: Layout, request: Request) -> dict[str, tuple[str, Split]]:
             'it out'
         )
     source = parts.get('all') or parts.get('train')
-    if (
-        source
-        and 'val' not in parts
-        and not ('test' in parts and request.loops == ('test',))
-    ):
+    tests = 'test' in parts and request.loops == ('test',)
+    if share is not None and tests:
+        layout.notes.append(f'split test is evaluated, no share of {share:g}')
+    if source and 'val' not in parts and not tests:
         parts['train'], parts['val'] = _divide(layout, source, share or SHARE)
         parts.pop('all', None)
         if 'train' not in request.loops and share != 1:

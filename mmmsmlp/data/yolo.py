@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from ..errors import BadInput, join_some
 from .cache import Cache
 from .coco_copy import area_of
-from .layouts import Layout, Split, read_text
+from .layouts import Layout, Split, read_text, stem
 from .pictures import look
 from .yolo_places import (
     Found,
@@ -22,7 +22,6 @@ from .yolo_places import (
     from_yaml,
     label_files,
     labels_of,
-    stem_of,
 )
 
 BEYOND = 0.01  # of the image: a label's rounding; what is further out is no fraction
@@ -60,7 +59,7 @@ def _find(path: str, cache: Cache, *ways: Callable) -> Layout | None:
         else:
             notes.append(f'{split} has no labels and is left out')
     if every and not any(part.boxes for part in parts.values()):
-        label = os.path.join(labels_of(os.path.dirname(every[0])), stem_of(every[0]))
+        label = os.path.join(labels_of(os.path.dirname(every[0])), stem(every[0]))
         raise BadInput(
             f'{path}: no picture has an object in its label file; that of {every[0]} '
             f'would be {label}.txt. Labels lie beside the pictures, or in a folder '

@@ -22,6 +22,7 @@ from .layouts import (
     read_text,
     split_folders,
     split_of,
+    stem,
 )
 
 UNREAD = ('.gif', '.heic', '.heif', '.avif', '.jxl', '.tga', '.psd', '.dng')
@@ -82,6 +83,11 @@ def from_darknet(path: str, notes: list[str]) -> Found | None:
             continue
         listed = _find(table['names'], path)
         lines = read_text(listed).splitlines() if listed else []
+        if not any(lines) and read_names(path) is None:
+            raise BadInput(
+                f'{file}: names = {table["names"]} is not there or empty; write the '
+                'classes into it, one name a line'
+            )
         names = _names(dict(names=list(filter(None, lines)) or None), file)
         return Found(path, file, names, _places(table, path, file, notes))
     return None
@@ -137,7 +143,8 @@ def _is_whole(value: object) -> bool:
 def _base(table: dict, file: str) -> str:
     """Where paths of the file count from: ``path``, as seen from the file or here."""
     here = os.path.dirname(os.path.abspath(file))
-    given = os.path.expanduser(str(table.get('path') or '.'))
+    given = table.get('path')
+    given = '.' if given in _NOTHING else os.path.expanduser(str(given))
     for base in (os.path.join(here, given), os.path.abspath(given)):
         if os.path.isdir(base):
             return os.path.normpath(base)
@@ -176,10 +183,10 @@ def _below(folder: str) -> list[str]:
         inner[:] = [name for name in inner if not name.startswith('.')]
         labels = _texts_in(labels_of(parent))
         for name in files:
-            stem, kind = os.path.splitext(name)
-            if os.path.join(parent, stem) in known or name.startswith('.'):
+            bare, kind = os.path.splitext(name)
+            if os.path.join(parent, bare) in known or name.startswith('.'):
                 continue
-            if kind.lower() in UNREAD or (stem in labels and kind != '.txt'):
+            if kind.lower() in UNREAD or (bare in labels and kind != '.txt'):
                 result.append(os.path.join(parent, name))
     return result
 
@@ -288,11 +295,6 @@ def labels_of(folder: str) -> str:
     return folder
 
 
-def stem_of(file: str) -> str:
-    """The name of a file without its folder and its suffix."""
-    return os.path.splitext(os.path.basename(file))[0]
-
-
 def _inner(folder: str, name: str) -> str:
     exact = os.path.join(folder, name)
     if folder and os.path.isdir(exact):
@@ -303,7 +305,7 @@ def _inner(folder: str, name: str) -> str:
 def _texts_in(folder: str) -> dict[str, str]:
     """Paths of the text files of a folder, by name without suffix."""
     return {
-        stem_of(name): os.path.join(folder, name)
+        stem(name): os.path.join(folder, name)
         for name in _names_in(folder)
         if name.lower().endswith('.txt')
     }
@@ -326,11 +328,11 @@ def label_files(
     result = {}
     for folder, files in folders.items():
         texts = _texts_in(labels_of(folder))
-        result.update({f: texts[stem_of(f)] for f in files if stem_of(f) in texts})
+        result.update({f: texts[stem(f)] for f in files if stem(f) in texts})
         if lost is not None:
             there = (n for n in _names_in(folder) if not n.lower().endswith('.txt'))
-            alone = texts.keys() - set(map(stem_of, there))
-            lost += [texts[stem] for stem in sorted(alone) if _is_label(texts[stem])]
+            alone = texts.keys() - set(map(stem, there))
+            lost += [texts[name] for name in sorted(alone) if _is_label(texts[name])]
     return result
 
 

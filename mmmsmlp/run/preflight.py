@@ -1,6 +1,7 @@
 """Checks before a run: data paths, and the classes that are named."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,8 +117,8 @@ def check_dataset_classes(cfg: Config, loops: tuple[str, ...]) -> None:
     """Check ``metainfo.classes`` wherever a config, its paths checked, gives it.
 
     Raises:
-        BadInput: The classes are one text, or are not as many as the model's
-            ``num_classes``.
+        BadInput: The classes are one text, name one twice, or are not as many as the
+            model's ``num_classes``.
     """
     for loop, dataset in datasets_of(cfg, loops):
         classes = (dataset.get('metainfo') or {}).get('classes')
@@ -130,6 +131,12 @@ def check_dataset_classes(cfg: Config, loops: tuple[str, ...]) -> None:
             raise BadInput(
                 f'{name} = {classes!r} is one text; a single class is written '
                 f'({classes!r},), with the comma'
+            )
+        twice = [one for one, count in Counter(classes).items() if count > 1]
+        if twice and cfg.get('default_scope') == 'mmdet':
+            raise BadInput(
+                f'{name} has {twice[0]!r} twice; a label of the data would be one of '
+                'two numbers. Name each class once'
             )
         _check_model(cfg, name, len(classes))
 

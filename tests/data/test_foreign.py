@@ -46,7 +46,8 @@ def test_a_foreign_export_is_called_by_its_name(form, place, task, own, tmp_path
 @pytest.mark.parametrize(
     ('name', 'text'),
     [('a.json', '[1'), ('a.json', '[[]]'), ('a.json', '{}'), ('a.csv', ''),
-     ('a.csv', 'time,value\n'), ('a.xml', '<xml>'), ('a.xml', '<p></p>')],
+     ('a.csv', 'time,value\n'), ('a.csv', 'a\0,b\n'), ('a.xml', '<xml>'),
+     ('a.xml', '<p></p>'), ('a.xml', '<?xml version="1.0" encoding="no"?><p/>')],
 )  # fmt: skip
 def test_nothing_is_said_of_what_is_not_known(name, text, own, tmp_path):
     (tmp_path / 'set').mkdir()

@@ -54,6 +54,10 @@ def test_yolo_names_by_number_lists_and_a_path_of_another_machine(own, tmp_path)
     result = own(root / 'data.yaml')
     assert result.classes == ['cup', 'fork']
     assert [result.sources[s].count for s in ('train', 'val')] == [1, 2]
+    (root / 'data.yaml').write_text(
+        (root / 'data.yaml').read_text().replace('path: /home/you/set', 'path: ~')
+    )
+    assert own(root / 'data.yaml').sources['train'].count == 1
 
 
 def test_yolo_lists_of_what_is_read_by_nobody(own, tmp_path):
@@ -240,3 +244,6 @@ def test_yolo_as_cvat_writes_it(above, demo, own, tmp_path):
     assert [result.sources[s].count for s in ('train', 'val')] == [10, 4]
     whole = layouts.load(demo, 'train')[0]['annotations']
     assert result.sources['train'].boxes == len(whole)
+    (root / 'obj.names').write_text('\n')
+    with pytest.raises(BadInput, match='names = data/obj.names is not there or empty'):
+        own(root)

@@ -299,6 +299,11 @@ def test_class_folders(demo, own, tmp_path):
     pairs = {(line.split('/')[0], line.rsplit(' ', 1)[1]) for line in lines}
     assert pairs <= {('circle', '0'), ('star', '2'), ('triangle', '3')} and pairs
     assert result.sources['train'].listed == ''
+    del names['star']
+    (tmp_path / 'set' / 'classes.json').write_text(json.dumps(names))
+    result = own(tmp_path / 'set', 'folders')
+    assert result.classes == sorted(SHAPES)
+    assert 'classes.json does not name star' in result.lines[3]
 
 
 def test_class_folders_without_splits_are_divided_class_by_class(own, tmp_path):
@@ -339,7 +344,8 @@ def test_a_test_split_is_what_is_tested(demo, own, tmp_path):
     result = own(tmp_path / 'set', 'folders')
     assert result.sources['test'].images.endswith('test')
     assert result.sources['val'].images.endswith('train')
-    only = own(tmp_path / 'set', 'folders', loops=('test',))
+    only = own(tmp_path / 'set', 'folders', loops=('test',), share=0.5)
+    assert 'split test is evaluated, no share of 0.5' in only.lines[3]
     assert only.sources == dict(test=result.sources['test'])
     assert isinstance(only.sources['test'], Source)
     shutil.rmtree(tmp_path / 'set' / 'train')

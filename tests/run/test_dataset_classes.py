@@ -21,6 +21,12 @@ def test_a_single_class_without_its_comma(run_tool, tiny_config):
     assert_fails(result, f"{CLASSES} = 'square' is one text", "('square',)")
 
 
+def test_a_class_that_is_named_twice(run_tool, tiny_config):
+    option = f'{CLASSES}=square,bar,square'
+    result = run_tool('train.py', tiny_config, '--cfg-options', option)
+    assert_fails(result, f"{CLASSES} has 'square' twice")
+
+
 @pytest.mark.parametrize(
     ('text', 'fragment'),
     [
