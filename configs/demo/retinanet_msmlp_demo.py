@@ -4,12 +4,10 @@ _base_ = [
     '../_base_/retinanet.py',
     '../_base_/demo_shapes.py',
     '../_base_/small-arch.py',
-    'mmdet::_base_/default_runtime.py',
+    '../_base_/schedule_demo.py',
 ]
 
-max_epochs = 6
 norm_cfg = dict(type='GN', num_groups=8)
-
 model = dict(
     backbone=dict(
         _delete_=True,
@@ -31,32 +29,3 @@ model = dict(
         anchor_generator=dict(octave_base_scale=2, strides=[8, 16, 32, 64]),
     ),
 )
-
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
-        custom_keys={'gamma': dict(decay_mult=0.0)},
-    ),
-    clip_grad=dict(max_norm=10),
-)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(
-        type='CosineAnnealingLR',
-        T_max=max_epochs,
-        end=max_epochs,
-        convert_to_iter_based=True,
-    ),
-]
-train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs
-)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-default_hooks = dict(
-    logger=dict(interval=10), checkpoint=dict(interval=max_epochs, max_keep_ckpts=2)
-)
-randomness = dict(seed=0)

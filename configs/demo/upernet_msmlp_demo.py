@@ -5,7 +5,7 @@ The data: python tools/make_demo_data.py work_dirs/demo_semantic --semantic
 
 _base_ = [
     '../_base_/upernet.py',
-    '../_base_/ade20k_160k.py',
+    '../_base_/demo_semantic.py',
     '../_base_/small-arch.py',
 ]
 
@@ -20,33 +20,6 @@ model = dict(
     decode_head=dict(in_channels=[40, 80, 160, 320], channels=64, num_classes=5),
     auxiliary_head=dict(in_channels=160, channels=32, num_classes=5),
 )
-load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
-flip = dict(type='RandomFlip', prob=0.5)
-pack = dict(type='PackSegInputs')
-shapes = dict(
-    type='BaseSegDataset',
-    data_root='work_dirs/demo_semantic',
-    img_suffix='.jpg',
-    seg_map_suffix='.png',
-    metainfo=dict(
-        classes=('background', 'circle', 'square', 'triangle', 'star'),
-        palette=[
-            [0, 0, 0], [230, 80, 60], [60, 150, 230], [250, 190, 40], [120, 200, 90]
-        ],
-    ),
-)  # fmt: skip
-train = dict(img_path='train', seg_map_path='semantic/train')
-val = dict(img_path='val', seg_map_path='semantic/val')
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=1,
-    dataset=dict(**shapes, data_prefix=train, pipeline=[*load, flip, pack]),
-)
-test_pipeline = [*load, pack]  # by this name, which mmseg's inference_model reads
-val_dataloader = dict(
-    num_workers=1, dataset=dict(**shapes, data_prefix=val, pipeline=test_pipeline)
-)
-test_dataloader = val_dataloader
 optim_wrapper = dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=5.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
