@@ -15,8 +15,15 @@ from tests.helpers.recipes import CONFIGS, DETECTORS
 
 COCO = Path(__file__).parents[2] / 'data' / 'coco'
 SMALL = dict(type='Resize', scale=(160, 128), keep_ratio=True)
+# The models of 3x are those of 1x, whose step is taken for both.
+TWINS = {
+    name: twin
+    for name in DETECTORS
+    if name.endswith('_3x') and (twin := name.replace('_3x', '_1x')) in DETECTORS
+}
+STEPPED = [name for name in DETECTORS if name not in TWINS]
 # Each head with each family once; the rest of the grid is slow.
-QUICK = {n for n in DETECTORS if n.endswith('_t_1x')} | {'cascade-mask-rcnn_swin_t_3x'}
+QUICK = {n for n in STEPPED if '_t_' in n}
 
 
 @pytest.fixture(scope='module')
@@ -28,6 +35,12 @@ def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp('demo') / 'shapes'
     make_demo_data(folder, train=4, val=1, seed=0)
     return folder, 'annotations/train.json', 'train'
+
+
+def read(name):
+    config = Config.fromfile(CONFIGS / f'{name}.py')
+    init_default_scope(config.default_scope)
+    return config
 
 
 def read_batch(config, images):
@@ -64,13 +77,12 @@ def make_quick(train_cfg):
     'name',
     [
         name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-        for name in DETECTORS
+        for name in STEPPED
     ],
 )
 def test_a_step_gives_finite_losses_and_every_gradient(name, images):
     torch.manual_seed(0)
-    config = Config.fromfile(CONFIGS / f'{name}.py')
-    init_default_scope(config.default_scope)
+    config = read(name)
     replace_sync_bn(config)
     make_quick(config.model.train_cfg)
     model = MODELS.build(config.model).train()
@@ -90,3 +102,16 @@ def test_a_step_gives_finite_losses_and_every_gradient(name, images):
         if n not in empty and not p.grad.isfinite().all()
     ]
     assert not empty and not broken
+
+
+@pytest.mark.full
+@pytest.mark.parametrize('name', TWINS)
+def test_3x_feeds_the_model_of_1x(name, images):
+    config = read(name)
+    assert config.model == read(TWINS[name]).model
+    prepare = MODELS.build(config.model.data_preprocessor)
+    batch = prepare(read_batch(config, images), training=True)
+    assert batch['inputs'].shape[:2] == (2, 3) and batch['inputs'].isfinite().all()
+    boxes = [len(sample.gt_instances.bboxes) for sample in batch['data_samples']]
+    masks = [len(s.gt_instances.get('masks', ())) for s in batch['data_samples']]
+    assert min(boxes) > 0 and masks == ([0, 0] if 'retina' in name else boxes)
