@@ -68,6 +68,12 @@ def files(tmp_path_factory):
     return make
 
 
+@pytest.fixture(scope='module')
+def started():
+    """Backbones that were started from a checkpoint: heads and schedules share them."""
+    return []
+
+
 @pytest.mark.full
 @pytest.mark.parametrize(
     'name',
@@ -76,9 +82,13 @@ def files(tmp_path_factory):
         for name in sorted(LEAVES)
     ],
 )
-def test_a_released_checkpoint_starts_it(files, monkeypatch, tmp_path, name):
+def test_a_released_checkpoint_starts_it(files, monkeypatch, tmp_path, started, name):
     _, family, size, *_ = name.split('_')
     cfg = load_config(str(CONFIGS / f'{name}.py'))
+    backbone = cfg.default_scope, cfg.model.backbone.to_dict()
+    if backbone in started:
+        return
+    started.append(backbone)
     reports = []
     load = weights.fill_backbone
     monkeypatch.setattr(
