@@ -1,4 +1,4 @@
-"""Ten classes of ImageNet at 96x96 (docs/classification.md says which), and the runtime."""
+"""Ten classes of ImageNet at 96x96 (docs/classification.md), and the runtime."""
 
 _base_ = 'mmpretrain::_base_/default_runtime.py'
 

@@ -1,6 +1,6 @@
 """What was read of files before, kept by (path, size, mtime) in one file of the user's.
 
-``$XDG_CACHE_HOME/mmmsmlp/data-3.sqlite3``, or under ``~/.cache``. Where it cannot be
+``$XDG_CACHE_HOME/mmmsmlp/data-N.sqlite3``, or under ``~/.cache``. Where it cannot be
 written, everything is read anew, and :attr:`Cache.trouble` says why.
 """
 

@@ -15,6 +15,7 @@ _BY_ENDING = {
     '.tfrecord': 'TFRecord: export COCO, as Roboflow and others offer it',
     '.parquet': 'parquet, as Hugging Face has it: write its pictures and a COCO file',
     '.ndjson': 'NDJSON, as Labelbox has it: convert it to COCO',
+    '.gif': 'GIF, which is not read: save it as .png',
     '.mat': 'of MATLAB: convert it to COCO, or to folders of classes',
 }
 

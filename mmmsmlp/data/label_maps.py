@@ -8,16 +8,24 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ..errors import BadInput, join_some
 from .cache import Cache
 from .coco_checks import Summary
 from .findings import Findings
-from .pictures import Picture, check_pictures, look, read_picture
+from .pictures import (
+    Picture,
+    check_pictures,
+    checksum_of_end,
+    look,
+    read_picture,
+)
 
 IGNORED = 255
 BACKGROUNDS = {'background', 'bg', 'other', 'others', 'unlabeled', 'void', 'clutter'}
@@ -100,7 +108,7 @@ def codes_of(image: Image.Image, by_colour: bool) -> np.ndarray:
 def write_maps(
     files: dict[str, str], numbers: dict[int, int], by_colour: bool = False
 ) -> None:
-    """Write copies of label maps with one number a pixel, but for those that are there.
+    """Write copies of label maps with one number a pixel, of files that changed.
 
     Args:
         files: What is written, and what of.
@@ -112,8 +120,8 @@ def write_maps(
     """
 
     def write(target: str, source: str) -> None:
-        made = os.stat(source)
-        if os.path.exists(target) and os.stat(target).st_mtime_ns == made.st_mtime_ns:
+        mark = _mark(source)
+        if _mark_of_copy(target) == mark:
             return
         try:
             with Image.open(source) as image:
@@ -130,12 +138,28 @@ def write_maps(
         os.makedirs(os.path.dirname(target), exist_ok=True)
         pixels = new.astype(kind)[index].reshape(codes.shape)
         part = f'{target}.{os.getpid()}.part'
-        Image.fromarray(pixels).save(part, format='PNG')
-        os.utime(part, ns=(made.st_atime_ns, made.st_mtime_ns))
+        text = PngInfo()
+        text.add_text(_MARK, mark)
+        Image.fromarray(pixels).save(part, format='PNG', pnginfo=text)
         os.replace(part, target)
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(write, files.keys(), files.values()))
+
+
+_MARK = 'mmmsmlp'  # the entry of a copy that tells of its source
+
+
+def _mark(source: str) -> str:
+    """What changes with a file: archives give all of theirs one time."""
+    with open(source, 'rb') as file:
+        return f'{os.stat(source).st_mtime_ns} {checksum_of_end(file)}'
+
+
+def _mark_of_copy(path: str) -> str:
+    with suppress(OSError), Image.open(path) as image:
+        return str(image.info.get(_MARK))
+    return ''
 
 
 def unlike_palettes(maps: Iterable[Picture]) -> str:

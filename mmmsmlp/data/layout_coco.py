@@ -18,6 +18,7 @@ from .layouts import (
     folders_in,
     refuse_twins,
     split_folders,
+    split_of,
     stem,
 )
 
@@ -81,28 +82,52 @@ def _kind(file: str, root: str) -> str:
 
 
 def _files_of(root: str, cache: Cache, notes: list[str]) -> dict[str, str]:
-    """The COCO files of a folder, by split."""
-    found = {}
+    """The COCO files of a folder, by split: each in the first place that has it."""
+    found: dict[str, str] = {}
+    broken: list[str] = []
     for split, folder in split_folders(root).items():
-        if file := _one_of(_coco_files(folder, cache), folder, notes):
+        inner = folders_in(folder).get('annotations', '')
+        files = (_coco_files(place, cache, broken) for place in (folder, inner))
+        if file := _one_of(next(filter(None, files), []), folder, notes):
             found[split] = file
-    if found:
-        return found
     folders = folders_in(root)
     for folder in (folders.get('annotations', ''), root, folders.get('labels', '')):
-        if folder and (files := _coco_files(folder, cache)):
-            return _by_split(files, folder, notes)
-    return {}
+        files_here = _coco_files(folder, cache, broken)
+        more = [f for f in files_here if not found or split_of(stem(f)) not in found]
+        for split, file in _by_split(more, folder, notes, bool(found)).items():
+            found.setdefault(split, file)
+    if len(found) > 1 and (unsaid := found.pop('all', '')):
+        fate = 'not read' if 'train' in found else 'for training'
+        notes.append(f'{unsaid} is {fate}')
+        found.setdefault('train', unsaid)
+    if broken and not found:
+        raise BadInput(broken[0])
+    notes += broken
+    return found
 
 
-def _coco_files(folder: str, cache: Cache) -> list[str]:
-    files = files_in(folder, '.json')
+def _coco_files(folder: str, cache: Cache, broken: list[str]) -> list[str]:
+    """The COCO files of a folder; ``broken`` takes what is said of other JSON.
+
+    Raises:
+        BadInput: One that is called as a COCO file is none.
+    """
+    files = files_in(folder, '.json') if folder else []
     if any(os.path.basename(file).startswith('instances_') for file in files):
         files = [f for f in files if not os.path.basename(f).startswith(_OTHERS)]
-    known = [file for file in files if glance(file, cache) is not None]
+    known = []
     for file in files:
         name = os.path.basename(file)
-        if file not in known and (name in _KINDS or name.startswith('instances_')):
+        called = name in _KINDS or name.startswith('instances_')
+        try:
+            if glance(file, cache):
+                known.append(file)
+                continue
+        except BadInput as error:
+            if called:
+                raise
+            broken.append(str(error))
+        if called:
             raise BadInput(f'{file} {_why_none(file, cache)}')
     return known
 
@@ -118,21 +143,30 @@ def _one_of(files: list[str], folder: str, notes: list[str]) -> str | None:
     return first
 
 
-def _by_split(files: list[str], folder: str, notes: list[str]) -> dict[str, str]:
+def _by_split(
+    files: list[str], folder: str, notes: list[str], others: bool
+) -> dict[str, str]:
+    """Files by the split that their names say; ``others`` were found elsewhere."""
     paths = {stem(file): file for file in files}
     groups = {
         split: [paths[name] for name in names]
         for split, names in by_split(paths).items()
     }
-    if 'all' in groups and len(groups) == 1 and len(files) > 1:
-        names = join_some(os.path.basename(file) for file in files)
+    unsaid = groups.get('all', [])
+    if len(groups) == 1 and len(unsaid) > 1 and not others:
+        names = join_some(map(os.path.basename, unsaid))
         raise BadInput(
             f'{folder} has several COCO files and none says in its name which '
             f'is for training ({names}); name one of them, or call them train.json and '
             'val.json'
         )
-    if len(groups) > 1 and (left := groups.pop('all', None)):
-        notes.append(f'{join_some(map(os.path.basename, left), 3)} is not read')
+    if unsaid and (others or len(groups) > 1):
+        del groups['all']
+        if len(unsaid) == 1 and not others and 'train' not in groups:
+            groups['train'] = unsaid
+            notes.append(f'{unsaid[0]} is for training')
+        else:
+            notes.append(f'{join_some(map(os.path.basename, unsaid), 3)} is not read')
     found = {}
     for split in ('train', 'val', 'test', 'all'):
         if chosen := _one_of(groups.get(split, []), folder, notes):

@@ -9,6 +9,8 @@ from .cache import Cache
 from .foreign import foreign
 from .layout_maps import IMAGE_FOLDERS, MAP_FOLDERS
 from .layouts import (
+    IMAGES,
+    UNREAD,
     Layout,
     Split,
     by_split,
@@ -18,10 +20,13 @@ from .layouts import (
     is_plain,
     pictures_below,
     read_names,
+    readable,
     refuse_twins,
     split_folders,
     split_of,
 )
+
+_KINDS = (*IMAGES, *UNREAD)
 
 
 def find_folders(path: str, cache: Cache) -> Layout | None:
@@ -33,38 +38,45 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
         _refuse_flat(path)
     notes = _left_out(path, places)
     parts: dict[str, Split] = {}
-    seen: dict[str, None] = {}
+    seen: set[str] = set()
+    held: set[str] = set()  # of these, what has pictures
     for split, folder in places.items():
         classes = folder_names(folder)
-        if _tells_of_pictures(folder, classes):
+        flat = _tells_of_pictures(folder, classes)
+        if flat and split in ('all', 'train'):
             return None
         every = [
             os.path.join(name, picture)
-            for name in classes
-            for picture in pictures_below(os.path.join(folder, name), hidden=True)
+            for name in ([] if flat else classes)
+            for picture in pictures_below(os.path.join(folder, name), True, _KINDS)
         ]
         # A Mac leaves ._1.jpg beside 1.jpg, and mmpretrain would read both.
         names = [name for name in every if f'{os.sep}.' not in name]
+        names = readable(names, '' if split == 'all' else f' of {split}', notes)
+        hidden = sum(f'{os.sep}.' in name for name in every)
         if not names:
             if split == 'all':
                 return None
             notes.append(f'{split} has no class folders with pictures and is left out')
             continue
-        if hidden := len(every) - len(names):
+        if hidden:
             notes.append(f'{hidden} hidden pictures of {split} are left out')
-        for inner, some in _by_inner_split(split, sorted(names)).items():
+        for inner, some in _by_inner_split(split, sorted(names), notes).items():
             chosen = bool(hidden) or inner != split
             parts[inner] = Split(folder, some, folder, chosen=chosen)
-        seen.update(dict.fromkeys(classes))
+        seen.update(classes)
+        held.update(map(class_of, names))
     if not parts:
         return None
-    folders = sorted(seen)
+    if empty := [folder for folder in sorted(seen) if folder not in held]:
+        notes.append(f'{join_some(empty, 3)} has no pictures and is no class')
+    folders = sorted(held)
     for folder in folders:
         check_name(folder)
     if len(folders) < 2:
         raise BadInput(
             f'{path}: there is one class folder ({join_some(folders)}); a '
-            'classifier needs two or more'
+            'classifier needs two or more; if the classes are in it, name it'
         )
     refuse_twins(path, {s: map(class_of, part.names) for s, part in parts.items()})
     named = _names_of(path, folders, notes)
@@ -104,18 +116,21 @@ def _refuse_flat(path: str) -> None:
         )
 
 
-def _by_inner_split(split: str, names: list[str]) -> dict[str, list[str]]:
+def _by_inner_split(
+    split: str, names: list[str], notes: list[str]
+) -> dict[str, list[str]]:
     """Pictures by split where the splits lie in the class folders: cat/train/1.jpg."""
-    inner = {name: name.split(os.sep)[1:-1][:1] for name in names}
-    if split != 'all' or not all(
-        places and is_plain(*places) for places in inner.values()
-    ):
+    inner = {name: ''.join(name.split(os.sep)[1:-1][:1]) for name in names}
+    plain = {name: place for name, place in inner.items() if is_plain(place)}
+    groups = by_split({*plain.values()})
+    if split != 'all' or 2 * len(plain) <= len(names) or 'train' not in groups:
         return {split: names}
-    groups = by_split({place for (place,) in inner.values()})
-    parts = {
-        s: [n for n in names if inner[n][0] in group] for s, group in groups.items()
-    }
-    return parts if 'train' in parts else {split: names}
+    if other := [name for name in names if name not in plain]:
+        notes.append(
+            f'{len(other)} pictures in no {join_some(sorted({*plain.values()}))} are '
+            f'left out, such as {other[0]}'
+        )
+    return {s: [n for n in plain if plain[n] in group] for s, group in groups.items()}
 
 
 def _tells_of_pictures(folder: str, classes: list[str]) -> bool:

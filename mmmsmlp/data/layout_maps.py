@@ -8,14 +8,19 @@ from dataclasses import replace
 from ..errors import BadInput
 from .cache import Cache
 from .layouts import (
+    IMAGES,
     SPLITS,
+    UNREAD,
     Layout,
     Split,
+    by_split,
     files_in,
     folders_in,
+    is_plain,
     near,
     pictures_below,
     read_text,
+    readable,
     split_folders,
     split_of,
     stem,
@@ -43,17 +48,18 @@ _LIST_FOLDERS = ('splits', 'split', 'lists', 'list')
 
 def find_maps(path: str, cache: Cache) -> Layout | None:
     """Folders of images and of label maps."""
-    pairs = _pairs(path) if os.path.isdir(path) else {}
+    notes: list[str] = []
+    pairs = _pairs(path, notes) if os.path.isdir(path) else {}
     members, suffixes = {}, {}
     for split, (images, maps) in pairs.items():
-        pictures, labels = _members(images, maps)
+        pictures, labels = _members(images, maps, notes)
         if pictures and labels:
             suffixes[split] = _suffixes(pictures, labels, maps)
             members[split] = pictures, labels
     if not suffixes:
         return None
     known = _known_suffixes(path, pairs, suffixes)
-    notes = [
+    notes += [
         f'{split} has no images with label maps and is left out'
         for split in pairs
         if split not in members
@@ -71,7 +77,8 @@ def find_maps(path: str, cache: Cache) -> Layout | None:
         images, maps = pairs[split]
         if plain:
             stems = [name[: -len(image_suffix)] for name in found]
-            parts[split] = Split(images, stems, maps, chosen=images == maps)
+            chosen = images == maps or _has_hidden(images)
+            parts[split] = Split(images, stems, maps, chosen=chosen)
         else:
             parts[split] = Split(images, [*found], maps, chosen=True, maps=found)
     if not plain:
@@ -86,13 +93,20 @@ def find_maps(path: str, cache: Cache) -> Layout | None:
     return layout
 
 
-def _members(images: str, maps: str) -> tuple[list[str], list[str]]:
+def _members(images: str, maps: str, notes: list[str]) -> tuple[list[str], list[str]]:
     """Images and maps; in one folder, the maps are known by their endings."""
+    every = pictures_below(images, kinds=(*IMAGES, *UNREAD))
+    names = readable(every, f' in {os.path.basename(images)}', notes)
     if images != maps:
-        return pictures_below(images), pictures_below(maps)
-    names = pictures_below(images)
+        return names, pictures_below(maps)
     labels = [name for name in names if os.path.splitext(name)[0].endswith(_BESIDE)]
     return [name for name in names if name not in {*labels}], labels
+
+
+def _has_hidden(folder: str) -> bool:
+    """Whether pictures lie in hidden folders, which mmseg would list."""
+    inner = [os.path.dirname(name) for name in pictures_below(folder, hidden=True)]
+    return any(name.startswith('.') or f'{os.sep}.' in name for name in inner)
 
 
 def _match(
@@ -113,7 +127,7 @@ def _match(
 def _read_lists(layout: Layout) -> None:
     """Let lists beside the folders say which images are of which split."""
     part = layout.parts.get('all')
-    lists = _lists(layout.root) if part else {}
+    lists = _lists(layout.root, layout.notes) if part else {}
     if part is None or not lists:
         return
     known = _by_call(part)
@@ -127,6 +141,8 @@ def _read_lists(layout: Layout) -> None:
             where = os.path.relpath(file, layout.root)
             more = f', but for {len(lost)} lines such as {lost[0]}' if lost else ''
             layout.notes.append(f'{split} is what {where} lists{more}')
+        elif lines:
+            layout.notes.append(f'{file} lists no image that is here: {lines[0]!r}')
     if not parts:
         return
     seen = {name for found in parts.values() for name in found.names}
@@ -149,21 +165,37 @@ def _by_call(part: Split) -> dict[str, str]:
 
 def _called(line: str, known: dict[str, str]) -> str | None:
     """The image of a line: its name or path, with or without its map's behind it."""
-    texts = [line.strip(), line.split()[0]]
+    texts = [line.strip().replace('\\', '/'), line.split()[0].replace('\\', '/')]
     texts += [os.path.splitext(text)[0] for text in texts]
-    texts += [os.path.basename(text) for text in texts]
-    return next((known[text] for text in texts if text in known), None)
+    for text in texts:
+        parts = text.split('/')
+        for start in range(len(parts)):  # the longest end that is a name
+            if name := known.get('/'.join(parts[start:])):
+                return name
+    return None
 
 
-def _lists(root: str) -> dict[str, str]:
-    """The list of each split, in the first place that has any."""
+def _lists(root: str, notes: list[str]) -> dict[str, str]:
+    """The list of each split, in the first place that has any.
+
+    In the root other texts lie too: there only plain names count.
+    """
     inner = folders_in(root)
     sets = inner.get('imagesets', '')
     places = [os.path.join(sets, 'Segmentation'), sets]
     for place in [*places, *(inner.get(name, '') for name in _LIST_FOLDERS), root]:
         files = {stem(path).lower(): path for path in files_in(place, '.txt')}
-        by_split = {split_of(name): path for name, path in files.items()}
-        found = {split: by_split[split] for split in SPLITS if split in by_split}
+        found = {}
+        for split, names in by_split(files).items():
+            plain = list(filter(is_plain, names))
+            order = plain or ([] if place == root else sorted(names, key=len))
+            if split in SPLITS and order:
+                found[split] = files[order[0]]
+                notes += [
+                    f'{os.path.relpath(files[name], root)} is not read'
+                    for name in names
+                    if name != order[0]
+                ]
         if 'train' not in found and 'trainval' in files:
             found['train'] = files['trainval']
         if found:
@@ -171,7 +203,7 @@ def _lists(root: str) -> dict[str, str]:
     return {}
 
 
-def _pairs(root: str) -> dict[str, tuple[str, str]]:
+def _pairs(root: str, notes: list[str]) -> dict[str, tuple[str, str]]:
     """The folders of images and of maps, by split."""
     inner = folders_in(root)
     images = next((inner[name] for name in IMAGE_FOLDERS if name in inner), '')
@@ -182,6 +214,14 @@ def _pairs(root: str) -> dict[str, tuple[str, str]]:
     for split in splits:
         if split in theirs:
             found[split] = splits[split], theirs[split]
+    for split in sorted(splits.keys() ^ theirs.keys()) if found else ():
+        folder, other = (
+            (splits[split], maps) if split in splits else (theirs[split], images)
+        )
+        notes.append(
+            f'{os.path.relpath(folder, root)} has no partner in '
+            f'{os.path.basename(other)} and is left out'
+        )
     if not found and images and maps:
         found['all'] = images, maps
     for split, folder in ({} if found else split_folders(root)).items():
@@ -205,7 +245,7 @@ def _pairs(root: str) -> dict[str, tuple[str, str]]:
 
 
 def _holds_both(folder: str) -> bool:
-    pictures, labels = _members(folder, folder)
+    pictures, labels = _members(folder, folder, [])
     return 0 < len(pictures) <= 2 * len(labels)
 
 

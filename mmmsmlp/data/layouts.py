@@ -22,6 +22,7 @@ IMAGES = (
     '.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.dib', '.ppm', '.pgm', '.pbm',
     '.pnm', '.jp2', '.tif', '.tiff', '.webp',
 )  # fmt: skip
+UNREAD = ('.gif', '.heic', '.heif', '.avif', '.jxl', '.tga', '.psd', '.dng')
 _EVALUATION = ('evaluation', 'eval', 'dev')  # val; test where there is another val
 SPLITS = {
     'train': ('train', 'training', 'train2017', 'train2014'),
@@ -154,6 +155,8 @@ def split_folders(folder: str) -> dict[str, str]:
         plain = sorted(filter(is_plain, group), key=lambda n: _ORDER.index(n.lower()))
         if plain or len(group) == 1:
             found[split] = os.path.join(folder, (plain or group)[0])
+    if 'train' not in found and (both := folders_in(folder).get('trainval')):
+        found = {'train': both, **found}
     return found
 
 
@@ -162,9 +165,11 @@ def is_plain(name: str) -> bool:
     return name.lower() in _ORDER
 
 
-def pictures_below(folder: str, hidden: bool = False) -> list[str]:
+def pictures_below(
+    folder: str, hidden: bool = False, kinds: tuple[str, ...] = IMAGES
+) -> list[str]:
     """Pictures in a folder and below, as they are called from it, in order."""
-    return sorted(_walk(folder, hidden))
+    return sorted(_walk(folder, hidden, kinds))
 
 
 def has_pictures(folder: str) -> bool:
@@ -172,12 +177,30 @@ def has_pictures(folder: str) -> bool:
     return any(True for _ in _walk(folder))
 
 
-def _walk(folder: str, hidden: bool = False) -> Iterator[str]:
+def readable(files: Iterable[str], where: str, notes: list[str]) -> list[str]:
+    """Pictures of kinds that are read; ``notes`` take how many others there are."""
+    read: list[str] = []
+    other: list[str] = []
+    for file in files:
+        (read if file.lower().endswith(IMAGES) else other).append(file)
+    if other:
+        kinds = Counter(os.path.splitext(f)[1].lower() or 'bare' for f in other)
+        told = ', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))
+        notes.append(
+            f'{len(other)} pictures{where} are of kinds that are not read, and left '
+            f'out ({told}): convert them to .jpg or .png'
+        )
+    return read
+
+
+def _walk(
+    folder: str, hidden: bool = False, kinds: tuple[str, ...] = IMAGES
+) -> Iterator[str]:
     for parent, inner, files in os.walk(folder, followlinks=True):
         inner[:] = [name for name in inner if hidden or not name.startswith('.')]
         here = os.path.relpath(parent, folder)
         for file in files:
-            if file.lower().endswith(IMAGES) and (hidden or not file.startswith('.')):
+            if file.lower().endswith(kinds) and (hidden or not file.startswith('.')):
                 yield os.path.normpath(os.path.join(here, file))
 
 
@@ -307,7 +330,18 @@ def _from_list(path: str) -> Names | None:
     if all(len(p) == 2 and re.fullmatch(r'n\d{8}', p[0]) for p in pairs):
         named = {p[0]: p[1].split(',')[0] for p in pairs}
         return Names(path, list(named.values()), named)
+    if numbers := _numbers_of(lines):
+        return numbered(path, numbers) or Names(path, lines, {})
     return Names(path, lines, {})
+
+
+def _numbers_of(lines: list[str]) -> dict[int, str]:
+    """Names by the number in front of each, as ``0: road``, where all have one."""
+    pairs = [re.fullmatch(r'(\d+)\s*[:,;=\t ]\s*(\S.*)', line) for line in lines]
+    found = {int(pair[1]): pair[2] for pair in pairs if pair}
+    first = min(found, default=0)
+    whole = {*found} == {*range(first, first + len(lines))}
+    return found if whole and first < 2 else {}
 
 
 def _from_table(path: str) -> Names | None:

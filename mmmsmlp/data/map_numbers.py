@@ -29,10 +29,20 @@ ADE = 'ADE20K'
 
 
 def number_classes(layout: Layout, cache: Cache) -> None:
-    """What the numbers in the maps are called, as far as the folder says."""
-    if all(name.startswith('ADE_') for p in layout.parts.values() for name in p.names):
+    """Settle classes and colours, as far as the folder says, and how to read numbers.
+
+    Raises:
+        BadInput: Colours or shades of grey tell no classes.
+    """
+    named = read_names(layout.root) or _names_in_csv(layout)
+    every = [name for part in layout.parts.values() for name in part.names]
+    if not named and all(name.startswith('ADE_') for name in every):
         layout.kind, layout.reduce_zero = "ADE20K's folders of label maps", True
         layout.classes = [ADE]  # whose names the toolbox has
+        layout.notes.append(
+            'named as ADE20K names its files: the maps hold its 150 classes from 1; a '
+            'classes.txt beside them would say otherwise'
+        )
         return
     files = [
         _map_file(layout, part, name)
@@ -40,7 +50,6 @@ def number_classes(layout: Layout, cache: Cache) -> None:
         for name in part.names
     ]
     maps = look(files, cache, True, read_map, 'maps of ')
-    named = read_names(layout.root) or _names_in_csv(layout)
     forms = {map_.detail for map_ in maps}
     palette = named.palette if named else None
     if 'colours' in forms or unlike_palettes(maps) or _is_shuffled(maps, palette):
@@ -49,13 +58,16 @@ def number_classes(layout: Layout, cache: Cache) -> None:
         elif named:
             layout.classes = named.names
         return
+    few = not named or len(named.names) <= 2
     if lossy := [f for f in files if f.lower().endswith(('.jpg', '.jpeg'))]:
-        _threshold(layout, lossy[0], maps, named)
+        _threshold(layout, lossy[0], maps, few)
+    elif few and palette is None and _has_grey_edges(maps):
+        _read_white_as_one(layout, maps)
     elif 'grey' in forms:
         layout.recode = {}
         layout.notes.append('of maps of several equal channels one is copied')
     layout.values = layout.values or sorted({v for m in maps for v, _ in m.values})
-    if layout.values == [0, IGNORED] and (not named or len(named.names) <= 2):
+    if few and _is_white_one(layout.values, maps):
         layout.recode, layout.values = {IGNORED: 1}, [0, 1]
         layout.notes.append('the maps hold 0 and 255: 255 is read as 1')
     layout.values = [value for value in layout.values if value != IGNORED]
@@ -63,30 +75,51 @@ def number_classes(layout: Layout, cache: Cache) -> None:
         _name_classes(layout, named)
 
 
-def _threshold(
-    layout: Layout, file: str, maps: list[Picture], named: Names | None
-) -> None:
+def _is_white_one(values: list[int], maps: list[Picture]) -> bool:
+    """Whether 255 is the second of two classes: in all maps, or in those without 1."""
+    held = [{value for value, _ in map_.values} for map_ in maps]
+    return {*values} in ({0, IGNORED}, {0, 1, IGNORED}) and not any(
+        {1, IGNORED} <= numbers for numbers in held
+    )
+
+
+def _pixels_of(maps: list[Picture]) -> Counter[int]:
+    pixels = Counter[int]()
+    for map_ in maps:
+        pixels.update(dict(map_.values))
+    return pixels
+
+
+def _has_grey_edges(maps: list[Picture]) -> bool:
+    """Whether maps are black and white that was scaled or smoothed."""
+    pixels = _pixels_of(maps)
+    pure = sum(n for value, n in pixels.items() if value < 8 or value > 247)
+    inner = [value for value in pixels if 0 < value < IGNORED]
+    ends = pixels[0] and pixels[IGNORED] and max(inner, default=0) > 191
+    by_number = any(map_.mode == 'P' for map_ in maps)
+    return bool(ends) and not by_number and pure >= CLEAR * pixels.total()
+
+
+def _read_white_as_one(layout: Layout, maps: list[Picture]) -> None:
+    layout.recode = {value: int(value > 127) for value in _pixels_of(maps)}
+    layout.values = [0, 1]
+    layout.notes.append('the maps are black and white with grey edges: white is 1')
+
+
+def _threshold(layout: Layout, file: str, maps: list[Picture], few: bool) -> None:
     """Tell black from white in maps that JPEG has blended where both meet.
 
     Raises:
         BadInput: There is more than black and white.
     """
-    pixels = Counter[int]()
-    for map_ in maps:
-        pixels.update(dict(map_.values))
+    pixels = _pixels_of(maps)
     clear = sum(n for value, n in pixels.items() if value < 64 or value > 191)
-    if (
-        clear < CLEAR * pixels.total()
-        or max(pixels, default=255) < 192
-        or len(named.names if named else ()) > 2
-    ):
+    if not few or clear < CLEAR * pixels.total() or max(pixels, default=255) < 192:
         raise BadInput(
             f'{file}: JPEG changes the numbers of a label map (here '
             f'{join_some(sorted(pixels))}); export PNG, or black and white'
         )
-    layout.recode = {value: int(value > 127) for value in pixels}
-    layout.values = [0, 1]
-    layout.notes.append('the maps are black and white JPEG: white is read as 1')
+    _read_white_as_one(layout, maps)
 
 
 def _is_shuffled(maps: list[Picture], palette: list[list[int]] | None) -> bool:
@@ -147,19 +180,25 @@ def _names_in_csv(layout: Layout) -> Names | None:
     files = [path for f in (layout.root, *folders) for path in files_in(f, '.csv')]
     for file in files:
         lines = list(csv.reader(read_text(file).splitlines()))
-        rows = [[cell.strip() for cell in line] for line in lines[1:] if any(line)]
+        table = [[cell.strip() for cell in line] for line in lines if any(line)]
+        head = table[:1]
+        if head and any(cell.isdecimal() for cell in head[0]):
+            head = []  # it is a row as the others
+        rows = table[len(head) :]
         widths = {len(row) for row in rows}
-        if widths == {2} and all(row[0].isdecimal() for row in rows):
+        named = not any(row[-1].isdecimal() for row in rows)
+        if widths == {2} and named and all(row[0].isdecimal() for row in rows):
+            layout.notes.append(f'classes are called as {os.path.basename(file)} says')
             return numbered(file, {int(number): name for number, name in rows})
         numeric = all(cell.isdecimal() for row in rows for cell in row[1:])
-        if widths == {4} and numeric:
+        if widths == {4} and numeric and not any(row[0].isdecimal() for row in rows):
             palette = [[int(cell) for cell in row[1:]] for row in rows]
             return Names(file, [row[0] for row in rows], {}, palette)
     return None
 
 
 def _name_classes(layout: Layout, named: Names) -> None:
-    """Whether the first name is that of 0 or of 1, by what the maps hold."""
+    """Set classes and colours by names, the first that of 0 or 1 by what maps hold."""
     count, values = len(named.names), layout.values
     file = os.path.basename(named.file)
     layout.classes, layout.palette = list(named.names), named.palette

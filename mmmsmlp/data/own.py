@@ -141,8 +141,7 @@ def recognise(path: str, task: str, cache: Cache) -> Layout:
     for inner in _only_folders(path):
         if _find(inner, task, cache):
             return recognise(inner, task, cache)
-    if task != 'folders':
-        _refuse_several(path, task, cache)
+    _refuse_inner(path, task, cache)
     for other in filter(task.__ne__, _FINDERS):
         try:
             found = _find(path, other, cache)
@@ -195,14 +194,17 @@ def _only_folders(path: str) -> list[str]:
     return [within, *_only_folders(within)]
 
 
-def _refuse_several(path: str, task: str, cache: Cache) -> None:
+def _refuse_inner(path: str, task: str, cache: Cache) -> None:
     """Name the sets within a folder, such as VOC2007 and VOC2012."""
-    sets = []
+    sets = {}
     for name in folder_names(path):
         with suppress(BadInput):
-            if _find(os.path.join(path, name), task, cache):
-                sets.append(name)
-    if len(sets) > 1:
+            if found := _find(os.path.join(path, name), task, cache):
+                sets[name] = found.kind
+    for name, kind in sets.items() if len(sets) == 1 else ():
+        inner = os.path.join(path, name)
+        raise BadInput(f'{path} holds {kind} in {name} alone: name {inner}')
+    if len(sets) > 1 and task != 'folders':
         raise BadInput(
             f'{path} holds several data sets, {join_some(sets)}: name one of them, or '
             'write a config that joins them (ConcatDataset)'
@@ -331,8 +333,8 @@ def _coco_source(layout: Layout, part: Split, target: str, cache: Cache) -> Sour
     if data is None:
         table = glance(part.labels, cache)
         assert table is not None
-        known = {name for name, *_ in table['categories']}
-        if not part.chosen and known >= set(layout.classes):
+        named = [name for name, *_ in table['categories'] if name in layout.classes]
+        if not part.chosen and named == layout.classes:
             file = os.path.abspath(part.labels)
             return Source(part.folder, file, '', count, part.boxes, part.masks)
         found = Findings()

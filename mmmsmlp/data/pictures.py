@@ -76,22 +76,37 @@ def read_picture(path: str, full: bool = False) -> Picture:
     """Read a picture's header; with ``full``, decode it too."""
     try:
         with open(path, 'rb') as file:
-            end = file.seek(0, os.SEEK_END)
-            if not end:
+            tail, length = _end(file)
+            if not length:
                 return Picture(problem='empty', detail='0 bytes')
-            file.seek(max(0, end - TAIL))
-            tail = file.read()
-            file.seek(0)
             try:
                 picture = _read_open(file, tail, full)
             except (Image.UnidentifiedImageError, Image.DecompressionBombError):
                 file.seek(0)
                 picture = _by_cv2(file.read())
-            return picture._replace(tail=zlib.crc32(tail, end & 0xFFFFFFFF))
+            return picture._replace(tail=_checksum(tail, length))
     except FileNotFoundError:
         return Picture(problem='missing')
     except Exception as error:  # a decoder raises anything on bytes that are wrong
         return Picture(problem='broken', detail=f'{type(error).__name__}: {error}')
+
+
+def _end(file: BinaryIO) -> tuple[bytes, int]:
+    """The last bytes of a file, and its length; it stands at its start then."""
+    length = file.seek(0, os.SEEK_END)
+    file.seek(max(0, length - TAIL))
+    tail = file.read()
+    file.seek(0)
+    return tail, length
+
+
+def _checksum(tail: bytes, length: int) -> int:
+    return zlib.crc32(tail, length & 0xFFFFFFFF)
+
+
+def checksum_of_end(file: BinaryIO) -> int:
+    """Of the end and the length of a file: equal for equal files."""
+    return _checksum(*_end(file))
 
 
 def _read_open(file: BinaryIO, tail: bytes, full: bool) -> Picture:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,19 +13,18 @@ import yaml
 
 from ..errors import BadInput, join_some
 from .layouts import (
-    IMAGES,
     SPLITS,
+    UNREAD,
     files_in,
     folders_in,
     pictures_below,
     read_names,
     read_text,
+    readable,
     split_folders,
     split_of,
     stem,
 )
-
-UNREAD = ('.gif', '.heic', '.heif', '.avif', '.jxl', '.tga', '.psd', '.dng')
 
 
 @dataclass
@@ -172,7 +171,7 @@ def _pictures(
         above = os.path.dirname(place)
         for line in filter(None, map(str.strip, read_text(place).splitlines())):
             result.append(_find(line, above) or _find(line, base) or f'{above}/{line}')
-    return _readable(dict.fromkeys(map(os.path.normpath, result)), split, notes)
+    return readable(dict.fromkeys(map(os.path.normpath, result)), f' of {split}', notes)
 
 
 def _below(folder: str) -> list[str]:
@@ -189,23 +188,6 @@ def _below(folder: str) -> list[str]:
             if kind.lower() in UNREAD or (bare in labels and kind != '.txt'):
                 result.append(os.path.join(parent, name))
     return result
-
-
-def _readable(files: Iterable[str], split: str, notes: list[str]) -> list[str]:
-    """Files of kinds that are read; notes tell of the others."""
-    read: list[str] = []
-    other: list[str] = []
-    for file in files:
-        (read if file.lower().endswith(IMAGES) else other).append(file)
-    if other:
-        kinds = Counter(os.path.splitext(f)[1].lower() or 'bare' for f in other)
-        told = ', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))
-        whole = '' if split == 'all' else f' of {split}'
-        notes.append(
-            f'{len(other)} pictures{whole} are of kinds that are not read, and left '
-            f'out ({told}): convert them to .jpg or .png'
-        )
-    return read
 
 
 def _find(given: str, base: str) -> str | None:
@@ -268,7 +250,10 @@ def _with_names(path: str, top: str, labels: str, notes: list[str]) -> Found | N
         files[(more and split_of(first)) or 'all'].append(file)
     if 'train' in files and (other := files.pop('all', [])):
         notes.append(f'{len(other)} pictures are in no split and are left out')
-    pictures = {split: _readable(some, split, notes) for split, some in files.items()}
+    pictures = {
+        split: readable(some, '' if split == 'all' else f' of {split}', notes)
+        for split, some in files.items()
+    }
     return Found(path, names.file, names.names, pictures)
 
 

@@ -54,9 +54,10 @@ def load_config(name: str, options: dict | None = None) -> Config:
             f'config {path} cannot be read: {_missing_module(error) or one_line(error)}'
         ) from error
     _check_names(cfg, options or {})
+    changes = _like_what_was(cfg, options or {})
     try:
-        if options:
-            cfg.merge_from_dict(_like_what_was(cfg, options))
+        if changes:
+            cfg.merge_from_dict(changes)
     except Exception as error:
         raise BadInput(
             f'--cfg-options {options} does not fit {path}: {one_line(error)}'

@@ -11,19 +11,9 @@ from PIL import Image
 
 from mmmsmlp.errors import BadInput
 from tests.helpers import layouts
+from tests.helpers.label_maps import map_set, maps_read
 
 SHAPES = ['circle', 'square', 'triangle', 'star']
-
-
-def map_set(root, image='{}.jpg', label='{}.png', values=(0, 1), count=5):
-    for kind in ('images', 'masks'):
-        (root / kind).mkdir(parents=True)
-    for i in range(count):
-        pixels = np.full((8, 12, 3), i, np.uint8)
-        Image.fromarray(pixels).save(root / 'images' / image.format(f'p{i}'))
-        labels = np.resize(np.array(values, np.uint8), (8, 12))
-        Image.fromarray(labels).save(root / 'masks' / label.format(f'p{i}'))
-    return root
 
 
 def test_a_checkpoint_says_whether_one_is_subtracted(own, tmp_path):
@@ -108,16 +98,6 @@ def test_label_maps_that_are_not_in_order(own, tmp_path):
     root = map_set(tmp_path / 'other', label='m-{}.png')
     with pytest.raises(BadInput, match='begins with the name of an image'):
         own(root, 'maps')
-
-
-def maps_read(result, split):
-    """What the maps of a split hold as they are read, by their images' names."""
-    source, end = result.sources[split], result.map_suffix
-    names = Path(source.listed).read_text().split()
-    return {
-        name: np.unique(np.array(Image.open(Path(source.labels) / f'{name}{end}')))
-        for name in names
-    }
 
 
 def paint(root, change):

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from mmmsmlp.data.own import Source
 from mmmsmlp.errors import BadInput
 from tests.helpers import layouts
-from tests.helpers.layouts import read
+from tests.helpers.layouts import draw_classes, read
 
 SHAPES = ['circle', 'square', 'triangle', 'star']
 
@@ -78,51 +77,10 @@ def test_one_file_is_split_by_image_and_always_alike(name, demo, own, tmp_path):
     assert whole.sources['test'].count == 10
 
 
-def test_a_file_that_is_named_itself(demo, own, tmp_path):
-    layouts.coco(demo, tmp_path / 'set')
-    path = tmp_path / 'set' / 'annotations' / 'instances_val2017.json'
-    result = own(path)
-    assert result.sources['train'].images.endswith('val2017')
-    assert (result.sources['train'].count, result.sources['val'].count) == (3, 1)
-
-
 def test_a_folder_that_an_archive_was_unpacked_into(demo, own, tmp_path):
     layouts.coco(demo, tmp_path / 'set' / 'shapes v3')
     (tmp_path / 'set' / '__MACOSX').mkdir()
     assert own(tmp_path / 'set').sources['train'].count == 10
-
-
-def test_roboflows_project_is_no_class_and_its_copies_stay_together(
-    demo, own, tmp_path
-):
-    layouts.roboflow(demo, tmp_path / 'set')
-    result = own(tmp_path / 'set')
-    assert result.classes == SHAPES and "'shapes' only groups" in result.lines[3]
-    # An empty valid/: the copies that were made of one picture go to one side.
-    for name in ('valid', 'test'):
-        folder = tmp_path / 'set' / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        empty = dict(images=[], annotations=[], categories=[dict(id=1, name='star')])
-        (folder / '_annotations.coco.json').write_text(json.dumps(empty))
-    folder = tmp_path / 'set' / 'train'
-    file = folder / '_annotations.coco.json'
-    data = json.loads(file.read_text())
-    for i, image in enumerate(data['images']):
-        new = f'photo{i // 2}_jpg.rf.{i:04d}.jpg'
-        (folder / image['file_name']).rename(folder / new)
-        image['file_name'] = new
-    file.write_text(json.dumps(data))
-    result = own(tmp_path / 'set', share=0.4)
-    train, val = (
-        {
-            image['file_name'].split('.rf.')[0]
-            for image in read(result.sources[s])['images']
-        }
-        for s in ('train', 'val')
-    )
-    assert (len(train), len(val)) == (3, 2) and not train & val
-    assert 'lists no images' in result.lines[3]
 
 
 def test_labels_follow_names_where_a_split_lacks_a_class(demo, own, tmp_path):
@@ -159,33 +117,6 @@ def test_a_checkpoint_numbers_the_classes(demo, own, tmp_path):
         own(tmp_path / 'set', loops=('test',), learned=SHAPES[1:])
 
 
-def draw_classes(root, *folders, ending='png'):
-    for folder in folders:
-        (root / folder).mkdir(parents=True)
-        for i in range(3):
-            Image.new('RGB', (4, 4)).save(root / folder / f'{i}.{ending}')
-
-
-@pytest.mark.parametrize(
-    ('train', 'val'),
-    [('training_set', 'val_set'), ('TrainImages', 'ValImages'), ('training', 'eval'),
-     ('seg_train/seg_train', 'seg_dev/seg_dev'), ('Train', 'evaluation')],
-)  # fmt: skip
-def test_class_folders_in_splits_of_other_names(train, val, own, tmp_path):
-    for split in (train, val, 'extra'):
-        draw_classes(tmp_path / 'set', f'{split}/cat', f'{split}/dog')
-    result = own(tmp_path / 'set', 'folders')
-    assert result.classes == ['cat', 'dog']
-    found = [Path(result.sources[s].images) for s in ('train', 'val')]
-    assert found == [tmp_path / 'set' / train, tmp_path / 'set' / val]
-    assert 'extra is not read' in result.lines[3]
-
-
-def test_a_class_whose_name_has_the_word_of_a_split(own, tmp_path):
-    draw_classes(tmp_path / 'set', 'test tube', 'flask')
-    assert own(tmp_path / 'set', 'folders').classes == ['flask', 'test tube']
-
-
 @pytest.mark.posix
 def test_names_that_are_no_utf8_are_refused(own, tmp_path):
     draw_classes(tmp_path / 'set', 'cat', 'dog')
@@ -196,130 +127,6 @@ def test_names_that_are_no_utf8_are_refused(own, tmp_path):
     os.rename(tmp_path / 'set/dog', tmp_path / 'set' / name)
     with pytest.raises(BadInput, match=r'the name gr\\xf6n.png is no UTF-8'):
         own(tmp_path / 'set', 'folders')
-
-
-@pytest.mark.parametrize(
-    'bend',
-    [
-        lambda data: data['images'].append(None),
-        lambda data: data['annotations'].append(None),
-        lambda data: data.update(annotations={'1': {}}),
-        lambda data: data.update(categories=['circle']),
-    ],
-)
-def test_one_file_with_an_entry_that_is_no_table(bend, demo, own, tmp_path):
-    layouts.cvat(demo, tmp_path / 'set')
-    file = tmp_path / 'set' / 'annotations' / 'instances_default.json'
-    data = json.loads(file.read_text())
-    data['categories'][0]['supercategory'] = ['shape']
-    file.write_text(json.dumps(data))
-    assert own(tmp_path / 'set').classes == SHAPES
-    bend(data)
-    file.write_text(json.dumps(data))
-    with pytest.raises(BadInput, match='instances_default.json: lacks a list of COCO'):
-        own(tmp_path / 'set')
-
-
-@pytest.mark.posix
-def test_class_folders_that_differ_in_case_alone_are_two(own, tmp_path):
-    for name in ('Cat', 'cat', 'dog'):
-        (tmp_path / 'set' / name).mkdir(parents=True)
-        for i in range(3):
-            pixels = np.zeros((4, 4, 3), np.uint8)
-            Image.fromarray(pixels).save(tmp_path / 'set' / name / f'{i}.jpg')
-    result = own(tmp_path / 'set', 'folders', share=0.34)
-    assert result.classes == ['Cat', 'cat', 'dog']
-    assert sum(result.sources[split].count for split in ('train', 'val')) == 9
-
-
-def test_images_without_a_name(demo, own, tmp_path):
-    layouts.coco(demo, tmp_path / 'set')
-    file = tmp_path / 'set' / 'annotations' / 'instances_train2017.json'
-    data = json.loads(file.read_text())
-    del data['images'][1]['file_name']
-    file.write_text(json.dumps(data))
-    with pytest.raises(BadInput, match="1 of its images have no 'file_name'"):
-        own(tmp_path / 'set')
-
-
-def test_images_that_are_not_there(demo, own, tmp_path):
-    layouts.cvat(demo, tmp_path / 'set')
-    shutil.rmtree(tmp_path / 'set' / 'images')
-    with pytest.raises(BadInput, match="none of the images .* '00000.jpg'; looked in"):
-        own(tmp_path / 'set')
-
-
-def test_several_files_none_of_which_says_what_it_is_for(demo, own, tmp_path):
-    layouts.labelme(demo, tmp_path / 'set')
-    (tmp_path / 'set' / 'more.json').write_text(
-        (tmp_path / 'set' / 'annotations.json').read_text()
-    )
-    with pytest.raises(BadInput, match='annotations.json, more.json'):
-        own(tmp_path / 'set')
-
-
-def test_a_broken_file_is_named(own, tmp_path):
-    (tmp_path / 'set').mkdir()
-    (tmp_path / 'set' / 'train.json').write_text('{"images": [1, ]}')
-    with pytest.raises(BadInput, match='train.json: no JSON .*line 1 column'):
-        own(tmp_path / 'set')
-
-
-@pytest.mark.parametrize(
-    ('change', 'lacks'),
-    [
-        (lambda data: data['annotations'], 'its top level is a list'),
-        (lambda data: {**data, 'categories': None}, "it has no list 'categories'"),
-        (lambda data: {**data, 'images': {}}, "it has no list 'images'"),
-        (lambda data: {**data, 'categories': []}, "list 'categories' is empty"),
-    ],
-)
-def test_a_file_that_is_no_coco_is_named(demo, own, tmp_path, change, lacks):
-    layouts.coco(demo, tmp_path / 'set')
-    file = tmp_path / 'set' / 'annotations' / 'instances_train2017.json'
-    file.write_text(json.dumps(change(json.loads(file.read_text()))))
-    for path in tmp_path / 'set', file:
-        with pytest.raises(BadInput, match=f'train2017.json holds .*{lacks}'):
-            own(path)
-
-
-def test_class_folders(demo, own, tmp_path):
-    layouts.class_folders(demo, tmp_path / 'set')
-    result = own(tmp_path / 'set', 'folders')
-    assert result.classes == sorted(SHAPES)
-    assert {source.listed for source in result.sources.values()} == {''}
-    # What is hidden is no class, though mmpretrain would number it.
-    (tmp_path / 'set' / 'val' / '.ipynb_checkpoints').mkdir()
-    shutil.rmtree(tmp_path / 'set' / 'val' / 'square')
-    names = {name: name.upper() for name in SHAPES}
-    (tmp_path / 'set' / 'classes.json').write_text(json.dumps(names))
-    result = own(tmp_path / 'set', 'folders')
-    assert result.classes == ['CIRCLE', 'SQUARE', 'STAR', 'TRIANGLE']
-    lines = Path(result.sources['val'].listed).read_text().splitlines()
-    pairs = {(line.split('/')[0], line.rsplit(' ', 1)[1]) for line in lines}
-    assert pairs <= {('circle', '0'), ('star', '2'), ('triangle', '3')} and pairs
-    assert result.sources['train'].listed == ''
-    del names['star']
-    (tmp_path / 'set' / 'classes.json').write_text(json.dumps(names))
-    result = own(tmp_path / 'set', 'folders')
-    assert result.classes == sorted(SHAPES)
-    assert 'classes.json does not name star' in result.lines[3]
-
-
-def test_class_folders_without_splits_are_divided_class_by_class(own, tmp_path):
-    for name, count in (('rare', 1), ('two', 2), ('many', 20)):
-        (tmp_path / 'set' / name).mkdir(parents=True)
-        for i in range(count):
-            pixels = np.full((4, 4, 3), i, np.uint8)
-            Image.fromarray(pixels).save(tmp_path / 'set' / name / f'{i} a.png')
-    result = own(tmp_path / 'set', 'folders', share=0.25)
-    counts = []
-    for split in ('train', 'val'):
-        lines = Path(result.sources[split].listed).read_text().splitlines()
-        labels = [line.rsplit(' ', 1)[1] for line in lines]
-        counts.append([labels.count(str(i)) for i in range(3)])
-    assert result.classes == ['many', 'rare', 'two']
-    assert counts == [[15, 1, 1], [5, 0, 1]]
 
 
 def test_one_image_is_trained_on_and_evaluated(demo, own, tmp_path):
@@ -410,98 +217,6 @@ def _stems(root, split):
     return {Path(row['file_name']).stem for row in original(root, split)['images']}
 
 
-def test_folders_spelled_otherwise_in_another_split(demo, own, tmp_path):
-    """Two classes of one split are meant, however alike."""
-    picture = next((demo / 'train').glob('*.*'))
-    for folder in ('train/Cat', 'train/cat', 'val/Cat', 'val/cat', 'train/dog'):
-        (tmp_path / 'set' / folder).mkdir(parents=True)
-        shutil.copy(picture, tmp_path / 'set' / folder)
-    assert set(own(tmp_path / 'set', task='folders').classes) == {'Cat', 'cat', 'dog'}
-    shutil.copytree(tmp_path / 'set/train/dog', tmp_path / 'set/val/Dog')
-    with pytest.raises(BadInput, match="'dog' of train is 'Dog' in val"):
-        own(tmp_path / 'set', task='folders')
-
-
-@pytest.mark.parametrize(
-    'classes',
-    [
-        ('mask', 'no_mask'),
-        ('label', 'plain'),
-        ('images', 'texts'),
-        ('bus', 'car', 'train'),
-    ],
-)
-@pytest.mark.parametrize('split', [False, True])
-def test_classes_called_as_other_folders_are(classes, split, demo, own, tmp_path):
-    picture = next((demo / 'train').glob('*.*'))
-    for place in ('train', 'val') if split else ('',):
-        for name in classes:
-            (tmp_path / 'set' / place / name).mkdir(parents=True)
-            for k in range(5):
-                copy = tmp_path / 'set' / place / name / f'{k}{picture.suffix}'
-                shutil.copy(picture, copy)
-    result = own(tmp_path / 'set', task='folders')
-    assert result.classes == sorted(classes)
-    assert result.sources['train'].count == (5 if split else 4) * len(classes)
-
-
-def test_pictures_beside_maps_are_no_classes(demo, own, tmp_path):
-    for name in ('images', 'labels'):
-        shutil.copytree(demo / 'train', tmp_path / 'set' / name)
-    with pytest.raises(BadInput, match='folders of images and label maps'):
-        own(tmp_path / 'set', task='folders')
-
-
-def test_what_a_mac_leaves_beside_pictures_is_left_out(demo, own, tmp_path):
-    """mmpretrain would read it, and end in a traceback."""
-    picture = next((demo / 'train').glob('*.*'))
-    for place in ('train/cat', 'train/dog', 'val/cat', 'val/dog'):
-        (tmp_path / 'set' / place).mkdir(parents=True)
-        shutil.copy(picture, tmp_path / 'set' / place / '1.jpg')
-    (tmp_path / 'set/train/cat/._1.jpg').write_bytes(b'Mac OS X')
-    result = own(tmp_path / 'set', task='folders')
-    train = result.sources['train']
-    listed = Path(train.listed).read_text().splitlines()
-    assert listed == ['cat/1.jpg 0', 'dog/1.jpg 1'] and train.count == 2
-    assert '1 hidden pictures of train are left out' in result.lines[3]
-    assert not result.sources['val'].listed
-
-
-def pictures_at(root, places, picture):
-    for place in places:
-        (root / place).mkdir(parents=True)
-        for k in range(3):
-            shutil.copy(picture, root / place / f'{place.replace("/", "-")}{k}.jpg')
-
-
-def test_splits_of_pictures_without_classes_are_no_classes(demo, own, tmp_path):
-    picture = next((demo / 'train').glob('*.*'))
-    pictures_at(tmp_path / 'set', ['train_images', 'val_images'], picture)
-    with pytest.raises(BadInput, match='train_images, val_images hold pictures and no'):
-        own(tmp_path / 'set', task='folders')
-    (tmp_path / 'set' / 'labels.csv').write_text('id,breed\n')
-    with pytest.raises(BadInput, match='val/CLASS/; .*labels.csv is a table of labels'):
-        own(tmp_path / 'set', task='folders')
-
-
-def test_splits_within_class_folders(demo, own, tmp_path):
-    """They would be mixed, and val be trained on."""
-    picture = next((demo / 'train').glob('*.*'))
-    places = [
-        f'{name}/{split}' for name in ('cat', 'dog') for split in ('train', 'val')
-    ]
-    pictures_at(tmp_path / 'set', places, picture)
-    result = own(tmp_path / 'set', task='folders')
-    assert result.classes == ['cat', 'dog']
-    for split in ('train', 'val'):
-        lines = Path(result.sources[split].listed).read_text().splitlines()
-        assert lines == [
-            f'{name}/{split}/{name}-{split}{k}.jpg {number}'
-            for number, name in enumerate(('cat', 'dog'))
-            for k in range(3)
-        ]
-
-
 def test_several_sets_in_one_folder(demo, own, tmp_path):
     for year in ('VOC2007', 'VOC2012'):
         layouts.voc(demo, tmp_path / 'kit' / 'VOCdevkit' / year)
@@ -519,39 +234,6 @@ def test_labels_of_yolo_without_names(demo, own, tmp_path):
         own(tmp_path / 'set')
     (tmp_path / 'set' / 'classes.txt').write_text('\n'.join(SHAPES))
     assert own(tmp_path / 'set').classes == SHAPES
-
-
-def test_each_checkpoint_has_its_own_list(own, tmp_path):
-    """A training's list would number other classes once a test has run."""
-    draw_classes(tmp_path / 'set', 'val/cat', 'val/dog')
-    asked = dict(task='folders', loops=('test',))
-    texts = []
-    for learned in (['moon', 'cat', 'dog'], ['dog', 'cat', 'moon']):
-        source = own(tmp_path / 'set', learned=learned, **asked).sources['test']
-        texts.append((source.listed, Path(source.listed).read_text()))
-    assert 'cat/0.png 1\n' in texts[0][1] and 'dog/0.png 0\n' in texts[1][1]
-    assert Path(texts[0][0]).read_text() == texts[0][1]
-
-
-def test_imagenet_and_a_checkpoint_that_has_its_names(own, tmp_path):
-    folders = [f'n{number:08d}' for number in range(1000)]
-    for name in folders:
-        (tmp_path / 'set' / 'val' / name).mkdir(parents=True)
-        Image.new('RGB', (4, 4)).save(tmp_path / 'set' / 'val' / name / '0.png')
-    learned = [f'name {number}' for number in range(1000)]
-    asked = dict(task='folders', loops=('test',))
-    assert own(tmp_path / 'set', learned=learned, **asked).classes == folders
-    with pytest.raises(BadInput, match='does not know'):
-        own(tmp_path / 'set', learned=learned[:999], **asked)
-
-
-def test_evaluation_within_class_folders_is_the_test_split(own, tmp_path):
-    places = [f'{n}/{s}' for n in ('cat', 'dog') for s in ('train', 'val', 'eval')]
-    draw_classes(tmp_path / 'set', *places)
-    sources = own(tmp_path / 'set', 'folders').sources
-    for loop, folder in (('train', 'train'), ('val', 'val'), ('test', 'eval')):
-        assert f'cat/{folder}/0.png 0' in Path(sources[loop].listed).read_text()
-        assert sources[loop].count == 6
 
 
 def test_a_yaml_beside_the_data_that_is_none_of_theirs(demo, own, tmp_path):

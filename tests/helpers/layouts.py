@@ -163,3 +163,10 @@ def class_folders(root, out, splits=('train', 'val')):
 
 BOXES = dict(coco=coco, roboflow=roboflow, cvat=cvat, label_studio=label_studio,
              labelme=labelme, yolo=yolo, voc=voc)  # fmt: skip
+
+
+def draw_classes(root, *folders, ending='png'):
+    for folder in folders:
+        (root / folder).mkdir(parents=True)
+        for i in range(3):
+            Image.new('RGB', (4, 4)).save(root / folder / f'{i}.{ending}')
