@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from runpy import run_path
 
@@ -284,6 +285,8 @@ def summary(findings: list[Finding]) -> str:
     )
     if is_well(findings):
         return f'{said}: mmmsmlp trains and predicts here'
+    if not find_spec('torch') and any(map(find_spec, ('onnxruntime', 'openvino'))):
+        said = f'without torch exported models alone run here (docs/deploy.md); {said}'
     return f'{said}: apply the first cure, then start the doctor again'
 
 

@@ -40,4 +40,4 @@ def test_the_summary_and_the_chart_say_what_was_measured():
     peer = rows['memory', '1x800x1280', 'swin']
     wide = (notes.WIDE - 60) * peer['mb'] / rows['memory', '1x800x1280', 'focal']['mb']
     assert f'width="{wide:.1f}"' in drawn and f'>{peer["mb"]:.0f}</text>' in drawn
-    assert drawn.count('<rect') == 9 * 6
+    assert drawn.count('<rect') == 9 * 9

@@ -13,7 +13,11 @@ from tests.helpers.commands import ROOT
 from tests.helpers.pages import PAGES, generated, outside_fences, section
 
 LINK = re.compile(r'\]\(([^)\s]+)\)')
-LONG = {'docs/decisions.md': 170}  # a list that is looked up; others: 150 lines
+LONG = {  # what is looked up; others: 150 lines
+    'docs/decisions.md': 170,
+    'docs/notes/cpu_t_default.md': 170,
+    'docs/notes/cpu_t_tuned.md': 220,
+}
 
 
 def anchors(page: Path) -> set[str]:

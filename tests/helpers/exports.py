@@ -56,7 +56,7 @@ def small(config, backbone='MSMLP'):
         head.update(c1_in_channels=10, c1_channels=8) if 'c1_channels' in head else None
     else:
         cfg.model.head.in_channels = widths[-1]
-    _narrow(cfg.model)
+    narrow(cfg.model)
     for table in cfg.test_dataloader.dataset.pipeline:
         if table['type'].endswith('Resize'):
             table['scale'] = (96, 64)
@@ -69,10 +69,11 @@ def small(config, backbone='MSMLP'):
     return cfg
 
 
-def _narrow(node):
+def narrow(node):
+    """Give heads few channels, classes and boxes, in place."""
     if isinstance(node, (list, tuple)):
         for child in node:
-            _narrow(child)
+            narrow(child)
     if not isinstance(node, dict):
         return
     for key in node.keys() & FEW.keys():
@@ -85,7 +86,7 @@ def _narrow(node):
     if 'SyncBN' in kind:
         node['type'] = 'BN'
     for child in node.values():
-        _narrow(child)
+        narrow(child)
 
 
 def built(cfg):

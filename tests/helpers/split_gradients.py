@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 import mmmsmlp
 from mmmsmlp.configs import get_config
 from mmmsmlp.run.launch import leave_gloo
+from tests.helpers.exports import narrow
 
 IMAGES, SIZE = 4, 64
 REGIONS = [[1, 3]] * 4
@@ -126,8 +127,9 @@ def small(name):
                 in_channels=channels, channels=16, norm_cfg=group_norm, dropout_ratio=0
             )
     else:
-        widths = [16, 32, 64, 128]
-        cfg.model.neck.in_channels = widths[-len(cfg.model.neck.in_channels) :]
+        widths = [16, 32, 64, 128][-len(cfg.model.neck.in_channels) :]
+        cfg.model.neck.update(in_channels=widths, out_channels=32)
+        narrow(cfg.model)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         return cfg.default_scope, MODELS.build(cfg.model).train()
 

@@ -369,6 +369,16 @@ def test_when_all_is_well(findings, well, text):
     assert doctor.summary(findings).startswith(text)
 
 
+def test_an_environment_for_exported_models_alone(monkeypatch):
+    there = {'onnxruntime'}
+    monkeypatch.setattr(doctor, 'find_spec', lambda name: name in there)
+    faults = [Finding('torch', 'fault', 'missing')]
+    text = 'without torch exported models alone run here (docs/deploy.md); 1 fault, '
+    assert doctor.summary(faults).startswith(text)
+    there.clear()
+    assert doctor.summary(faults).startswith('1 fault, ')
+
+
 # --- in whole -----------------------------------------------------
 
 
