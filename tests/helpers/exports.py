@@ -36,6 +36,9 @@ def small(config, backbone='MSMLP'):
     if cfg.default_scope == 'mmpretrain':
         stages = (3,)
     settings = SETTINGS[getattr(mmmsmlp, backbone)]
+    if backbone == 'MSMLP':  # its blocks are alike; each takes its share of a trace
+        arch = dict(settings['arch'], depths=[1, 1, 1, 1])
+        settings = dict(settings, arch=arch)
     was = cfg.model.backbone
     cfg.model.backbone = dict(settings, type=f'mmmsmlp.{backbone}', out_indices=stages)
     for key in ('gap_before_final_norm',):

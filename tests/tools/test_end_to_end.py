@@ -133,10 +133,15 @@ def test_real_detectors_run_on_generated_pictures(
     for name in ('train_dataloader', 'val_dataloader'):
         cfg[name].update(num_workers=0, persistent_workers=False)
     trial = build_trial(cfg, section)
+    seen = []
+    trial.model.backbone.register_forward_pre_hook(
+        lambda _, inputs: seen.append(tuple(inputs[0].shape))
+    )
     batch = 2 if section == 'training' else 1
     images = next(trial.batches)['inputs']
     assert [image.shape for image in images] == [(3, 64, 96)] * batch
     trial()
+    assert seen == [(batch, 3, 64, 96)]  # mmseg would pad it to the config's size
     (parts,) = trial.parts
     assert parts['images'] == batch
     assert parts['loading'] > 0 and parts['backbone'] > 0

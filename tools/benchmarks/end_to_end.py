@@ -209,6 +209,8 @@ def config_of(name: str, backbone: str, data: Path, shape: Shape | None) -> Conf
         indices = cfg.model.backbone.get('out_indices', (0, 1, 2, 3))
         same = dict(drop_path_rate=0.2, out_indices=indices)
         cfg.model.backbone = settings | same
+    if shape is not None and 'size' in cfg.model.data_preprocessor:
+        cfg.model.data_preprocessor.size = shape[1:]  # what training is padded to
     for split in ('train', 'val'):
         loader = cfg[f'{split}_dataloader']
         loader.dataset.update(data_root=str(data), _scope_=cfg.default_scope)
