@@ -13,7 +13,7 @@ from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, positive, run_tool, writable
 from mmmsmlp.run.exported import use_exported
-from mmmsmlp.run.launch import set_up_processes
+from mmmsmlp.run.launch import set_up_processes, stop_workers
 from mmmsmlp.run.mistakes import add_mistakes
 from mmmsmlp.run.own_data import add_data_arguments, use_data
 from mmmsmlp.run.preflight import (
@@ -120,6 +120,7 @@ def test(args: argparse.Namespace, console: Console) -> None:
     if args.mistakes:
         add_mistakes(runner, args.mistakes, args.mistakes_count)
     metrics = runner.test()
+    stop_workers(runner)
     if args.metrics:
         switches.write_metrics(metrics, args.metrics)
 

@@ -21,7 +21,7 @@ from mmmsmlp.run import (
 from mmmsmlp.run.config import build_runner, check_is_experiment, load_config
 from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
-from mmmsmlp.run.launch import set_up_processes
+from mmmsmlp.run.launch import set_up_processes, stop_workers
 from mmmsmlp.run.metric_names import check_metric_names
 from mmmsmlp.run.own_data import add_data_arguments, use_data
 from mmmsmlp.run.settings import check_settings
@@ -135,6 +135,7 @@ def train(args: argparse.Namespace, console: Console) -> None:
         if not args.no_report:
             runner.register_hook(TallyHook())
         runner.train()
+        stop_workers(runner)
         if not args.no_report:
             curves.report_at_the_end(cfg.work_dir)
         return

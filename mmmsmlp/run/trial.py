@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 from ..configs import checkout
 from ..errors import BadInput
 from .config import build_runner
+from .launch import stop_workers
 from .mends import latest_checkpoint
 from .preflight import datasets_of
 from .training_checks import GIB, checkpoint_sizes, planned_checkpoints
@@ -208,6 +209,7 @@ def _train(cfg: Config, times: Times, number: int) -> Runner:
     runner = build_runner(cfg, 'train')
     runner.register_hook(times)
     runner.train()
+    stop_workers(runner)
     return runner
 
 

@@ -11,7 +11,7 @@ from tests.helpers.table2 import REGIONS
 
 HOSTS = [SwinTransformer, FocalTransformer, MSMLPSwin, MSMLPFocal]
 
-ARCH = dict(embed_dims=24, depths=[1, 1, 2, 1], mix_sizes=REGIONS)
+ARCH = dict(embed_dims=24, depths=[1, 1, 1, 1], mix_sizes=REGIONS)
 
 
 def dynamic_shapes():

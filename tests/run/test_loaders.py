@@ -1,9 +1,12 @@
 """What is said where a data worker dies, or a sample cannot be prepared?"""
 
+import gc
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from torch.utils.data import DataLoader
 from mmmsmlp.errors import SampleError
 from mmmsmlp.run import mends
 from mmmsmlp.run.entry import run_tool
+from mmmsmlp.run.launch import stop_workers
 from tests.helpers.commands import ROOT
 
 DYING = """
@@ -105,3 +109,27 @@ def test_a_picture_that_vanishes_while_training(run_tool, tiny_config, tiny_data
     assert code == 2, out + err
     (line,) = [line for line in err.splitlines() if 'error:' in line]
     assert f'{victim.name} cannot be prepared' in line and 'Traceback' not in err
+
+
+@pytest.mark.full
+def test_workers_end_with_their_run():
+    """Collected as garbage, each loader would be waited for, for 5 seconds."""
+    loaders = [DataLoader([1, 2], num_workers=1, persistent_workers=True) for _ in '12']
+    steps = loaders[1]
+    loops = SimpleNamespace(
+        _train_loop=SimpleNamespace(
+            dataloader=steps, dataloader_iterator=SimpleNamespace(_iterator=iter(steps))
+        ),
+        _val_loop=SimpleNamespace(dataloader=loaders[0]),
+        _test_loop=None,
+    )
+    assert [*loaders[0]] and [*steps]
+    workers = [worker for one in loaders for worker in one._iterator._workers]
+    loops.itself = loops  # as a Runner, which its hooks and loops refer to
+    del loaders, steps
+    started = time.perf_counter()
+    stop_workers(loops)
+    del loops
+    gc.collect()
+    assert time.perf_counter() - started < 4
+    assert not any(worker.is_alive() for worker in workers)
