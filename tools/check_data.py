@@ -17,7 +17,7 @@ from mmmsmlp.run.vet import Vetted
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add(
         'source',

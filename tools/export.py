@@ -17,7 +17,7 @@ from mmmsmlp.run.launch import replace_sync_bn
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add('config', help='such as configs/retinanet_msmlp_t_1x.py')
     add('checkpoint', help='weights of the whole model')

@@ -38,7 +38,7 @@ from mmmsmlp.run.inferencers import open_inferencer, read_config
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add('input', help="an image, a video, a folder, or a quoted glob: 'a/*.jpg'")
     add('config', help='such as configs/retinanet_msmlp_t_1x.py')

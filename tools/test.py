@@ -15,7 +15,7 @@ from mmmsmlp.run.entry import add_common_arguments, positive, run_tool, writable
 from mmmsmlp.run.exported import use_exported
 from mmmsmlp.run.launch import set_up_processes, stop_workers
 from mmmsmlp.run.mistakes import add_mistakes
-from mmmsmlp.run.own_data import add_data_arguments, use_data
+from mmmsmlp.run.own_data import add_data_arguments, refuse_options, use_data
 from mmmsmlp.run.preflight import (
     annotations_of,
     check_classes,
@@ -33,7 +33,7 @@ NEEDED = ('default_scope', 'model', 'test_dataloader', 'test_cfg', 'test_evaluat
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     add_common_arguments(parser)
     add_data_arguments(parser)
     parser.add_argument(
@@ -127,6 +127,7 @@ def test(args: argparse.Namespace, console: Console) -> None:
 
 def main() -> None:
     args = parse_args()
+    refuse_options(args.data, args.cfg_options)
     with open_console(args.quiet) as console:
         test(args, console)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import _checkout  # noqa: F401  before the package is imported
 
-from mmengine.runner import Runner
+from mmengine.runner import FlexibleRunner, Runner
 
 from mmmsmlp.checkpoints import peek_checkpoint
 from mmmsmlp.run import (
@@ -23,7 +23,7 @@ from mmmsmlp.run.console import Console, open_console
 from mmmsmlp.run.entry import add_common_arguments, run_tool
 from mmmsmlp.run.launch import set_up_processes, stop_workers
 from mmmsmlp.run.metric_names import check_metric_names
-from mmmsmlp.run.own_data import add_data_arguments, use_data
+from mmmsmlp.run.own_data import add_data_arguments, refuse_options, use_data
 from mmmsmlp.run.settings import check_settings
 from mmmsmlp.run.tally import TallyHook
 from mmmsmlp.run.vet import vet_data
@@ -33,7 +33,7 @@ NEEDED = ('default_scope', 'model', 'train_dataloader', 'train_cfg', 'optim_wrap
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     add_common_arguments(parser)
     add_data_arguments(parser)
     parser.add_argument(
@@ -132,20 +132,24 @@ def train(args: argparse.Namespace, console: Console) -> None:
     for notice in filter(None, notices):
         runner.logger.info(notice)
     if not args.trial:
-        if not args.no_report:
-            runner.register_hook(TallyHook())
-        runner.train()
-        stop_workers(runner)
-        if not args.no_report:
-            curves.report_at_the_end(cfg.work_dir)
-        return
+        return run(runner, not args.no_report)
     plan = trial.Plan.of(runner)
     del runner  # its model would count as memory of the trial
     console.say(trial.go_through(cfg, plan))
 
 
+def run(runner: Runner | FlexibleRunner, reports: bool) -> None:
+    if reports:
+        runner.register_hook(TallyHook())
+    runner.train()
+    stop_workers(runner)
+    if reports:
+        curves.report_at_the_end(runner.work_dir)
+
+
 def main() -> None:
     args = parse_args()
+    refuse_options(args.data, args.cfg_options)
     with open_console(args.quiet) as console:
         train(args, console)
 

@@ -21,6 +21,7 @@ model = dict(
     auxiliary_head=dict(in_channels=160, channels=32, num_classes=5),
 )
 optim_wrapper = dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=5.0))
+auto_scale_lr = dict(base_batch_size=8)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(type='PolyLR', power=1.0, by_epoch=False, begin=50, end=iterations),

@@ -1,10 +1,11 @@
 """Layouts of class folders: ImageNet's, or one folder with a folder for each class."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 
-from ..errors import BadInput, join_some
+from ..errors import BadInput, did_you_mean, join_some
 from .cache import Cache
 from .foreign import foreign
 from .layout_maps import IMAGE_FOLDERS, MAP_FOLDERS
@@ -15,6 +16,7 @@ from .layouts import (
     Split,
     by_split,
     check_name,
+    files_in,
     folder_names,
     has_pictures,
     is_plain,
@@ -36,6 +38,7 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
     places = _splits(path) or {'all': path}
     if 'all' in places:
         _refuse_flat(path)
+        _refuse_sets(path)
     notes = _left_out(path, places)
     parts: dict[str, Split] = {}
     seen: set[str] = set()
@@ -79,6 +82,7 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
             'classifier needs two or more; if the classes are in it, name it'
         )
     refuse_twins(path, {s: map(class_of, part.names) for s, part in parts.items()})
+    _refuse_misspelt(path, parts)
     named = _names_of(path, folders, notes)
     layout = Layout('class folders', 'folders', path, parts, list(named.values()))
     layout.notes, layout.folders = notes, named
@@ -114,6 +118,34 @@ def _refuse_flat(path: str) -> None:
             f'{path}: {join_some(folders)} hold pictures and no folders of classes; a '
             f'classifier needs train/CLASS/ and val/CLASS/{told and f"; {told}"}'
         )
+
+
+def _refuse_sets(path: str) -> None:
+    """Refuse a folder of data sets, which are no classes."""
+    for name in folder_names(path):
+        folder = os.path.join(path, name)
+        inner = {n.lower() for n in folder_names(folder)}
+        maps = inner & {*IMAGE_FOLDERS} and inner & {*MAP_FOLDERS}
+        if maps or (inner and files_in(folder, '.json', '.yaml', '.xml')):
+            raise BadInput(
+                f'{path}: {name} is a data set and no class of pictures; name one set'
+            )
+
+
+def _refuse_misspelt(path: str, parts: dict[str, Split]) -> None:
+    """Refuse a class that train lacks, if it is called nearly as one of train's."""
+    classes = {s: {*map(class_of, part.names)} for s, part in parts.items()}
+    trained = classes.get('train', set())
+    for split, names in classes.items():
+        for name in sorted(names - trained) if trained else ():
+            # Numbers differ on purpose: n01440764, type 2.
+            number = re.sub(r'\D', '', name)
+            alike = [t for t in trained - names if re.sub(r'\D', '', t) == number]
+            if meant := did_you_mean(name, alike, likeness=0.75):
+                raise BadInput(
+                    f'{path}: {split} has pictures of {name!r}, and train has '
+                    f'none{meant}'
+                )
 
 
 def _by_inner_split(

@@ -31,6 +31,7 @@ from .map_numbers import (
     number_as_learned,
     number_from_maps,
 )
+from .splits import divide
 from .voc import find_voc
 from .yolo import find_yolo, find_yolo_beside
 
@@ -237,7 +238,7 @@ def _split(layout: Layout, request: Request) -> dict[str, tuple[str, Split]]:
     if share is not None and tests:
         layout.notes.append(f'split test is evaluated, no share of {share:g}')
     if source and 'val' not in parts and not tests:
-        parts['train'], parts['val'] = _divide(layout, source, share or SHARE)
+        parts['train'], parts['val'] = divide(layout, source, share or SHARE)
         parts.pop('all', None)
         if 'train' not in request.loops and share != 1:
             layout.notes.append('--val-split 1 evaluates all images')
@@ -250,45 +251,6 @@ def _split(layout: Layout, request: Request) -> dict[str, tuple[str, Split]]:
         layout.notes.append('val serves as test')
     used = dict(train='train', val='val', test='test' if 'test' in parts else 'val')
     return {loop: (used[loop], parts[used[loop]]) for loop in request.loops}
-
-
-def _divide(layout: Layout, part: Split, share: float) -> tuple[Split, Split]:
-    """Training and evaluation images: by image, always the same ones."""
-    groups: dict[str, list[str]] = {}
-    for name in part.names:
-        key = class_of(name) if layout.task == 'folders' else ''
-        groups.setdefault(key, []).append(name)
-    val = {n for names in groups.values() for n in _choose(names, share, len(groups))}
-    rest = [name for name in part.names if name not in val]
-    if not val:
-        val = set(rest)
-        layout.notes.append(
-            'too few images to split: it is evaluated on what it trains'
-        )
-    else:
-        always = f': always the same (--val-split {share:g})' if rest else ''
-        layout.notes.append(
-            f'{len(val)} of {len(part.names)} images are for evaluation, for there is '
-            f'no val{always}'
-        )
-    chosen = [name for name in part.names if name in val]
-    train, other = (
-        Split(part.folder, names, part.labels, part.tables, chosen=True, maps=part.maps)
-        for names in (rest, chosen)
-    )
-    return train, other
-
-
-def _choose(names: Sequence[str], share: float, groups: int) -> list[str]:
-    """A share of the names; pictures that Roboflow made of one stay together."""
-    origins: dict[str, list[str]] = {}
-    for name in names:
-        origins.setdefault(re.split(r'\.rf\.', name)[0], []).append(name)
-    order = sorted(origins, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
-    most = len(order) if share == 1 else len(order) - 1
-    least = 1 if len(order) > 1 or groups == 1 else 0
-    count = min(max(least, round(share * len(order))), most)
-    return [name for origin in order[:count] for name in origins[origin]]
 
 
 def _settle_classes(layout: Layout, request: Request) -> None:

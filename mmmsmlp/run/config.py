@@ -46,6 +46,11 @@ def load_config(name: str, options: dict | None = None) -> Config:
         BadInput: The file does not exist, does not run, or an option does not fit.
     """
     path = find_config(name)
+    if path.suffix not in ('.py', '.json', '.yaml', '.yml'):
+        raise BadInput(
+            f'{path} is no config: those end with .py. Perhaps two arguments have '
+            'changed places'
+        )
     keep_what_is_slow()
     try:
         cfg = Config.fromfile(str(path))

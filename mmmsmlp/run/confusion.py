@@ -157,7 +157,7 @@ def draw_matrix(names: Sequence[str], counts: np.ndarray, target: Path) -> None:
     bar = figure.colorbar(image, fraction=0.04, format=lambda x, _: f'{100 * x:.0f} %')
     bar.outline.set_visible(False)
     try:
-        figure.savefig(target, dpi=110)
+        figure.savefig(target, dpi=110, bbox_inches='tight')
     except (OSError, ValueError) as error:
         raise BadInput(f'{target} cannot be written: {error}') from error
     finally:

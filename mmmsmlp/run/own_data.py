@@ -24,6 +24,10 @@ from .launch import one_for_all
 from .preflight import count_in, datasets_of
 
 TASKS = dict(mmdet='boxes', mmseg='maps', mmpretrain='folders')
+_FOLLOWING = (
+    'num_classes', 'num_things_classes', 'num_stuff_classes', 'metainfo', 'ann_file',
+    'data_root', 'data_prefix', 'img_suffix', 'seg_map_suffix', 'reduce_zero_label',
+)  # fmt: skip
 # What a dataset of a config keeps: the rest says where and what its data were.
 _KEPT = (
     'pipeline', 'filter_cfg', 'test_mode', 'serialize_data', 'lazy_init', 'max_refetch',
@@ -57,6 +61,22 @@ def _share(text: str) -> float:
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f'takes a share over 0 up to 1, got {text!r}')
     return value
+
+
+def refuse_options(path: str | None, options: dict[str, Any] | None) -> None:
+    """Refuse ``--cfg-options`` of what follows from the data of a path.
+
+    Raises:
+        BadInput: One would be without effect.
+    """
+    for key in options or {} if path else ():
+        first, *others = key.split('.')
+        holds = first == 'model' or first.endswith(('_dataloader', '_evaluator'))
+        if holds and not {*others}.isdisjoint(_FOLLOWING):
+            raise BadInput(
+                f'--cfg-options {key} is without effect: it follows from --data '
+                f'{path}. Leave one of the two out'
+            )
 
 
 def use_data(
@@ -284,7 +304,7 @@ def set_counts(cfg: Config, count: int) -> list[str]:
         [cfg.model, cfg.get('val_evaluator'), cfg.get('test_evaluator')]
     ):
         if isinstance(given := table.get('topk'), (list, tuple)):
-            table['topk'] = tuple(k for k in given if k <= count) or (1,)
+            table['topk'] = tuple(k for k in given if k < count) or (1,)
     return notices
 
 
@@ -315,7 +335,9 @@ def _fit_to_few(cfg: Config, own: OwnData) -> list[str]:
             f'images; the config has {batch}'
         )
     epochs = cfg.train_cfg.get('max_epochs')
-    steps = epochs and epochs * -(-source.count // loader.get('batch_size', 1))
+    steps = cfg.train_cfg.get('max_iters')
+    if epochs:
+        steps = epochs * -(-source.count // loader.get('batch_size', 1))
     schedule = cfg.get('param_scheduler') or []
     tables = [schedule] if isinstance(schedule, dict) else schedule
     for number, table in enumerate(tables):
@@ -324,7 +346,7 @@ def _fit_to_few(cfg: Config, own: OwnData) -> list[str]:
             notices.append(
                 f'data warning: the warm-up takes {end} steps and the training '
                 f'{steps}: the learning rate stays low. Train longer '
-                f'(train_cfg.max_epochs), or take --cfg-options '
-                f'param_scheduler.{number}.end={max(1, steps // 5)}'
+                f'(train_cfg.max_{"epochs" if epochs else "iters"}), or take '
+                f'--cfg-options param_scheduler.{number}.end={max(1, steps // 5)}'
             )
     return notices

@@ -247,7 +247,8 @@ def table(plan: Plan, times: Times, sizes: tuple[int, int], folder: str) -> str:
     step, first, batch, scoring, saving, best = (
         fmean(laps) if laps else 0.0
         for laps in (
-            *(times.step, times.start[1:], times.batch, times.scoring),
+            # A run of two or three steps has none but the first ones.
+            *(times.step or times.start, times.start[1:], times.batch, times.scoring),
             *(times.saving, times.saving_best),
         )
     )

@@ -286,3 +286,20 @@ def test_trainval_is_trained_on(own, tmp_path):
     assert result.sources['train'].count < 6
     assert result.sources['train'].images.endswith('trainval')
     assert result.sources['test'].images.endswith('test')
+
+
+def test_a_misspelt_class_of_val(own, tmp_path):
+    for split, names in dict(train=('church', 'n01'), val=('chruch', 'n02')).items():
+        draw_classes(tmp_path / 'set' / split, *names)
+    with pytest.raises(BadInput, match="'chruch', and train has none; did .* 'church'"):
+        own(tmp_path / 'set', 'folders')
+    (tmp_path / 'set' / 'val' / 'chruch').rename(tmp_path / 'set' / 'val' / 'church')
+    assert own(tmp_path / 'set', 'folders').classes == ['church', 'n01', 'n02']
+
+
+def test_a_folder_of_data_sets_is_no_set_of_classes(demo, own, tmp_path):
+    draw_classes(tmp_path / 'sets' / 'mine' / 'train', 'cat', 'dog')
+    layouts.cvat(demo, tmp_path / 'sets' / 'boxes')
+    shutil.copy(demo / 'annotations' / 'train.json', tmp_path / 'sets' / 'boxes')
+    with pytest.raises(BadInput, match='boxes is a data set and no class'):
+        own(tmp_path / 'sets', 'folders')

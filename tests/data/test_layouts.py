@@ -240,3 +240,15 @@ def test_a_yaml_beside_the_data_that_is_none_of_theirs(demo, own, tmp_path):
     layouts.coco(demo, tmp_path / 'set')
     (tmp_path / 'set' / 'notes.yml').write_bytes('café'.encode('latin1'))
     assert own(tmp_path / 'set').sources['train'].count == 10
+
+
+def test_the_share_is_the_same_wherever_the_pictures_lie(demo, own, tmp_path):
+    """Else a test would meet pictures that were trained on."""
+    chosen = []
+    for prefix in ('', 'C:\\me\\set\\', 'images/'):
+        root = tmp_path / str(len(chosen))
+        layouts.one_file(demo, root, 'result.json', 'images', prefix)
+        data = read(own(root, share=0.3).sources['val'])
+        names = (image['file_name'].removeprefix(prefix) for image in data['images'])
+        chosen.append(sorted(names))
+    assert len(chosen[0]) == 3 and chosen[0] == chosen[1] == chosen[2]

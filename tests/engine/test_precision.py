@@ -21,7 +21,7 @@ def build(name):
 def losses_of(model):
     from mmdet.testing import demo_mm_inputs
 
-    packed = demo_mm_inputs(2, [[3, 96, 128]] * 2, with_mask=True)
+    packed = demo_mm_inputs(2, [[3, 96, 128]] * 2, with_mask=True, num_classes=4)
     data = model.data_preprocessor(packed, training=True)
     torch.manual_seed(1)  # for the samplers of regions
     with DefaultScope.overwrite_default_scope('mmdet'):

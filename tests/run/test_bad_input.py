@@ -25,6 +25,18 @@ def test_a_part_of_a_config(run_tool, tool):
     assert_fails(result, 'schedule_1x.py has no', 'no model', 'whole experiment')
 
 
+def test_arguments_that_changed_places(run_tool, tmp_path):
+    (tmp_path / 'epoch_2.pth').write_text('')
+    result = run_tool('test.py', tmp_path / 'epoch_2.pth', 'configs/my.py')
+    assert_fails(result, 'epoch_2.pth is no config', 'changed places')
+
+
+def test_half_an_option_is_none(run_tool):
+    """--resum would go on with a run, and prune its checkpoints."""
+    code, _, err = run_tool('train.py', 'retinanet_msmlp_t_1x', '--resum')
+    assert code == 2 and 'unrecognized arguments: --resum' in err
+
+
 def test_a_path_is_not_taken_for_a_name(run_tool):
     """A mistyped path once trained the package's own config of that file name."""
     result = run_tool('train.py', 'configs/mine/retinanet_msmlp_t_1x.py')

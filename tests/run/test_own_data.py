@@ -239,6 +239,9 @@ def test_what_is_refused(sets, tiny_config, run_tool, tmp_path):
     assert_fails(run_tool(*run, '--val-split', '0.2'), 'that --data PATH names')
     result = run_tool(*run, '--data', sets / 'boxes', '--val-split', '1')
     assert_fails(result, 'leaves no image to train on')
+    for option in 'model.bbox_head.num_classes=5', 'val_evaluator.ann_file=a.json':
+        result = run_tool(*run, '--data', sets / 'boxes', '--cfg-options', option)
+        assert_fails(result, f'{option.split("=")[0]} is without effect')
     code, _, err = run_tool(*run, '--data', sets / 'boxes', '--val-split', '2')
     assert code == 2 and 'takes a share over 0 up to 1' in err
     cfg = load('retinanet_msmlp_t_1x.py', tmp_path)
@@ -312,3 +315,21 @@ def test_two_processes_read_what_the_first_prepared(
     assert done.returncode == 0, done.stdout + done.stderr
     told = [line for line in done.stdout.splitlines() if line.startswith('data: ')]
     assert len(told) == 5 and 'a CVAT COCO export' in told[0]
+
+
+@pytest.mark.parametrize(
+    ('name', 'task', 'unit'),
+    [
+        ('demo/retinanet_msmlp_demo.py', 'boxes', 'max_epochs'),
+        ('demo/upernet_msmlp_demo.py', 'maps', 'max_iters'),
+    ],
+)
+def test_a_warm_up_longer_than_the_training_is_told(sets, tmp_path, name, task, unit):
+    cfg = load(name, tmp_path)
+    assert (
+        not use_data(cfg, str(sets / task), None, LOOPS, print) or unit != 'max_iters'
+    )
+    cfg = load(name, tmp_path)
+    cfg.train_cfg[unit] = 1
+    (notice,) = use_data(cfg, str(sets / task), None, LOOPS, print)
+    assert 'the warm-up takes' in notice and f'(train_cfg.{unit})' in notice

@@ -27,6 +27,9 @@ def test_the_forecast_adds_up(tmp_path):
         '512 MiB, 2.0 s   5 of 12 stay, and 1 of the best: 2.8 GiB of '
     )
     assert '0:19:00; begun now' in rows['in all']
+    times.step = []  # of a run of two steps, whose first one is all there is
+    times.start = [2.0]
+    assert 'training     2.000 s a step' in table(plan, times, (1, 1), str(tmp_path))
 
 
 class Slow(Net):
