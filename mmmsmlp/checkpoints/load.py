@@ -237,7 +237,7 @@ def fill_whole(model: nn.Module, found: Found, file: FileName) -> None:
     if problems := compare_tensors(own, known):
         raise CheckpointError(
             f'{file} [layout {found}] does not fill this {type(model).__name__}: '
-            f'{"; ".join(problems)}. {_cure(own, known)}'
+            f'{"; ".join(problems)}. {_cure(own, found.tensors)}'
         )
     refuse_non_finite(own, known, file)
     state = OrderedDict(known)
@@ -302,8 +302,14 @@ def fit_names(own: Mapping[str, Tensor], found: Found, file: FileName) -> Found:
     return found
 
 
-def _cure(own: Collection[str], known: Collection[str]) -> str:
-    filled = {key.split('.')[0] for key in known}
+def _cure(own: Collection[str], held: Collection[str]) -> str:
+    filled = {key.split('.')[0] for key in held if key in own}
+    heads = [k for k in held if k not in own and not k.startswith('backbone.')]
+    if filled <= {'backbone'} and any('head' in key for key in heads):
+        return (
+            f'It is of another model: it has {heads[0]!r}, which this one lacks. Use '
+            'the checkpoint that was trained with this config.'
+        )
     if filled <= {'backbone'} and not all(key.startswith('backbone.') for key in own):
         return (
             'It holds a backbone at most, and a model cannot be evaluated with random '

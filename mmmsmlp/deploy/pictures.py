@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..errors import BadInput
+from ..errors import BadInput, is_there_another
 from .metadata import Metadata
 from .runtime import Classes, Detections, Result
 
@@ -38,9 +38,13 @@ def find_images(source: str, videos: Collection[str] = ()) -> list[str]:
     if not found:
         kinds = 'image or video' if videos else 'image'
         there = passed_over(source, videos)
+        path = Path(source).expanduser()
+        inner = path.is_dir() and any(p.is_dir() for p in path.iterdir())
         raise BadInput(
             f'there is no {kinds} at {source} (a file, or {", ".join(sorted(known))})'
             + (f'; {there}' if there else '')
+            + (f"; folders in it are searched by '{source}/**/*.jpg'" if inner else '')
+            + ('' if path.exists() else is_there_another(source))
         )
     return [str(p) for p in found]
 

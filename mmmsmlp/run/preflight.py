@@ -108,8 +108,8 @@ def _locate(given: str, name: str) -> str:
     places = sorted({str(Path.cwd()), str(own)})
     raise BadInput(
         f'{name} = {given} does not exist (looked in {" and ".join(places)}). '
-        'docs/data.md of the repository says where each dataset goes and how to name '
-        'your own.'
+        'docs/data.md of the repository says where each dataset goes; --data PATH '
+        'takes your own, and the config of a run folder names those of its run.'
     )
 
 

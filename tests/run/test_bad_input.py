@@ -339,6 +339,14 @@ def test_checkpoint_that_does_not_fill_the_model(
     assert_fails(run_tool(tool, *arguments), fragment)
 
 
+def test_a_checkpoint_of_another_kind_of_model(run_tool, tiny_config, files):
+    state = torch.load(files['backbone'])
+    state = state.get('state_dict', state)
+    torch.save({**state, 'head.fc.weight': torch.zeros(3, 8)}, 'classifier.pth')
+    result = run_tool('test.py', tiny_config, 'classifier.pth')
+    assert_fails(result, "It is of another model: it has 'head.fc.weight'")
+
+
 def test_a_pretrained_file_that_is_not_there(run_tool, tiny_config):
     result = run_tool('train.py', tiny_config, '--pretrained', 'no.pth')
     assert_fails(result, '--pretrained no.pth does not exist')
