@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from mmmsmlp.data.pictures import read_picture
-from mmmsmlp.deploy.pictures import result_names
+from mmmsmlp.deploy.pictures import find_images, result_names
 from mmmsmlp.errors import BadInput
 from mmmsmlp.run import console, video
 from mmmsmlp.run.video import redraw
@@ -379,3 +379,11 @@ def test_steps_are_told_and_leave_no_trace(monkeypatch, capfd):
         told.step('frame 2/2')
         told.say('done')
     assert capfd.readouterr().out == 'frame 1/2\nframe 2/2\ndone\n'
+
+
+def test_pictures_that_are_not_there(tmp_path):
+    (tmp_path / 'photos' / 'inner').mkdir(parents=True)
+    with pytest.raises(BadInput, match=r"searched by '.*photos/\*\*/\*\.jpg'"):
+        find_images(str(tmp_path / 'photos'))
+    with pytest.raises(BadInput, match=r'no image at .*photo \(.*photos'):
+        find_images(str(tmp_path / 'photo'))
