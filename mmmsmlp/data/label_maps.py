@@ -325,6 +325,11 @@ def _cure(pixels: Counter[int], use: MapUse) -> str:
             'Subtract one from every number, or set reduce_zero_label=True of the '
             'dataset, which does so'
         )
+    if there == [*range(len(there))] and len(there) > use.numbers:
+        return (
+            f'The maps hold 0-{there[-1]}: name {len(there)} classes in place of '
+            f'{use.numbers}, or write 255 where nothing shall be learned'
+        )
     return (
         f'The maps hold {join_some(there, 20)}: number the classes from 0, and write '
         '255 where nothing shall be learned'

@@ -198,7 +198,8 @@ def _object(
     except ValueError:
         raise ValueError('has words in place of numbers') from None
     if number != int(number) or not 0 <= number < classes:
-        raise ValueError(f'has the class {first}; 0-{classes - 1} are named')
+        hint = '; YOLO counts them from 0, not from 1' if number == classes else ''
+        raise ValueError(f'has the class {first}; 0-{classes - 1} are named{hint}')
     if boxed:
         values = values[:4]
     if len(values) < 4 or len(values) % 2 or not all(map(math.isfinite, values)):

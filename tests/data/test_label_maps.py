@@ -80,6 +80,7 @@ BENT = {
     'fractions': (lambda root: put(root, 1, labels_of(root, 1) / np.float32(2), name='1.tif'), 'map-fractions', ['town/1.tif'], dict(map_suffix='.tif', names=('town/1',))),
     'palettes': (quantise, 'map-palettes', ['(9, 9, 9) is 0, 1', 'labelmap.txt']),
     'value 7': (value(7), 'map-values', ['value 7 in 7 pixels', '0-2 and 255 (ignored)', '3 classes', 'hold 0, 1, 2, 7']),
+    'one more': (value(3), 'map-values', ['value 3', 'hold 0-3: name 4 classes in place of 3']),
     'from 1': (all_maps(lambda m: np.where(m < 9, m + 1, m).astype(np.uint8)), 'map-values', ['value 3', 'Subtract one', 'reduce_zero_label=True']),
     '16 bits': (value(300, np.uint16), 'map-wide', ['value 300 in 7 pixels']),
     '0 and 255': (all_maps(to_two), 'map-255', ['Write 1'], dict(classes=('other', 'road'), numbers=2)),

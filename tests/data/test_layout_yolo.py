@@ -90,7 +90,8 @@ def test_yolo_poses_have_boxes(own, tmp_path):
 @pytest.mark.parametrize(
     'line, words',
     [
-        ('2 0.5 0.5 0.5 0.5', 'class 2; 0-1 are named'),
+        ('2 0.5 0.5 0.5 0.5', 'class 2; 0-1 are named; YOLO counts them from 0'),
+        ('7 0.5 0.5 0.5 0.5', 'class 7; 0-1 are named'),
         ('0 20 10 5 5', '0 to 1 are allowed'),
         ('0 0.5 0.5 0.5', 'neither a box of 4 numbers nor a polygon'),
         ('0 0.5 0.5 0.5 0.5 0.9', 'neither a box of 4 numbers nor a polygon'),
