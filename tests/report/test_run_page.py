@@ -391,3 +391,10 @@ def test_it_is_light_or_dark_as_the_reader_wants(tmp_path, folder):
     light, dark = levels
     assert light[5, 5] > 240 and dark[5, 5] < 40
     assert light.min() < 60 and dark.max() > 200  # words can be read on both
+
+
+def test_the_axis_of_nothing_found_begins_at_0():
+    """No precision is below it."""
+    drawn = curves('AP', [Line('bbox', {1: 0.0, 2: 0.0}, 0)], 'epoch')
+    marks = re.findall(r'class="end">([^<]*)<', drawn)
+    assert marks[0] == '0' and marks[-1] == '1'

@@ -70,10 +70,13 @@ class Scale:
 
 
 def _scale(low: float, high: float, whole: bool = False) -> Scale:
-    """An axis with round marks, or ``whole`` ones; one value has room on both sides."""
+    """An axis with round marks, or ``whole`` ones; one value has room on both sides.
+
+    Nothing is below 0 where 0 is the one value, as of a precision.
+    """
     if high <= low:
         room = abs(low) / 2 or 1.0
-        low, high = low - room, high + room
+        low, high = low - room if low else 0.0, high + room
     rough = (high - low) / 4
     power = 10.0 ** floor(log10(rough))
     steps = [power * k for k in (1, 2, 2.5, 5, 10) if not whole or k != 2.5]
