@@ -132,19 +132,19 @@ def train(args: argparse.Namespace, console: Console) -> None:
     for notice in filter(None, notices):
         runner.logger.info(notice)
     if not args.trial:
-        return run(runner, not args.no_report)
+        return run(runner, cfg.work_dir, not args.no_report)
     plan = trial.Plan.of(runner)
     del runner  # its model would count as memory of the trial
     console.say(trial.go_through(cfg, plan))
 
 
-def run(runner: Runner | FlexibleRunner, reports: bool) -> None:
+def run(runner: Runner | FlexibleRunner, work_dir: str, reports: bool) -> None:
     if reports:
         runner.register_hook(TallyHook())
     runner.train()
     stop_workers(runner)
     if reports:
-        curves.report_at_the_end(runner.work_dir)
+        curves.report_at_the_end(work_dir)
 
 
 def main() -> None:
