@@ -10,8 +10,7 @@ from .cache import Cache
 from .foreign import foreign
 from .layout_maps import IMAGE_FOLDERS, MAP_FOLDERS
 from .layouts import (
-    IMAGES,
-    UNREAD,
+    PICTURES,
     Layout,
     Split,
     by_split,
@@ -20,6 +19,7 @@ from .layouts import (
     folder_names,
     has_pictures,
     is_plain,
+    of_split,
     pictures_below,
     read_names,
     readable,
@@ -27,8 +27,6 @@ from .layouts import (
     split_folders,
     split_of,
 )
-
-_KINDS = (*IMAGES, *UNREAD)
 
 
 def find_folders(path: str, cache: Cache) -> Layout | None:
@@ -51,11 +49,11 @@ def find_folders(path: str, cache: Cache) -> Layout | None:
         every = [
             os.path.join(name, picture)
             for name in ([] if flat else classes)
-            for picture in pictures_below(os.path.join(folder, name), True, _KINDS)
+            for picture in pictures_below(os.path.join(folder, name), True, PICTURES)
         ]
         # A Mac leaves ._1.jpg beside 1.jpg, and mmpretrain would read both.
         names = [name for name in every if f'{os.sep}.' not in name]
-        names = readable(names, '' if split == 'all' else f' of {split}', notes)
+        names = readable(names, of_split(split), notes)
         hidden = sum(f'{os.sep}.' in name for name in every)
         if not names:
             if split == 'all':

@@ -8,9 +8,8 @@ from dataclasses import replace
 from ..errors import BadInput
 from .cache import Cache
 from .layouts import (
-    IMAGES,
+    PICTURES,
     SPLITS,
-    UNREAD,
     Layout,
     Split,
     by_split,
@@ -95,7 +94,7 @@ def find_maps(path: str, cache: Cache) -> Layout | None:
 
 def _members(images: str, maps: str, notes: list[str]) -> tuple[list[str], list[str]]:
     """Images and maps; in one folder, the maps are known by their endings."""
-    every = pictures_below(images, kinds=(*IMAGES, *UNREAD))
+    every = pictures_below(images, kinds=PICTURES)
     names = readable(every, f' in {os.path.basename(images)}', notes)
     if images != maps:
         return names, pictures_below(maps)

@@ -23,6 +23,7 @@ IMAGES = (
     '.pnm', '.jp2', '.tif', '.tiff', '.webp',
 )  # fmt: skip
 UNREAD = ('.gif', '.heic', '.heif', '.avif', '.jxl', '.tga', '.psd', '.dng')
+PICTURES = (*IMAGES, *UNREAD)
 _EVALUATION = ('evaluation', 'eval', 'dev')  # val; test where there is another val
 SPLITS = {
     'train': ('train', 'training', 'train2017', 'train2014'),
@@ -175,6 +176,11 @@ def pictures_below(
 def has_pictures(folder: str) -> bool:
     """Whether a picture lies in a folder or below."""
     return any(True for _ in _walk(folder))
+
+
+def of_split(split: str) -> str:
+    """Whose something is, in a note: nobody's where there are no splits."""
+    return '' if split == 'all' else f' of {split}'
 
 
 def readable(files: Iterable[str], where: str, notes: list[str]) -> list[str]:

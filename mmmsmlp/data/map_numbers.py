@@ -7,6 +7,7 @@ import csv
 import os
 import zlib
 from collections import Counter
+from collections.abc import Iterable
 
 from ..errors import BadInput, join_some
 from .cache import Cache
@@ -62,7 +63,7 @@ def number_classes(layout: Layout, cache: Cache) -> None:
     if lossy := [f for f in files if f.lower().endswith(('.jpg', '.jpeg'))]:
         _threshold(layout, lossy[0], maps, few)
     elif few and palette is None and _has_grey_edges(maps):
-        _read_white_as_one(layout, maps)
+        _read_white_as_one(layout, _pixels_of(maps))
     elif 'grey' in forms:
         layout.recode = {}
         layout.notes.append('of maps of several equal channels one is copied')
@@ -100,8 +101,8 @@ def _has_grey_edges(maps: list[Picture]) -> bool:
     return bool(ends) and not by_number and pure >= CLEAR * pixels.total()
 
 
-def _read_white_as_one(layout: Layout, maps: list[Picture]) -> None:
-    layout.recode = {value: int(value > 127) for value in _pixels_of(maps)}
+def _read_white_as_one(layout: Layout, values: Iterable[int]) -> None:
+    layout.recode = {value: int(value > 127) for value in values}
     layout.values = [0, 1]
     layout.notes.append('the maps are black and white with grey edges: white is 1')
 
@@ -119,7 +120,7 @@ def _threshold(layout: Layout, file: str, maps: list[Picture], few: bool) -> Non
             f'{file}: JPEG changes the numbers of a label map (here '
             f'{join_some(sorted(pixels))}); export PNG, or black and white'
         )
-    _read_white_as_one(layout, maps)
+    _read_white_as_one(layout, pixels)
 
 
 def _is_shuffled(maps: list[Picture], palette: list[list[int]] | None) -> bool:

@@ -17,6 +17,7 @@ from .layouts import (
     UNREAD,
     files_in,
     folders_in,
+    of_split,
     pictures_below,
     read_names,
     read_text,
@@ -171,7 +172,9 @@ def _pictures(
         above = os.path.dirname(place)
         for line in filter(None, map(str.strip, read_text(place).splitlines())):
             result.append(_find(line, above) or _find(line, base) or f'{above}/{line}')
-    return readable(dict.fromkeys(map(os.path.normpath, result)), f' of {split}', notes)
+    return readable(
+        dict.fromkeys(map(os.path.normpath, result)), of_split(split), notes
+    )
 
 
 def _below(folder: str) -> list[str]:
@@ -251,8 +254,7 @@ def _with_names(path: str, top: str, labels: str, notes: list[str]) -> Found | N
     if 'train' in files and (other := files.pop('all', [])):
         notes.append(f'{len(other)} pictures are in no split and are left out')
     pictures = {
-        split: readable(some, '' if split == 'all' else f' of {split}', notes)
-        for split, some in files.items()
+        split: readable(some, of_split(split), notes) for split, some in files.items()
     }
     return Found(path, names.file, names.names, pictures)
 

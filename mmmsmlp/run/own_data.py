@@ -24,6 +24,7 @@ from .launch import one_for_all
 from .preflight import count_in, datasets_of
 
 TASKS = dict(mmdet='boxes', mmseg='maps', mmpretrain='folders')
+# What follows from the data, wherever a config says it.
 _FOLLOWING = (
     'num_classes', 'num_things_classes', 'num_stuff_classes', 'metainfo', 'ann_file',
     'data_root', 'data_prefix', 'img_suffix', 'seg_map_suffix', 'reduce_zero_label',
